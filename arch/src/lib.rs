@@ -1,0 +1,1 @@
+//! Facts of the x86_64 machine: layout, CPUID, MSRs, boot protocols, ACPI tables, SMBIOS

@@ -1,0 +1,1 @@
+//! Disks: formats and I/O engines, free of virtio

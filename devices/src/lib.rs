@@ -1,0 +1,1 @@
+//! Device models and buses of the q35-style machine

@@ -1,0 +1,1 @@
+//! Network backends: tap devices and their offloads, free of virtio

@@ -1,0 +1,1 @@
+//! KubeVirt API objects: parsing with positions, admission (defaults and rules), resolution

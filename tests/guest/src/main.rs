@@ -1,0 +1,2 @@
+//! Guest side.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Integration tests: the test host, its cases and payload tests

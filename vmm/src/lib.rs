@@ -1,0 +1,1 @@
+//! The kubevmm process: plan, machine, vCPUs, state driver, command line
