@@ -1,1 +1,18 @@
-//! Device models and buses of the q35-style machine
+//! Device models and buses of the q35-style machine.
+//!
+//! Devices know guest memory, queues, disks and network backends. They know neither KVM nor the process around
+//! them: what they need of the machine reaches them as narrow handles ([`irq`], [`doorbell`], [`io_thread`]), and
+//! what they want of it they return as an [`bus::Action`].
+
+pub mod bus;
+pub mod doorbell;
+pub mod io_thread;
+pub mod irq;
+pub mod pci;
+pub mod platform;
+pub mod virtio;
+
+use std::sync::Arc;
+
+/// Guest RAM as every device sees it: shared, without a dirty bitmap of its own (KVM keeps that one).
+pub type GuestRam = Arc<vm_memory::GuestMemoryMmap<()>>;

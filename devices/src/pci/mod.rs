@@ -1,0 +1,3 @@
+//! PCI: configuration space, base address registers, MSI-X, and the two ways to reach them.
+
+pub mod msix;

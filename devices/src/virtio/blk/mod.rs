@@ -1,0 +1,5 @@
+//! virtio-blk.
+
+/// Saved state.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BlkState {}

@@ -1,0 +1,5 @@
+//! virtio-net.
+
+/// Saved state.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NetState {}
