@@ -1,2 +1,36 @@
-//! Guest side.
-fn main() {}
+//! Init of a test guest: says who the guest is, keeps a shell on the console,
+//! obeys the power button, and answers operations on a virtio port.
+
+mod agent;
+mod block;
+mod button;
+mod identity;
+mod shell;
+
+use std::thread;
+use std::time::Duration;
+
+use guest::{early, protocol};
+
+fn main() {
+    println!("{}", protocol::FIRST_LINE);
+    if let Err(error) = early::mount_basics() {
+        println!("guest: cannot mount the basics: {error}");
+    }
+    for problem in early::insert_modules() {
+        println!("guest: {problem}");
+    }
+    identity::take_hostname();
+    if early::argument("guest.button").as_deref() != Some("ignore") {
+        thread::spawn(button::obey);
+    }
+    thread::spawn(agent::serve);
+    println!("{}", identity::greeting());
+    println!("{}", protocol::READY);
+    loop {
+        if let Err(error) = shell::run() {
+            println!("guest: no shell: {error}");
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,69 @@
+//! Block operations, past the page cache.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use guest::pattern;
+use guest::protocol::Extent;
+use guest::sys;
+
+/// Largest single request, in bytes.
+const CHUNK: u64 = 1 << 20;
+
+/// The device with this serial number or kernel name.
+fn device(disk: &str) -> io::Result<PathBuf> {
+    for entry in fs::read_dir("/sys/block")?.flatten() {
+        let serial = fs::read_to_string(entry.path().join("serial")).unwrap_or_default();
+        if entry.file_name() == disk || serial.trim() == disk {
+            return Ok(PathBuf::from("/dev").join(entry.file_name()));
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("no disk {disk}")))
+}
+
+fn open(disk: &str, write: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(write).custom_flags(libc::O_DIRECT).open(device(disk)?)
+}
+
+/// Calls `step` with an aligned buffer and the offset for each piece of `extent`; the sum is over all pieces.
+fn each_piece(extent: &Extent, mut step: impl FnMut(&mut [u8], u64) -> io::Result<()>) -> io::Result<u64> {
+    let largest = usize::try_from(CHUNK).unwrap_or(0);
+    let mut store = vec![0u8; largest.saturating_add(4096)];
+    let mut all = Vec::new();
+    let mut done = 0;
+    while done < extent.length {
+        let length = usize::try_from(CHUNK.min(extent.length - done)).unwrap_or(0);
+        let buffer = sys::aligned(&mut store, length).ok_or_else(|| io::Error::other("no aligned buffer"))?;
+        step(buffer, extent.offset.saturating_add(done))?;
+        all.extend_from_slice(buffer);
+        done = done.saturating_add(CHUNK);
+    }
+    Ok(pattern::checksum(&all))
+}
+
+pub(crate) fn read(extent: &Extent) -> io::Result<u64> {
+    let device = open(&extent.disk, false)?;
+    each_piece(extent, |buffer, offset| device.read_exact_at(buffer, offset))
+}
+
+pub(crate) fn write(extent: &Extent, seed: u64) -> io::Result<u64> {
+    let device = open(&extent.disk, true)?;
+    each_piece(extent, |buffer, offset| {
+        pattern::fill(buffer, offset, seed);
+        device.write_all_at(buffer, offset)
+    })
+}
+
+pub(crate) fn flush(disk: &str) -> io::Result<()> {
+    open(disk, true)?.sync_all()
+}
+
+pub(crate) fn discard(extent: &Extent) -> io::Result<()> {
+    sys::discard(&open(&extent.disk, true)?, extent.offset, extent.length)
+}
+
+pub(crate) fn zero(extent: &Extent) -> io::Result<()> {
+    sys::zero_out(&open(&extent.disk, true)?, extent.offset, extent.length)
+}

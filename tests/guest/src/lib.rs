@@ -1,0 +1,10 @@
+//! What the program inside a test guest and the tests outside it share:
+//! the operations and their answers ([`protocol`]), the data that block
+//! tests write and check ([`pattern`]), and the first steps of a process
+//! that runs as init ([`early`]), which the test host takes as well.
+
+pub mod early;
+pub mod pattern;
+pub mod protocol;
+#[expect(unsafe_code, reason = "system calls that the standard library does not wrap")]
+pub mod sys;

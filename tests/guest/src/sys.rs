@@ -1,0 +1,152 @@
+//! System calls without a safe wrapper in the standard library.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// `BLKDISCARD` of `linux/fs.h`.
+const BLKDISCARD: libc::Ioctl = 0x1277;
+/// `BLKZEROOUT` of `linux/fs.h`.
+const BLKZEROOUT: libc::Ioctl = 0x127F;
+
+/// How the machine is to go down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// Power off.
+    PowerOff,
+    /// Restart.
+    Restart,
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Mounts `source` of type `kind` on `target`.
+///
+/// # Errors
+/// The kernel's, or a name with a NUL in it.
+pub fn mount(source: &str, target: &str, kind: &str, read_only: bool) -> io::Result<()> {
+    let (source, target, kind) = (CString::new(source)?, CString::new(target)?, CString::new(kind)?);
+    let flags = if read_only { libc::MS_RDONLY } else { 0 };
+    // SAFETY: all three are NUL-terminated strings that outlive the call; no data is passed.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) })
+}
+
+/// Unmounts `target`.
+///
+/// # Errors
+/// The kernel's, or a name with a NUL in it.
+pub fn unmount(target: &str) -> io::Result<()> {
+    let target = CString::new(target)?;
+    // SAFETY: a NUL-terminated string that outlives the call.
+    check(unsafe { libc::umount(target.as_ptr()) })
+}
+
+/// Inserts a kernel module. One that is there already counts as inserted.
+///
+/// # Errors
+/// The kernel's.
+pub fn insert_module(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: finit_module takes a descriptor, a NUL-terminated string and flags.
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+    match result {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Sets the host name.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    // SAFETY: the pointer and length belong to one string.
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })
+}
+
+/// Writes everything back and takes the machine down. Returns only on failure.
+pub fn down(how: Down) -> io::Error {
+    let command = match how {
+        Down::PowerOff => libc::RB_POWER_OFF,
+        Down::Restart => libc::RB_AUTOBOOT,
+    };
+    // SAFETY: neither call takes a pointer.
+    unsafe {
+        libc::sync();
+        libc::reboot(command);
+    }
+    io::Error::last_os_error()
+}
+
+/// Sends `signal` to a process, or to a process group if `pid` is negative.
+///
+/// # Errors
+/// The kernel's.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(pid, signal) })
+}
+
+/// Reaps one ended child, if there is any, without waiting.
+pub fn reap() -> Option<i32> {
+    // SAFETY: a null status pointer is allowed.
+    let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    (pid > 0).then_some(pid)
+}
+
+/// Discards a range of a block device.
+///
+/// # Errors
+/// The kernel's.
+pub fn discard(device: &File, offset: u64, length: u64) -> io::Result<()> {
+    range_ioctl(device, BLKDISCARD, offset, length)
+}
+
+/// Zeroes a range of a block device.
+///
+/// # Errors
+/// The kernel's.
+pub fn zero_out(device: &File, offset: u64, length: u64) -> io::Result<()> {
+    range_ioctl(device, BLKZEROOUT, offset, length)
+}
+
+fn range_ioctl(device: &File, request: libc::Ioctl, offset: u64, length: u64) -> io::Result<()> {
+    let range = [offset, length];
+    // SAFETY: both requests read two 64-bit numbers from the pointer.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), request, range.as_ptr()) })
+}
+
+/// The page-aligned start within `buffer` that `O_DIRECT` asks for.
+#[must_use]
+pub fn aligned(buffer: &mut [u8], length: usize) -> Option<&mut [u8]> {
+    let skip = buffer.as_ptr().align_offset(4096);
+    buffer.get_mut(skip..skip.checked_add(length)?)
+}
+
+/// Writes one byte to an I/O port. Needs root.
+///
+/// # Errors
+/// If the kernel does not give the permission.
+pub fn write_port(port: u16, value: u8) -> io::Result<()> {
+    // SAFETY: no pointers; grants this thread all ports.
+    check(unsafe { libc::iopl(3) })?;
+    // SAFETY: the permission is there; a port write touches no memory of this process.
+    unsafe { core::arch::asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack)) };
+    Ok(())
+}
+
+/// Makes this thread's network namespace a new one.
+///
+/// # Errors
+/// The kernel's.
+pub fn unshare_network() -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+}
