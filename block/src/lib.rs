@@ -1,1 +1,25 @@
-//! Disks: formats and I/O engines, free of virtio
+//! Disks: formats and I/O engines, free of virtio.
+//!
+//! A [`Disk`] is opened once; every queue of a device opens its own [`DiskQueue`] on it and is
+//! then on its own: no lock is shared between queues on the data path. Requests carry pointers
+//! into memory owned by someone else ([`IoBuf`]), so that data goes straight from and to guest
+//! pages. Nothing here trusts its caller's ranges: every request is checked against the disk.
+
+pub mod blocking;
+pub mod buf;
+mod cow;
+mod disk;
+mod engine;
+mod gather;
+mod lock;
+pub mod raw;
+mod sys;
+mod target;
+
+pub use blocking::Blocking;
+pub use buf::{Bufs, IoBuf};
+pub use disk::{
+    Completion, DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, Request, SubmitError, WriteZeroesLimits,
+};
+pub use engine::EngineKind;
+pub use raw::{CacheMode, RawDisk, RawOptions};

@@ -1,0 +1,128 @@
+//! Raw disks: a file or block device whose bytes are the disk's.
+
+mod geometry;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
+use crate::engine::EngineKind;
+use crate::target::{How, Target};
+
+/// Where writes may linger, as KubeVirt's `disks[].cache`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheMode {
+    /// In the host's page cache, until the guest flushes.
+    #[default]
+    Writeback,
+    /// Nowhere: each write is durable when it completes; reads come from the host's page cache.
+    Writethrough,
+    /// Past the host's page cache (`O_DIRECT`); in the device's cache until the guest flushes.
+    None,
+}
+
+/// How to open a raw disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawOptions {
+    /// Refuse writes, and take only a shared lock.
+    pub read_only: bool,
+    /// Host caching.
+    pub cache: CacheMode,
+    /// Take no lock: several VMs write the disk and know what they do (KubeVirt's `shareable`).
+    pub shareable: bool,
+    /// Which engine carries out the I/O.
+    pub engine: EngineKind,
+}
+
+impl RawOptions {
+    fn how(self) -> How {
+        How {
+            read_only: self.read_only,
+            direct: self.cache == CacheMode::None,
+            dsync: self.cache == CacheMode::Writethrough,
+            lock: !self.shareable,
+        }
+    }
+}
+
+/// A raw disk.
+///
+/// A regular file whose size is no multiple of the block size is a disk of the next larger size;
+/// the bytes that the file lacks read as zeroes, and a write there makes the file longer.
+#[derive(Debug)]
+pub struct RawDisk {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Arc<Target>,
+    /// `size_bytes` in here is the size at opening; `size` has the current one.
+    fixed: DiskInfo,
+    size: AtomicU64,
+    engine: EngineKind,
+}
+
+impl Shared {
+    fn info(&self) -> DiskInfo {
+        DiskInfo { size_bytes: self.size.load(Ordering::Acquire), ..self.fixed }
+    }
+}
+
+impl RawDisk {
+    /// Opens and locks the file or block device at `path`.
+    ///
+    /// # Errors
+    /// Missing, not permitted, in use by another process, no disk at all, or direct I/O asked for
+    /// where the file system has none.
+    pub fn open(path: &Path, options: RawOptions) -> Result<RawDisk, DiskError> {
+        RawDisk::new(Target::open(path, options.how())?, options)
+    }
+
+    /// Makes a disk of a file that is open already (for [`CacheMode::None`], with `O_DIRECT`);
+    /// `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`RawDisk::open`].
+    pub fn from_file(file: File, path: &Path, options: RawOptions) -> Result<RawDisk, DiskError> {
+        RawDisk::new(Target::from_file(file, path, options.how())?, options)
+    }
+
+    fn new(target: Target, options: RawOptions) -> Result<RawDisk, DiskError> {
+        let fixed = geometry::info(&target, options)?;
+        let size = AtomicU64::new(fixed.size_bytes);
+        let shared = Shared { target: Arc::new(target), fixed, size, engine: options.engine };
+        Ok(RawDisk { shared: Arc::new(shared) })
+    }
+
+    /// The file, for formats built on top.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.shared.target
+    }
+}
+
+impl Disk for RawDisk {
+    fn info(&self) -> DiskInfo {
+        self.shared.info()
+    }
+
+    fn refresh(&self) -> Result<DiskInfo, DiskError> {
+        let shared = &self.shared;
+        let size = geometry::current_size(&shared.target, shared.fixed.logical_block_size)?;
+        shared.size.store(size, Ordering::Release);
+        Ok(shared.info())
+    }
+
+    fn open_queue(&self, depth: u16) -> Result<Box<dyn DiskQueue>, DiskError> {
+        Ok(Box::new(queue::RawQueue::open(Arc::clone(&self.shared), depth)?))
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        self.shared.target.sync().map_err(self.shared.target.error("flush"))
+    }
+}
