@@ -1,3 +1,31 @@
-//! PCI: configuration space, base address registers, MSI-X, and the two ways to reach them.
+//! PCI: configuration spaces, base address registers, MSI-X, and the two ways to reach them.
 
+mod address;
+mod bar;
+mod bus;
+mod config;
+mod fixed;
+mod host_bridge;
+mod lpc;
 pub mod msix;
+mod ports;
+
+pub use address::PciAddress;
+pub use bar::{Bar, BarChange, BarKind};
+pub use bus::{Ecam, PciBus};
+pub use config::{Capability, ConfigSpace, ConfigState, Identity};
+pub use fixed::FixedFunction;
+pub use host_bridge::host_bridge;
+pub use lpc::lpc;
+pub use ports::ConfigPorts;
+
+use crate::bus::Action;
+
+/// A function on a PCI bus, as configuration accesses see it.
+pub trait PciFunction: Send + Sync {
+    /// Fills `data` from `offset` of the configuration space; all ones past its end.
+    fn read_config(&self, offset: u16, data: &mut [u8]);
+
+    /// Writes `data` at `offset` of the configuration space; read-only bits and bytes past its end are ignored.
+    fn write_config(&self, offset: u16, data: &[u8]) -> Action;
+}

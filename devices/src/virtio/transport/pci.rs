@@ -1,0 +1,297 @@
+//! The PCI function of a virtio device.
+
+use std::error::Error;
+use std::fmt;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::capabilities::{self, Offsets};
+use super::layout::{self, NOTIFY_STRIDE, WINDOW_BAR, WINDOW_SIZE};
+use super::registers::{Registers, TransportState};
+use crate::GuestRam;
+use crate::bus::{Action, BusDevice, Remap, Space};
+use crate::doorbell::Doorbells;
+use crate::irq::{MsiRoutes, MsiSlot};
+use crate::pci::msix::{MsixTable, NO_VECTOR};
+use crate::pci::{Bar, BarChange, BarKind, ConfigSpace, Identity, PciFunction};
+use crate::virtio::{DeviceEvents, VirtioDevice, VirtioId};
+
+const BAR: Bar = Bar { index: WINDOW_BAR, kind: BarKind::Mem64, size: WINDOW_SIZE };
+
+/// What a virtio function gets of the machine.
+pub struct PciParts {
+    /// Name in messages, such as `disk rootdisk`.
+    pub name: String,
+    /// Guest RAM.
+    pub mem: GuestRam,
+    /// Doorbell registry.
+    pub doorbells: Arc<dyn Doorbells>,
+    /// Interrupt routes.
+    pub routes: Arc<dyn MsiRoutes>,
+    /// One slot a vector; one vector a queue and one for the configuration is what drivers like best.
+    pub msi_slots: Vec<MsiSlot>,
+    /// Where the window is at power-on (not decoded until the guest enables it); a multiple of its size.
+    pub window: u64,
+}
+
+/// The shared, unlocked part of a function.
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) mem: GuestRam,
+    pub(super) msix: Arc<MsixTable>,
+    pub(super) events: DeviceEvents,
+    /// One for each queue, signalled by its doorbell.
+    pub(super) kicks: Vec<EventFd>,
+    doorbells: Arc<dyn Doorbells>,
+}
+
+impl Machine {
+    /// The vector the driver asked for, or none if there is no such vector.
+    pub(super) fn valid_vector(&self, vector: u16) -> u16 {
+        if usize::from(vector) < self.msix.len() { vector } else { NO_VECTOR }
+    }
+
+    pub(super) fn kick(&self, queue: usize) {
+        // The counter of an eventfd can only overflow while it is readable, so a failed write loses nothing.
+        let _ = self.kicks.get(queue).map(|kick| kick.write(1));
+    }
+
+    pub(super) fn attach_doorbell(&self, window: Option<u64>, queue: usize) {
+        if let Some((address, kick)) = self.doorbell(window, queue)
+            && let Err(error) = self.doorbells.attach(address, kick)
+        {
+            eprintln!("kubevmm: {}: queue {queue} has no fast doorbell: {error}", self.name);
+        }
+    }
+
+    pub(super) fn detach_doorbell(&self, window: Option<u64>, queue: usize) {
+        if let Some((address, kick)) = self.doorbell(window, queue) {
+            // Nothing is there to detach when attaching failed.
+            let _ = self.doorbells.detach(address, kick);
+        }
+    }
+
+    fn doorbell(&self, window: Option<u64>, queue: usize) -> Option<(u64, &EventFd)> {
+        let offset = u64::from(layout::NOTIFY.offset) + queue as u64 * u64::from(NOTIFY_STRIDE);
+        Some((window?.checked_add(offset)?, self.kicks.get(queue)?))
+    }
+}
+
+/// A virtio device on the PCI bus.
+pub struct VirtioPci {
+    machine: Arc<Machine>,
+    offsets: Offsets,
+    inner: Mutex<Inner>,
+    this: Weak<Self>,
+}
+
+struct Inner {
+    config: ConfigSpace,
+    registers: Registers,
+}
+
+impl VirtioPci {
+    /// Puts `device` behind a PCI function.
+    ///
+    /// # Errors
+    /// The process is out of descriptors, or the device has more queues than a function can have.
+    pub fn new(device: Box<dyn VirtioDevice>, parts: PciParts) -> io::Result<Arc<Self>> {
+        let queues = device.queue_sizes().len();
+        if queues > layout::MAX_QUEUES {
+            return Err(io::Error::other(format!("{queues} queues are more than {}", layout::MAX_QUEUES)));
+        }
+        let vectors = u16::try_from(parts.msi_slots.len()).unwrap_or(u16::MAX);
+        let mut config = ConfigSpace::new(identity(device.id()));
+        config.add_bar(BAR, parts.window);
+        let offsets = capabilities::add(&mut config, vectors);
+        let msix = Arc::new(MsixTable::new(parts.msi_slots, parts.routes));
+        let kicks = (0..queues).map(|_| EventFd::new(EFD_NONBLOCK)).collect::<Result<_, _>>()?;
+        let machine = Arc::new(Machine {
+            name: parts.name,
+            mem: parts.mem,
+            events: DeviceEvents::new(Arc::clone(&msix)),
+            msix,
+            kicks,
+            doorbells: parts.doorbells,
+        });
+        let registers = Registers::new(device, Arc::clone(&machine));
+        Ok(Arc::new_cyclic(|this| Self {
+            machine,
+            offsets,
+            inner: Mutex::new(Inner { config, registers }),
+            this: Weak::clone(this),
+        }))
+    }
+
+    /// Stops all queues where they are, after their work in flight.
+    pub fn pause(&self) {
+        self.inner().registers.pause();
+    }
+
+    /// Starts the queues again that ran before [`VirtioPci::pause`].
+    pub fn resume(&self) {
+        self.inner().registers.resume();
+    }
+
+    /// State for a snapshot; the device is to be paused.
+    pub fn save(&self) -> TransportState {
+        let inner = self.inner();
+        inner.registers.save(inner.config.save())
+    }
+
+    /// Takes over a saved state; the device is to be paused. Gives back the window's move, or `None` if the state
+    /// does not fit this device.
+    pub fn restore(&self, state: &TransportState) -> Option<Action> {
+        let mut inner = self.inner();
+        if !self.machine.msix.restore(&state.msix) || !inner.registers.restore(state) {
+            return None;
+        }
+        let changes = inner.config.restore(&state.config);
+        Some(self.remap(&mut inner, &changes))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remap(&self, inner: &mut Inner, changes: &[BarChange]) -> Action {
+        let Some(this) = self.this.upgrade() else { return Action::None };
+        let mut remaps = Vec::new();
+        for change in changes {
+            inner.registers.move_window(change.to);
+            let device: Arc<dyn BusDevice> = Arc::clone(&this) as _;
+            let (from, to, size) = (change.from, change.to, change.bar.size);
+            remaps.push(Remap { space: Space::Mmio, device, size, from, to });
+        }
+        if remaps.is_empty() { Action::None } else { Action::Remap(remaps) }
+    }
+
+    /// The access that the configuration window (virtio 1.3 §4.1.4.9) is set to, if it is one into our BAR.
+    fn pci_cfg_target(&self, inner: &Inner) -> Option<(u64, usize)> {
+        let at = usize::from(self.offsets.pci_cfg);
+        let bar = inner.config.word(at + 4) & 0xff;
+        let offset = inner.config.dword(at + 8);
+        let length = inner.config.dword(at + 12);
+        let ours = bar == u16::from(WINDOW_BAR) && matches!(length, 1 | 2 | 4);
+        ours.then_some((u64::from(offset), usize::try_from(length).ok()?))
+    }
+
+    fn touches_pci_cfg_data(&self, offset: u16, len: usize) -> bool {
+        let data = usize::from(self.offsets.pci_cfg_data());
+        let start = usize::from(offset);
+        start < data + 4 && start + len > data
+    }
+
+    fn update_msix_control(&self, inner: &Inner) {
+        let control = inner.config.word(usize::from(self.offsets.msix_control()));
+        self.machine.msix.set_control(control & 1 << 15 != 0, control & 1 << 14 != 0);
+    }
+}
+
+impl PciFunction for VirtioPci {
+    fn read_config(&self, offset: u16, data: &mut [u8]) {
+        let target = {
+            let inner = self.inner();
+            inner.config.read(offset, data);
+            self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()))
+        };
+        if let Some((address, length)) = target
+            && offset == self.offsets.pci_cfg_data()
+        {
+            let mut value = [0; 4];
+            if let Some(value) = value.get_mut(..length) {
+                self.read(address, value);
+            }
+            data.iter_mut().zip(value).for_each(|(byte, value)| *byte = value);
+        }
+    }
+
+    fn write_config(&self, offset: u16, data: &[u8]) -> Action {
+        let mut inner = self.inner();
+        let changes = inner.config.write(offset, data);
+        self.update_msix_control(&inner);
+        let action = self.remap(&mut inner, &changes);
+        let target =
+            self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()));
+        let value = inner.config.dword(usize::from(self.offsets.pci_cfg_data())).to_le_bytes();
+        drop(inner);
+        match target {
+            Some((address, length)) => self.write(address, value.get(..length).unwrap_or_default()),
+            None => action,
+        }
+    }
+}
+
+impl BusDevice for VirtioPci {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        let len = data.len();
+        data.fill(0);
+        if let Some(inner) = layout::ISR.inner(offset, len) {
+            if inner == 0 {
+                data.fill(self.machine.events.take_isr());
+            }
+        } else if let Some(at) = layout::COMMON.inner(offset, len) {
+            self.inner().registers.read(at, data);
+        } else if let Some(at) = layout::DEVICE.inner(offset, len) {
+            self.inner().registers.read_device(at, data);
+        } else if let Some(at) = layout::MSIX_TABLE.inner(offset, len) {
+            self.machine.msix.read_table(at, data);
+        } else if let Some(at) = layout::MSIX_PENDING.inner(offset, len) {
+            self.machine.msix.read_pending(at, data);
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Action {
+        let len = data.len();
+        if let Some(at) = layout::NOTIFY.inner(offset, len) {
+            if let Ok(queue) = usize::try_from(at / u64::from(NOTIFY_STRIDE)) {
+                self.machine.kick(queue);
+            }
+        } else if let Some(at) = layout::COMMON.inner(offset, len) {
+            self.inner().registers.write(at, data);
+        } else if let Some(at) = layout::DEVICE.inner(offset, len) {
+            self.inner().registers.write_device(at, data);
+        } else if let Some(at) = layout::MSIX_TABLE.inner(offset, len) {
+            self.machine.msix.write_table(at, data);
+        }
+        Action::None
+    }
+}
+
+impl fmt::Debug for VirtioPci {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtioPci").field("name", &self.machine.name).finish_non_exhaustive()
+    }
+}
+
+/// IDs and class of a modern virtio function (virtio 1.3 §4.1.2).
+fn identity(id: VirtioId) -> Identity {
+    let class = match id {
+        VirtioId::Net => 0x02_00_00,
+        VirtioId::Blk => 0x01_80_00,
+        VirtioId::Console => 0x07_80_00,
+        VirtioId::Rng => 0x00_ff_00,
+    };
+    Identity {
+        vendor: 0x1af4,
+        device: 0x1040 + id as u16,
+        revision: 1,
+        class,
+        subsystem_vendor: 0x1af4,
+        subsystem: 0x1100,
+    }
+}
+
+/// An error with its causes, for one line of a log.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
