@@ -187,7 +187,7 @@ impl MsixTable {
 
     /// Takes over enable and function mask as the guest wrote them to the capability.
     pub fn set_control(&self, enabled: bool, masked: bool) {
-        let value = u8::from(enabled) * FUNCTION_ENABLED | u8::from(masked) * FUNCTION_MASKED;
+        let value = (u8::from(enabled) * FUNCTION_ENABLED) | (u8::from(masked) * FUNCTION_MASKED);
         if self.function.swap(value, Ordering::AcqRel) != value {
             self.vectors.iter().for_each(|entry| self.send_pending(entry));
         }
@@ -226,7 +226,7 @@ impl MsixTable {
             entry.address.store(message.address & !3, Ordering::Release);
             entry.data.store(message.data, Ordering::Release);
             entry.control.store(control & CONTROL_MASKED, Ordering::Release);
-            entry.flags.store(STALE | u8::from(*pending) * PENDING, Ordering::Release);
+            entry.flags.store(STALE | (u8::from(*pending) * PENDING), Ordering::Release);
         }
         true
     }

@@ -37,12 +37,13 @@ impl Offsets {
 
 /// Adds all capabilities for a function with `vectors` MSI-X vectors.
 pub(super) fn add(config: &mut ConfigSpace, vectors: u16) -> Offsets {
-    let mut add = |body, writable| config.add_capability(&body_of(body, writable)).unwrap_or(0);
+    let stride = layout::NOTIFY_STRIDE.to_le_bytes();
+    let mut add = |body: Body<'_>, writable| config.add_capability(&body_of(body, writable)).unwrap_or(0);
     let msix = add(Body::Msix(vectors), vec![0x00, 0xc0]);
     add(Body::Virtio(COMMON_CFG, layout::COMMON, &[]), vec![]);
     add(Body::Virtio(ISR_CFG, layout::ISR, &[]), vec![]);
     add(Body::Virtio(DEVICE_CFG, layout::DEVICE, &[]), vec![]);
-    add(Body::Virtio(NOTIFY_CFG, layout::NOTIFY, &layout::NOTIFY_STRIDE.to_le_bytes()), vec![]);
+    add(Body::Virtio(NOTIFY_CFG, layout::NOTIFY, &stride), vec![]);
     let mut writable = vec![0, 0, 0xff, 0, 0, 0];
     writable.extend([0xff; 12]);
     let pci_cfg = add(Body::Virtio(PCI_CFG, Part { offset: 0, size: 0 }, &[0; 4]), writable);

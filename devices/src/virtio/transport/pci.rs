@@ -214,8 +214,7 @@ impl PciFunction for VirtioPci {
         let changes = inner.config.write(offset, data);
         self.update_msix_control(&inner);
         let action = self.remap(&mut inner, &changes);
-        let target =
-            self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()));
+        let target = self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()));
         let value = inner.config.dword(usize::from(self.offsets.pci_cfg_data())).to_le_bytes();
         drop(inner);
         match target {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::queues::{QueueRegisters, QueueSnapshot};
 use super::pci::{Machine, chain};
+use super::queues::{QueueRegisters, QueueSnapshot};
 use crate::pci::ConfigState;
 use crate::pci::msix::MsixState;
 use crate::virtio::events::STATUS_NEEDS_RESET;
