@@ -35,16 +35,6 @@ pub fn mount(source: &str, target: &str, kind: &str, read_only: bool) -> io::Res
     check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) })
 }
 
-/// Unmounts `target`.
-///
-/// # Errors
-/// The kernel's, or a name with a NUL in it.
-pub fn unmount(target: &str) -> io::Result<()> {
-    let target = CString::new(target)?;
-    // SAFETY: a NUL-terminated string that outlives the call.
-    check(unsafe { libc::umount(target.as_ptr()) })
-}
-
 /// Inserts a kernel module. One that is there already counts as inserted.
 ///
 /// # Errors
@@ -92,13 +82,6 @@ pub fn down(how: Down) -> io::Error {
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid, signal) })
-}
-
-/// Reaps one ended child, if there is any, without waiting.
-pub fn reap() -> Option<i32> {
-    // SAFETY: a null status pointer is allowed.
-    let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-    (pid > 0).then_some(pid)
 }
 
 /// Discards a range of a block device.

@@ -1,0 +1,144 @@
+//! The first process of the test host.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use guest::sys::{self, Down};
+use guest::{early, protocol};
+
+use super::{EXIT_PORT, LINES, Mode, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, argument, bench, demo};
+use crate::cases;
+use crate::failure::{Doing, Failure};
+use crate::supervisor::{self, Places, Sink};
+use crate::verdict::{CaseResult, Line};
+
+/// Where cases keep logs until they are sent out.
+const RESULTS: &str = "/tmp/results";
+
+/// Does what the kernel's command line asks for and takes the machine down.
+pub fn main() -> ! {
+    let status = match prepare() {
+        Ok(()) => act(),
+        Err(Failure(why)) => {
+            println!("test host: {why}");
+            255
+        }
+    };
+    // Nothing can be done about a failure but to go down another way.
+    let _ = sys::write_port(EXIT_PORT, status);
+    let error = sys::down(Down::PowerOff);
+    println!("test host: cannot power off: {error}");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn prepare() -> Result<(), Failure> {
+    early::mount_basics().doing("mounting the basics")?;
+    for problem in early::insert_modules() {
+        println!("test host: {problem}");
+    }
+    fs::create_dir_all(PAYLOAD)?;
+    sys::mount(PAYLOAD_DISK, PAYLOAD, "ext4", true).doing("mounting the payload")?;
+    fs::create_dir_all(RESULTS)?;
+    busybox(&["ip", "link", "set", "lo", "up"])
+}
+
+fn act() -> u8 {
+    let sink: Box<Sink<'_>> = match OpenOptions::new().write(true).open(LINES) {
+        Ok(port) => Box::new(supervisor::lines_to(port)),
+        Err(_) => Box::new(|_: &Line| {}),
+    };
+    sink(&Line::Up { seconds: uptime() });
+    let mode = early::argument(argument::MODE).and_then(|word| Mode::from_word(&word)).unwrap_or(Mode::Shell);
+    let outcome = match mode {
+        Mode::Test => test(&*sink),
+        Mode::Demo => demo::interactive(),
+        Mode::DemoBatch => demo::batch(&demo::hello(Path::new(PAYLOAD))),
+        Mode::Bench => bench::run(&*sink).map(|()| 0),
+        Mode::Shell => shell(),
+    };
+    let status = outcome.unwrap_or_else(|Failure(why)| {
+        println!("test host: {why}");
+        sink(&Line::Note { text: why });
+        254
+    });
+    sink(&Line::End);
+    status
+}
+
+/// The number of cases that failed, at most 100.
+fn test(sink: &Sink<'_>) -> Result<u8, Failure> {
+    let filter = early::argument(argument::FILTER).unwrap_or_default();
+    let jobs = early::argument(argument::JOBS).and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
+    let keep = early::argument(argument::KEEP).is_some();
+    let disk = std::sync::Mutex::new(
+        OpenOptions::new().write(true).open(RESULTS_DISK).doing("opening the results disk")?,
+    );
+    let places = Places {
+        kubevmm: Path::new(PAYLOAD).join("kubevmm"),
+        payload: PAYLOAD.into(),
+        results: RESULTS.into(),
+        scratch: "/tmp/scratch".into(),
+    };
+    let selected: Vec<_> = cases::all().into_iter().filter(|case| case.name.contains(&filter)).collect();
+    let totals = supervisor::run_all(&selected, &places, jobs, &|line| {
+        if let Line::Case(verdict) = line
+            && (keep || verdict.result != CaseResult::Passed)
+            && let Ok(disk) = disk.lock()
+            && let Err(Failure(why)) = send_out(&disk, &verdict.case)
+        {
+            sink(&Line::Note { text: format!("the logs of {} are lost: {why}", verdict.case) });
+        }
+        sink(line);
+    });
+    Ok(u8::try_from(totals.failed.min(100)).unwrap_or(100))
+}
+
+/// Appends a case's logs to the results disk as one more archive.
+fn send_out(disk: &File, case: &str) -> Result<(), Failure> {
+    let status = Command::new("/bin/busybox")
+        .args(["tar", "-c", "-C", RESULTS, "-f", "-", case])
+        .stdin(Stdio::null())
+        .stdout(disk.try_clone()?)
+        .status()
+        .doing("starting tar")?;
+    crate::ensure!(status.success(), "tar ended with {status}");
+    disk.sync_all().doing("writing the results disk")
+}
+
+fn shell() -> Result<u8, Failure> {
+    println!(
+        "\n{}: this is the test host. /payload has kubevmm and the guest; `exit` ends it.",
+        protocol::READY
+    );
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/ttyS0")?;
+    on_terminal(Command::new("/bin/busybox").args(["setsid", "-c", "/bin/busybox", "sh", "-l"]), &terminal)?;
+    Ok(0)
+}
+
+/// Runs a program with standard streams on a terminal; its exit code.
+pub(super) fn on_terminal(command: &mut Command, terminal: &File) -> io::Result<u8> {
+    let status = command
+        .env("HOME", "/")
+        .env("PATH", "/bin:/payload")
+        .env("TERM", "vt100")
+        .stdin(terminal.try_clone()?)
+        .stdout(terminal.try_clone()?)
+        .stderr(terminal.try_clone()?)
+        .status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(253))
+}
+
+fn busybox(arguments: &[&str]) -> Result<(), Failure> {
+    let status = Command::new("/bin/busybox").args(arguments).status().doing("starting busybox")?;
+    crate::ensure!(status.success(), "{arguments:?} ended with {status}");
+    Ok(())
+}
+
+fn uptime() -> f64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}

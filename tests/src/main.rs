@@ -1,0 +1,69 @@
+//! The runner: as init of the test host it does what the kernel's command line says;
+//! elsewhere `case` runs one case, `payload` the cases for any KVM, `demo` the example.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tests::case::Tier;
+use tests::failure::Failure;
+use tests::supervisor::{self, Places};
+use tests::verdict::Line;
+use tests::{cases, host};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("case") => code(supervisor::case_main(arguments.get(1..).unwrap_or_default())),
+        Some("payload") => payload(arguments.get(1..).unwrap_or_default()),
+        Some("demo") => demo(arguments.get(1..).unwrap_or_default()),
+        _ if std::process::id() == 1 => host::init::main(),
+        _ => {
+            eprintln!(
+                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | demo COMMAND…"
+            );
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Runs the cases for any KVM; lines of results go to standard output.
+fn payload(arguments: &[String]) -> ExitCode {
+    let (kubevmm, results, scratch, filter) = match arguments {
+        [kubevmm, results, scratch] => (kubevmm, results, scratch, ""),
+        [kubevmm, results, scratch, filter] => (kubevmm, results, scratch, filter.as_str()),
+        _ => return ExitCode::from(2),
+    };
+    let places = Places {
+        kubevmm: kubevmm.into(),
+        payload: PathBuf::new(),
+        results: results.into(),
+        scratch: Path::new(scratch).into(),
+    };
+    let selected: Vec<_> = cases::all()
+        .into_iter()
+        .filter(|case| case.tier == Tier::Payload && case.name.contains(filter))
+        .collect();
+    let sink = |line: &Line| {
+        if let Ok(text) = serde_json::to_string(line) {
+            println!("{text}");
+        }
+    };
+    let totals = supervisor::run_all(&selected, &places, 2, &sink);
+    sink(&Line::End);
+    code(i32::from(totals.failed > 0))
+}
+
+fn demo(command: &[String]) -> ExitCode {
+    let command: Vec<PathBuf> = command.iter().map(PathBuf::from).collect();
+    match host::demo::batch(&command) {
+        Ok(status) => ExitCode::from(status),
+        Err(Failure(why)) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

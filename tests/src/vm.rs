@@ -1,0 +1,235 @@
+//! A running `kubevmm`.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest::sys;
+
+use crate::agent::Agent;
+use crate::case::Ctx;
+use crate::console::{Console, tail};
+use crate::failure::{Doing, Failure};
+use crate::footprint::Footprint;
+use crate::manifest::Manifest;
+use crate::report::ExitReport;
+
+/// How long a guest may take to its own program.
+pub const BOOT: Duration = Duration::from_secs(60);
+/// How long the process may take to end once it should.
+pub const END: Duration = Duration::from_secs(30);
+
+/// A process of `kubevmm run`, killed when dropped.
+pub struct Vm {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    console: Console,
+    files: Files,
+}
+
+/// Where a machine keeps what.
+struct Files {
+    runtime: PathBuf,
+    errors: PathBuf,
+    report: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; absent if a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What it wrote to standard error.
+    pub errors: String,
+    /// Its exit report, if it left one that can be read.
+    pub report: Result<ExitReport, Failure>,
+}
+
+impl Ended {
+    /// Checks exit code and reason.
+    ///
+    /// # Errors
+    /// If either is another.
+    pub fn expect(&self, code: i32, reason: &str) -> Result<&ExitReport, Failure> {
+        let report =
+            self.report.as_ref().map_err(|failure| Failure(format!("{failure}; stderr: {}", self.errors)))?;
+        crate::ensure!(
+            self.code == Some(code) && report.exit_code == code && report.reason == reason,
+            "wanted exit code {code} for {reason}, got {:?} (signal {:?}) and {report:?}; stderr:\n{}",
+            self.code,
+            self.signal,
+            tail(&self.errors, 8)
+        );
+        Ok(report)
+    }
+}
+
+impl Vm {
+    /// Writes the manifest and runs it with `args` beside the usual ones.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn start(ctx: &Ctx, manifest: &Manifest, args: &[&str]) -> Result<Self, Failure> {
+        let name = manifest.0.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or("vm");
+        let path = ctx.results.join(format!("{name}.json"));
+        fs::write(&path, serde_json::to_vec_pretty(&manifest.0)?).doing("writing the manifest")?;
+        Self::start_file(ctx, name, &path, args)
+    }
+
+    /// The same with a manifest that is there already.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn start_file(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
+        let files = Files {
+            runtime: ctx.scratch.join(format!("run-{name}")),
+            errors: ctx.results.join(format!("{name}.stderr.log")),
+            report: ctx.results.join(format!("{name}.exit.json")),
+        };
+        fs::create_dir_all(ctx.volumes())?;
+        let mut child = Command::new(&ctx.kubevmm)
+            .arg("run")
+            .arg(manifest)
+            .args(["--console", "stdio", "--timings"])
+            .args(pair("--runtime-dir", &files.runtime))
+            .args(pair("--exit-report", &files.report))
+            .args(pair("--volumes", &ctx.volumes()))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&files.errors)?)
+            .spawn()
+            .doing("starting kubevmm")?;
+        let stdin = child.stdin.take();
+        let output = child.stdout.take().ok_or("no pipe from standard output")?;
+        let console = Console::collect(output, &ctx.results.join(format!("{name}.console.log")))?;
+        Ok(Self { child, stdin, console, files })
+    }
+
+    /// The guest's serial console.
+    #[must_use]
+    pub const fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Types on the console.
+    ///
+    /// # Errors
+    /// If nobody reads there any more.
+    pub fn type_in(&mut self, text: &str) -> Result<(), Failure> {
+        let stdin = self.stdin.as_mut().ok_or("standard input is closed")?;
+        stdin.write_all(text.as_bytes()).doing("typing on the console")
+    }
+
+    /// The program in the guest, once it answers.
+    ///
+    /// # Errors
+    /// If it does not; what the VMM said is in the message.
+    pub fn agent(&mut self) -> Result<Agent, Failure> {
+        let connected = Agent::connect(&self.files.runtime.join("agent.sock"), BOOT);
+        connected.map_err(|failure| {
+            let state = match self.child.try_wait() {
+                Ok(Some(status)) => format!("kubevmm has ended, {status}"),
+                _ => "kubevmm runs".to_owned(),
+            };
+            Failure(format!("{failure}; {state}; stderr:\n{}", tail(&self.errors(), 8)))
+        })
+    }
+
+    /// Where its runtime files are.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        &self.files.runtime
+    }
+
+    /// What it wrote to standard error so far.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        fs::read_to_string(&self.files.errors).unwrap_or_default()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its memory and descriptors now.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn footprint(&self) -> Result<Footprint, Failure> {
+        Footprint::of(self.pid())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: i32) -> Result<(), Failure> {
+        let pid = i32::try_from(self.pid()).doing("process id")?;
+        sys::kill(pid, signal).doing("sending a signal")
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// If the kernel cannot tell.
+    pub fn is_running(&mut self) -> Result<bool, Failure> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end within `limit`.
+    pub fn wait_exit(&mut self, limit: Duration) -> Result<Ended, Failure> {
+        let status = wait(&mut self.child, limit)?.ok_or_else(|| {
+            Failure(format!(
+                "kubevmm did not end within {limit:?}; the console ends:\n{}\nstderr:\n{}",
+                tail(&self.console.text(), 8),
+                tail(&self.errors(), 8)
+            ))
+        })?;
+        self.console.wait_end(Duration::from_secs(5));
+        Ok(Ended {
+            code: status.code(),
+            signal: status.signal(),
+            errors: self.errors(),
+            report: ExitReport::read(&self.files.report),
+        })
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // It may have ended already; either way nothing is left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pair(option: &str, path: &Path) -> [OsString; 2] {
+    [option.into(), path.into()]
+}
+
+/// Waits for a child, at most so long.
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>, Failure> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
