@@ -7,7 +7,7 @@
 
 pub mod blocking;
 pub mod buf;
-mod cow;
+pub mod cow;
 mod disk;
 mod engine;
 mod gather;
@@ -18,6 +18,7 @@ mod target;
 
 pub use blocking::Blocking;
 pub use buf::{Bufs, IoBuf};
+pub use cow::CowDisk;
 pub use disk::{
     Completion, DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, Request, SubmitError, WriteZeroesLimits,
 };
