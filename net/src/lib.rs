@@ -1,1 +1,22 @@
-//! Network backends: tap devices and their offloads, free of virtio
+//! Where a virtual network card's frames come from and go to, free of virtio.
+//!
+//! A [`Link`] is one connection to the host's network: a [`Tap`] today. Each of its queue pairs is opened as a
+//! [`FrameQueue`], which moves whole frames between the host and buffers of the guest without copying them, each
+//! frame behind the 12-byte header that tells of its checksum and segmentation (virtio 1.3 §5.1.6,
+//! `struct virtio_net_hdr_v1`).
+
+mod buf;
+mod link;
+mod offload;
+mod tap;
+
+pub use buf::IoBuf;
+pub use link::{FrameQueue, Link};
+pub use offload::Offloads;
+pub use tap::{Tap, TapError};
+
+/// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).
+pub const HEADER_LEN: usize = 12;
+
+/// Most buffers that one frame may be scattered over: the kernel's `UIO_MAXIOV`.
+pub const MAX_BUFS: usize = 1024;
