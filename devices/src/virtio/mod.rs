@@ -4,9 +4,15 @@
 //! primitive, [`VirtioDevice::start_queue`] and [`VirtioDevice::stop_queue`]; activation, reset, pause and snapshot are made of
 //! nothing else. A running queue is a [`crate::io_thread::Worker`] that owns its [`Ring`] and its backend.
 
+mod buffers;
+mod counter;
 mod device;
 mod events;
+mod notice;
 mod ring;
+#[cfg(test)]
+mod testing;
+mod worker;
 
 pub mod blk;
 pub mod console;
@@ -14,6 +20,7 @@ pub mod net;
 pub mod rng;
 pub mod transport;
 
+pub use counter::Counter;
 pub use device::{DeviceState, StartError, VirtioDevice, VirtioId};
 pub use events::{DeviceEvents, QueueInterrupt};
 pub use ring::{Chain, Ring, RingError};

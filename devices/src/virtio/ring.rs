@@ -1,13 +1,17 @@
 //! A running virtqueue with everything its worker needs of the machine.
 
 use std::num::Wrapping;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use virtio_queue::{DescriptorChain, Queue, QueueState, QueueT};
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{DeviceEvents, QueueInterrupt};
 use crate::GuestRam;
+
+/// Flag of the available ring: the driver wants no interrupts (virtio 1.3 §2.7.6).
+const AVAIL_NO_INTERRUPT: u16 = 1;
 
 /// A chain of descriptors that the driver made available.
 pub type Chain = DescriptorChain<GuestRam>;
@@ -29,6 +33,8 @@ pub struct Ring {
     interrupt: QueueInterrupt,
     events: DeviceEvents,
     features: u64,
+    /// Used index that the driver was last told of.
+    notified: u16,
 }
 
 impl Ring {
@@ -43,7 +49,8 @@ impl Ring {
         features: u64,
     ) -> Self {
         queue.set_event_idx(features & super::feature::RING_EVENT_IDX != 0);
-        Self { queue, mem, kick, interrupt, events, features }
+        let notified = queue.next_used();
+        Self { queue, mem, kick, interrupt, events, features, notified }
     }
 
     /// The descriptor to wait on for the driver's notifications.
@@ -79,7 +86,9 @@ impl Ring {
         if waiting.0 > self.queue.size() {
             return Err(virtio_queue::Error::InvalidAvailRingIndex.into());
         }
-        Ok(self.queue.pop_descriptor_chain(self.mem.clone()))
+        // Something waits, so that nothing coming out means a ring that cannot be read.
+        let chain = self.queue.pop_descriptor_chain(self.mem.clone());
+        Ok(Some(chain.ok_or(virtio_queue::Error::QueueNotReady)?))
     }
 
     /// Puts back the chain popped last, as if it had not been popped.
@@ -92,12 +101,64 @@ impl Ring {
         Ok(self.queue.add_used(self.mem.as_ref(), head, written)?)
     }
 
+    /// Returns several chains (head and bytes filled) so that the driver sees all of them at once or none.
+    pub fn push_used_together(&mut self, chains: &[(u16, u32)]) -> Result<(), RingError> {
+        let Some((&(last, written), others)) = chains.split_last() else { return Ok(()) };
+        let first = self.queue.next_used();
+        let mut next = first;
+        for &(head, written) in others {
+            self.write_used(next, head, written)?;
+            next = next.wrapping_add(1);
+        }
+        // The last one brings the index, and with it all others, into view.
+        self.queue.set_next_used(next);
+        self.queue
+            .add_used(self.mem.as_ref(), last, written)
+            .inspect_err(|_| self.queue.set_next_used(first))?;
+        Ok(())
+    }
+
+    /// Fills an element of the used ring without making it visible (virtio 1.3 §2.7.8).
+    fn write_used(&self, index: u16, head: u16, written: u32) -> Result<(), RingError> {
+        let size = self.queue.size();
+        let slot = index.checked_rem(size).filter(|_| head < size);
+        let slot = slot.ok_or(virtio_queue::Error::InvalidDescriptorIndex)?;
+        let element = u64::from(head) | u64::from(written) << 32;
+        let address = self.address(self.queue.used_ring(), 4 + u64::from(slot) * 8)?;
+        self.mem.write_obj(element.to_le(), address).map_err(virtio_queue::Error::GuestMemory)?;
+        Ok(())
+    }
+
     /// Interrupts the driver if it wants to know of what was pushed since the last call.
     pub fn notify(&mut self) -> Result<(), RingError> {
-        if self.queue.needs_notification(self.mem.as_ref())? {
+        let pushed = self.queue.next_used();
+        let before = std::mem::replace(&mut self.notified, pushed);
+        if pushed != before && self.wants_interrupt(before, pushed)? {
             self.interrupt.signal();
         }
         Ok(())
+    }
+
+    /// Whether the driver asked to hear of the used index moving from `before` to `now` (virtio 1.3 §2.7.7).
+    fn wants_interrupt(&self, before: u16, now: u16) -> Result<bool, RingError> {
+        // The index must be visible before the driver's wish is read, or both sides could wait for each other.
+        fence(Ordering::SeqCst);
+        if !self.queue.event_idx_enabled() {
+            return Ok(self.load(self.queue.avail_ring(), 0)? & AVAIL_NO_INTERRUPT == 0);
+        }
+        let event = self.load(self.queue.avail_ring(), 4 + u64::from(self.queue.size()) * 2)?;
+        Ok(now.wrapping_sub(event).wrapping_sub(1) < now.wrapping_sub(before))
+    }
+
+    fn load(&self, base: u64, offset: u64) -> Result<u16, RingError> {
+        let address = self.address(base, offset)?;
+        let value =
+            self.mem.load::<u16>(address, Ordering::Relaxed).map_err(virtio_queue::Error::GuestMemory)?;
+        Ok(u16::from_le(value))
+    }
+
+    fn address(&self, base: u64, offset: u64) -> Result<GuestAddress, RingError> {
+        Ok(base.checked_add(offset).map(GuestAddress).ok_or(virtio_queue::Error::AddressOverflow)?)
     }
 
     /// Asks the driver for notifications; true if buffers became available meanwhile, so that the caller has to
