@@ -77,8 +77,7 @@ fn elf() -> Vec<u8> {
 
 /// A bzImage of one setup sector after the boot sector and 4 KiB of kernel.
 fn bzimage() -> Vec<u8> {
-    let mut params = boot_params::default();
-    params.hdr = setup_header {
+    let hdr = setup_header {
         setup_sects: 1,
         boot_flag: 0xAA55,
         jump: 0x6AEB,
@@ -95,6 +94,7 @@ fn bzimage() -> Vec<u8> {
         init_size: 0x10_0000,
         ..Default::default()
     };
+    let params = boot_params { hdr, ..Default::default() };
     let mut bytes = params.as_slice()[..1024].to_vec();
     bytes.resize(1024 + 0x1000, 0xF4);
     bytes
