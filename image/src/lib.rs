@@ -1,1 +1,18 @@
-//! Container images read from disk and ISO 9660 images written in process
+//! Container images read from disk, and ISO 9660 images written in process.
+//!
+//! An image is named by a [`Reference`] and found by a [`Store`], which hands out single files of
+//! it: a disk, a kernel. Images are foreign: sizes are bounded, blobs are checked against their
+//! digests, and no path or symbolic link leads out of an image.
+
+mod error;
+pub mod iso9660;
+mod names;
+pub mod oci;
+mod reference;
+mod rootfs;
+mod store;
+mod tarball;
+
+pub use error::ImageError;
+pub use reference::{Reference, ReferenceError, Version};
+pub use store::Store;
