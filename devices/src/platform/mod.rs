@@ -1,1 +1,30 @@
 //! Devices of the ICH9 south bridge and the other fixed devices of the machine.
+//!
+//! Each module holds one device, the ports that it answers at, and its saved state. All of them run on vCPU threads,
+//! so none of them waits for anything.
+
+pub mod fw_cfg;
+pub mod i8042;
+pub mod nmi_status;
+pub mod pm;
+pub mod pvpanic;
+pub mod reset;
+pub mod rtc;
+pub mod serial;
+mod state;
+#[cfg(test)]
+mod testing;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use state::StateError;
+
+/// Locks a device. A vCPU thread that died inside leaves registers that are stale at worst, never unsound.
+fn lock<T>(device: &Mutex<T>) -> MutexGuard<'_, T> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Offsets of the bytes of an access that begins at `offset`; past the end of the address space they stay there.
+fn offsets_from(offset: u64) -> impl Iterator<Item = u64> {
+    (0u64..).map(move |index| offset.saturating_add(index))
+}
