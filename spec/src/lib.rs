@@ -1,1 +1,19 @@
-//! KubeVirt API objects: parsing with positions, admission (defaults and rules), resolution
+//! KubeVirt objects: reading manifests with positions, defaults and rules, what kubevmm does with each field.
+//!
+//! The way through: [`load`] reads files to [`source::Document`]s, [`admit()`] gives a document types, defaults and a
+//! [`Verdict`] with every cause at its line. Nothing here touches KVM, and nothing beside manifest files is opened.
+
+pub mod admit;
+pub mod api;
+pub mod base64;
+pub mod cloud_init;
+pub mod machine;
+pub mod source;
+pub mod support;
+mod text;
+pub mod uuid;
+
+pub use admit::{Cause, Object, Reason, Verdict, Warning, admit};
+pub use machine::Topology;
+pub use source::{Document, LoadError, Location, Manifests, load};
+pub use uuid::Uuid;

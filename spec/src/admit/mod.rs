@@ -1,0 +1,113 @@
+//! Admission: types, KubeVirt's defaults, KubeVirt's rules, and what kubevmm itself cannot do.
+
+mod defaults;
+mod findings;
+mod object;
+mod rules;
+
+use std::fmt;
+
+pub use object::Object;
+
+use crate::api::VirtualMachineInstance;
+use crate::source::{Document, Location, Manifests};
+pub(crate) use findings::Findings;
+
+/// Why a value is refused: Kubernetes' `StatusCause` types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A needed value is missing.
+    Required,
+    /// The value is not allowed.
+    Invalid,
+    /// The value is of the wrong type.
+    TypeInvalid,
+    /// The value is given twice.
+    Duplicate,
+    /// The value is not one of those supported, by KubeVirt or by kubevmm.
+    NotSupported,
+    /// The value refers to something that is not there.
+    NotFound,
+    /// The value may not be given here.
+    Forbidden,
+}
+
+impl Reason {
+    /// The name in Kubernetes' API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::NotFound => "FieldValueNotFound",
+            Self::Forbidden => "FieldValueForbidden",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One reason why an object is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cause {
+    /// The kind of fault.
+    pub reason: Reason,
+    /// The field as a KubeVirt cluster names it in its answer; now and then that is not where the value stands.
+    pub field: String,
+    /// Where the value stands (or should), e.g. `spec.domain.memory.guest`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The place in the manifest: the value's, or its nearest parent's.
+    pub location: Location,
+}
+
+/// Something accepted that does not do what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Warning {
+    /// Where the value stands.
+    pub path: String,
+    /// What it does not do.
+    pub message: String,
+    /// The place in the manifest: the value's, or its nearest parent's.
+    pub location: Location,
+}
+
+/// What admission says of one object.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Whether the object is accepted: it is when there is no cause.
+    pub allowed: bool,
+    /// The object with its defaults; values at fault are left out.
+    pub object: Object,
+    /// Every reason to refuse it, in manifest order.
+    pub causes: Vec<Cause>,
+    /// Everything accepted that does not do what it says, in manifest order.
+    pub warnings: Vec<Warning>,
+}
+
+impl Verdict {
+    /// The machine to run: the instance itself, or the one that the object's template describes.
+    pub fn machine(&self) -> Option<&VirtualMachineInstance> {
+        self.object.machine()
+    }
+}
+
+/// Gives a document its types, defaults and verdict. Objects that it names (instancetypes, preferences) are looked up
+/// among `manifests`.
+pub fn admit(document: &Document, manifests: &Manifests) -> Verdict {
+    let mut findings = Findings::new(document);
+    let mut object = Object::read(document, &mut findings);
+    object.settle(document, manifests, &mut findings);
+    let (causes, warnings) = findings.finish();
+    Verdict { allowed: causes.is_empty(), object, causes, warnings }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+
+fn verdicts(text: &str) -> Vec<Verdict> {
+    let manifests = Manifests::parse("vm.yaml", text).unwrap();
+    manifests.documents.iter().map(|document| admit(document, &manifests)).collect()
+}
+
+fn verdict(text: &str) -> Verdict {
+    verdicts(text).swap_remove(0)
+}
+
+fn fields(verdict: &Verdict) -> Vec<(&str, &str)> {
+    verdict.causes.iter().map(|cause| (cause.reason.as_str(), cause.field.as_str())).collect()
+}
+
+const KUBESPHERE: &str = r#"
+apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata: {name: i-wtest, namespace: sky}
+spec:
+  domain:
+    cpu: {cores: 1}
+    devices:
+      disks:
+      - {bootOrder: 1, disk: {bus: virtio}, name: vol-0wsve9ix}
+      - {disk: {bus: virtio}, name: cloudinitdisk}
+      interfaces:
+      - {macAddress: "ce:44:ac:10:00:06", macvtap: {}, name: eth0}
+    machine: {type: q35}
+    resources: {limits: {cpu: "4", memory: 4Gi}, requests: {cpu: 1333m, memory: 4Gi}}
+  hostname: wtest
+  networks: [{multus: {networkName: kubesphere-virtualization-system/vxnet-lgxxk7dx}, name: eth0}]
+  volumes:
+  - cloudInitNoCloud: {userDataBase64: I2Nsb3VkLWNvbmZpZwo=}
+    name: cloudinitdisk
+  - name: vol-0wsve9ix
+    persistentVolumeClaim: {claimName: tpl-vol-0wsve9ix}
+"#;
+
+#[test]
+fn a_machine_of_kubesphere_is_accepted() {
+    let verdict = verdict(KUBESPHERE);
+    assert_eq!(fields(&verdict), []);
+    let vmi = verdict.machine().unwrap();
+    assert_eq!(vmi.memory_bytes(), 4 << 30);
+    assert_eq!(vmi.topology().vcpus(), 1);
+    assert_eq!(vmi.hostname(), "wtest");
+    assert_eq!(vmi.namespace(), "sky");
+    assert_eq!(vmi.grace_period_seconds(), 30);
+    assert_eq!(vmi.firmware_uuid(), crate::Uuid::of_machine("i-wtest"));
+    let warned: Vec<_> = verdict.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(warned, ["spec.domain.firmware"], "only the missing kernel is worth a word");
+}
+
+#[test]
+fn cloud_init_documents_have_kubevirts_contents() {
+    let verdict = verdict(KUBESPHERE);
+    let vmi = verdict.machine().unwrap();
+    let crate::api::VolumeSource::CloudInitNoCloud(source) = &vmi.spec.volumes[0].source else { panic!() };
+    let files = crate::cloud_init::no_cloud(vmi, source, &|_| None).unwrap();
+    let uuid = crate::Uuid::of_machine("i-wtest");
+    let want = format!(r#"{{"instance-id":"{uuid}","local-hostname":"wtest"}}"#);
+    assert_eq!(String::from_utf8(files.meta_data).unwrap(), want);
+    assert_eq!(files.user_data, b"#cloud-config\n");
+    assert_eq!(files.network_config, None);
+}
+
+#[test]
+fn defaults_size_and_equip_a_bare_machine() {
+    let verdict = verdict(
+        "kind: VirtualMachineInstance\nmetadata: {name: tiny.example}\nspec:\n  domain:\n    devices: {}\n    resources: {requests: {memory: 64M, cpu: 1500m}}\n  volumes: [{name: root, containerDisk: {image: x}}]\n",
+    );
+    assert_eq!(fields(&verdict), []);
+    let vmi = verdict.machine().unwrap();
+    assert_eq!(vmi.memory_bytes(), 64_000_000);
+    assert_eq!(vmi.topology(), crate::Topology { sockets: 2, cores: 1, threads: 1 });
+    assert_eq!(vmi.hostname(), "tiny");
+    let devices = &vmi.spec.domain.devices;
+    assert_eq!(devices.disks[0].name, "root");
+    assert_eq!(devices.interfaces[0].name, "default");
+    assert_eq!(vmi.spec.networks[0].source.key(), Some("pod"));
+}
+
+#[test]
+fn every_fault_is_found_in_one_go_and_in_order() {
+    let verdict = verdict(
+        "kind: VirtualMachineInstance\nmetadata: {name: x}\nspec:\n  domain:\n    cpu:\n      core: 2\n      threads: \"1\"\n    memory: {guest: 1G i}\n    devices:\n      disks: [{name: a}]\n      tpm: {}\n",
+    );
+    assert_eq!(
+        fields(&verdict),
+        [
+            ("FieldValueInvalid", "spec.domain.cpu.core"),
+            ("FieldValueTypeInvalid", "spec.domain.cpu.threads"),
+            ("FieldValueInvalid", "spec.domain.memory.guest"),
+            ("FieldValueInvalid", "spec.domain.devices.disks[0].name"),
+            ("FieldValueNotSupported", "spec.domain.devices.tpm"),
+        ]
+    );
+    assert_eq!(verdict.causes[0].message, "unknown field \"core\": did you mean \"cores\"?");
+    assert_eq!(verdict.causes[2].location.to_string(), "vm.yaml:8:14");
+}
+
+#[test]
+fn the_template_of_a_virtual_machine_is_the_machine() {
+    let all = verdicts(
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\nspec:\n  runStrategy: Always\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      domain:\n        devices: {disks: [{name: x}]}\n        memory: {guest: 1Gi}\n---\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\ndata: {c: Zm9v}\n",
+    );
+    assert_eq!(fields(&all[0]), [("FieldValueInvalid", "spec.template.spec.domain.devices.disks[0].name")]);
+    let machine = all[0].machine().unwrap();
+    assert_eq!((machine.metadata.name.as_str(), machine.memory_bytes()), ("web", 1 << 30));
+    let Object::Secret(secret) = &all[1].object else { panic!() };
+    assert_eq!((secret.value("a"), secret.value("c")), (Some(&b"b"[..]), Some(&b"foo"[..])));
+}
+
+#[test]
+fn unknown_kinds_are_refused() {
+    assert_eq!(fields(&verdict("kind: Pod\n")), [("FieldValueNotSupported", "kind")]);
+    assert_eq!(fields(&verdict("spec: 1\n")), [("FieldValueRequired", "kind")]);
+}
