@@ -5,6 +5,7 @@
 //! nothing else. A running queue is a [`crate::io_thread::Worker`] that owns its [`Ring`] and its backend.
 
 mod buffers;
+mod config_space;
 mod counter;
 mod device;
 mod events;
@@ -12,6 +13,7 @@ mod notice;
 mod ring;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod worker;
 
 pub mod blk;
@@ -24,6 +26,7 @@ pub use counter::Counter;
 pub use device::{DeviceState, StartError, VirtioDevice, VirtioId};
 pub use events::{DeviceEvents, QueueInterrupt};
 pub use ring::{Chain, Ring, RingError};
+pub use threads::Threads;
 
 /// Feature bits that belong to the ring and the transport, not to a kind of device (virtio 1.3 §6).
 pub mod feature {

@@ -22,6 +22,12 @@ pub enum RingError {
     /// Ring or indices do not make sense.
     #[error("the driver's ring is broken: {0}")]
     Queue(#[from] virtio_queue::Error),
+    /// A chain came again before the device had returned it.
+    #[error("the driver made descriptor {0} available twice")]
+    Reused(u16),
+    /// The host has no room to wait for the queue's backend.
+    #[error("the queue's backend cannot be waited for")]
+    Unwatched,
 }
 
 /// A split virtqueue that its worker owns.

@@ -1,5 +1,165 @@
-//! virtio-blk.
+//! virtio-blk: a disk for the guest (virtio 1.3 §5.2).
 
-/// Saved state.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct BlkState {}
+mod config;
+mod counters;
+mod guest_disk;
+mod queue;
+mod request;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use block::{Disk, DiskError, DiskInfo};
+use virtio_queue::QueueState;
+
+pub use self::config::BlkConfig;
+pub use self::counters::BlkCounters;
+pub use self::state::BlkState;
+
+use self::queue::BlkQueue;
+use self::request::{Command, Status};
+use super::notice::ConfigNotice;
+use super::worker::QueueWorker;
+use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
+use crate::io_thread::RunningWorker;
+
+/// What front, queues and handles have in common.
+#[derive(Debug)]
+struct BlkShared {
+    config: BlkConfig,
+    disk: Arc<dyn Disk>,
+    counters: BlkCounters,
+    notice: ConfigNotice,
+    /// What the driver wrote to the configuration's `writeback`.
+    writeback: AtomicBool,
+}
+
+impl BlkShared {
+    /// Whether a command is one that the disk takes, and how many bytes its range may have.
+    fn limits(&self, command: &Command) -> Result<u64, Status> {
+        let disk = self.disk.info();
+        let changes = !matches!(command, Command::Read { .. } | Command::Flush | Command::GetId { .. });
+        if changes && self.config.is_read_only(&disk) {
+            return Err(Status::IoError);
+        }
+        match command {
+            Command::Discard { .. } => disk.discard.map(|limits| limits.max_bytes).ok_or(Status::Unsupported),
+            Command::WriteZeroes { .. } => {
+                disk.write_zeroes.map(|limits| limits.max_bytes).ok_or(Status::Unsupported)
+            }
+            _ => Ok(u64::MAX),
+        }
+    }
+}
+
+/// A disk's device.
+#[derive(Debug)]
+pub struct BlkDevice {
+    shared: Arc<BlkShared>,
+    threads: Threads,
+    sizes: Vec<u16>,
+    workers: Vec<Option<RunningWorker>>,
+}
+
+/// What others may ask of a disk's device while it runs.
+#[derive(Clone, Debug)]
+pub struct BlkHandle(Arc<BlkShared>);
+
+impl BlkHandle {
+    /// Looks at the disk again and, if its size is another one, tells the driver.
+    ///
+    /// # Errors
+    /// The disk cannot be looked at.
+    pub fn resized(&self) -> Result<DiskInfo, DiskError> {
+        let before = self.0.disk.info();
+        let now = self.0.disk.refresh()?;
+        if now != before {
+            self.0.notice.config_changed();
+        }
+        Ok(now)
+    }
+
+    /// What the device did so far.
+    pub fn counters(&self) -> &BlkCounters {
+        &self.0.counters
+    }
+}
+
+impl BlkDevice {
+    /// A device that shows `disk` as `config` says; its queues take turns over `threads`.
+    pub fn new(disk: Arc<dyn Disk>, config: BlkConfig, threads: impl Into<Threads>) -> Self {
+        let sizes = config.queue_sizes();
+        let workers = sizes.iter().map(|_| None).collect();
+        let writeback = AtomicBool::new(disk.info().write_cache);
+        let counters = BlkCounters::default();
+        let notice = ConfigNotice::default();
+        let shared = Arc::new(BlkShared { config, disk, counters, notice, writeback });
+        Self { shared, threads: threads.into(), sizes, workers }
+    }
+
+    /// A handle that outlives the device's move into its transport.
+    pub fn handle(&self) -> BlkHandle {
+        BlkHandle(Arc::clone(&self.shared))
+    }
+}
+
+impl VirtioDevice for BlkDevice {
+    fn id(&self) -> VirtioId {
+        VirtioId::Blk
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &self.sizes
+    }
+
+    fn features(&self) -> u64 {
+        self.shared.config.features(&self.shared.disk.info())
+    }
+
+    fn read_config(&self, offset: u64, data: &mut [u8]) {
+        let writeback = self.shared.writeback.load(Ordering::Acquire);
+        self.shared.config.space(&self.shared.disk.info(), writeback).read(offset, data);
+    }
+
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        if let (config::WRITEBACK_OFFSET, [value]) = (offset, data) {
+            self.shared.writeback.store(*value != 0, Ordering::Release);
+        }
+    }
+
+    fn start_queue(&mut self, index: u16, ring: Ring) -> Result<(), StartError> {
+        let slot = self.workers.get_mut(usize::from(index)).filter(|slot| slot.is_none());
+        let slot = slot.ok_or(StartError::NoSuchQueue(index))?;
+        let queue = self.shared.disk.open_queue(ring.state().size);
+        let queue =
+            queue.map_err(|error| StartError::Backend { queue: index, source: io::Error::other(error) })?;
+        self.shared.notice.connect(&ring);
+        let worker = BlkQueue::new(ring, queue, Arc::clone(&self.shared));
+        *slot = Some(self.threads.of(index).start(QueueWorker::boxed(worker))?);
+        Ok(())
+    }
+
+    fn stop_queue(&mut self, index: u16) -> Option<QueueState> {
+        self.workers.get_mut(usize::from(index))?.take()?.stop().ok()
+    }
+
+    fn reset(&mut self) {
+        self.shared.notice.disconnect();
+        self.shared.writeback.store(self.shared.disk.info().write_cache, Ordering::Release);
+    }
+
+    fn save(&self) -> DeviceState {
+        let writeback = self.shared.writeback.load(Ordering::Acquire);
+        DeviceState::Blk(BlkState { version: state::VERSION, writeback })
+    }
+
+    fn restore(&mut self, state: &DeviceState) -> bool {
+        let DeviceState::Blk(BlkState { version: state::VERSION, writeback }) = state else { return false };
+        self.shared.writeback.store(*writeback, Ordering::Release);
+        true
+    }
+}

@@ -1,0 +1,263 @@
+//! One queue of a disk's device.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::epoll::EventSet;
+
+use super::guest_disk::{Direction, GuestDisk};
+use super::request::{Command, Status, parse, status_address, written_data};
+use super::{BlkShared, config};
+use crate::virtio::buffers::{BadChain, Buffers, write_at};
+use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
+use crate::virtio::{Chain, Ring, RingError};
+
+/// Token of the disk's completions.
+const COMPLETIONS: u32 = 1;
+/// Length of a serial number (virtio 1.3 §5.2.6).
+const ID_LEN: usize = 20;
+
+/// A request that the disk works on.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    status: GuestAddress,
+    command: Command,
+    /// The write itself is done; its flush is under way.
+    flushing: bool,
+}
+
+/// Where a command has got to.
+enum Submitted {
+    /// The disk works on it.
+    InFlight(Command),
+    /// It needed no disk.
+    Done { filled: u64 },
+}
+
+pub(super) struct BlkQueue {
+    ring: Ring,
+    disk: GuestDisk,
+    shared: Arc<BlkShared>,
+    buffers: Buffers,
+    /// Requests by the head of their chain, as many as the queue has descriptors.
+    in_flight: Vec<Option<InFlight>>,
+    /// Chains finished and not yet returned.
+    done: Vec<(u16, u32)>,
+    /// The driver cannot flush, so that completed writes have to be durable.
+    driver_cannot_flush: bool,
+}
+
+impl BlkQueue {
+    pub(super) fn new(ring: Ring, queue: Box<dyn block::DiskQueue>, shared: Arc<BlkShared>) -> Self {
+        let in_flight = vec![None; usize::from(ring.state().size)];
+        let driver_cannot_flush = ring.features() & (config::FLUSH | config::CONFIG_WCE) == 0;
+        let disk = GuestDisk::new(queue, ring.mem().clone());
+        let done = Vec::new();
+        Self { ring, disk, shared, buffers: Buffers::default(), in_flight, done, driver_cannot_flush }
+    }
+
+    /// Takes what is available, hands it to the disk in one go, and returns what is done.
+    fn serve(&mut self) -> Result<(), RingError> {
+        self.ring.disable_notification()?;
+        let mut taken = 0;
+        loop {
+            while taken < self.in_flight.len()
+                && let Some(chain) = self.ring.pop()?
+            {
+                taken += 1;
+                self.accept(chain)?;
+            }
+            self.disk.push();
+            self.reap();
+            self.give_back()?;
+            if taken == self.in_flight.len() {
+                yield_turn(&self.ring);
+                return Ok(());
+            }
+            if !self.ring.enable_notification()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn accept(&mut self, chain: Chain) -> Result<(), RingError> {
+        let head = chain.head_index();
+        match self.in_flight.get(usize::from(head)) {
+            Some(None) => {}
+            Some(Some(_)) => return Err(RingError::Reused(head)),
+            None => return Err(virtio_queue::Error::InvalidDescriptorIndex.into()),
+        }
+        match self.buffers.load(chain).and_then(|()| status_address(&self.buffers)) {
+            Ok(status) => self.carry_out(head, status),
+            Err(_) => {
+                self.shared.counters.malformed.bump();
+                self.done.push((head, 0));
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, head: u16, status: GuestAddress) {
+        match parse(self.disk.mem(), &self.buffers).and_then(|command| self.submit(head, command)) {
+            Ok(Submitted::InFlight(command)) => {
+                if let Some(slot) = self.in_flight.get_mut(usize::from(head)) {
+                    *slot = Some(InFlight { status, command, flushing: false });
+                }
+            }
+            Ok(Submitted::Done { filled }) => self.answer(head, status, Status::Ok, filled),
+            Err(refused) => {
+                self.shared.counters.errors.bump();
+                self.answer(head, status, refused, 0);
+            }
+        }
+    }
+
+    /// Hands a command to the disk, if it needs it.
+    fn submit(&mut self, head: u16, command: Command) -> Result<Submitted, Status> {
+        let token = u64::from(head);
+        let limits = self.shared.limits(&command)?;
+        let submitted = match command {
+            Command::Read { offset, len } => {
+                let segments = self.buffers.writable.iter().copied();
+                self.disk.transfer(Direction::Read, offset, len, segments, token)
+            }
+            Command::Write { offset, len } => {
+                self.disk.transfer(Direction::Write, offset, len, written_data(&self.buffers), token)
+            }
+            Command::Flush => self.disk.flush(token),
+            Command::GetId { room } => {
+                let filled = self.identify(room).map_err(|_| Status::IoError)?;
+                return Ok(Submitted::Done { filled });
+            }
+            Command::Discard { offset, len } if len <= limits => self.disk.discard(offset, len, token),
+            Command::WriteZeroes { offset, len, unmap } if len <= limits => {
+                self.disk.zero(offset, len, unmap, token)
+            }
+            Command::Discard { .. } | Command::WriteZeroes { .. } => return Err(Status::IoError),
+        };
+        submitted.map(|()| Submitted::InFlight(command)).map_err(|_| Status::IoError)
+    }
+
+    /// Writes as much of the serial number as there is room for.
+    fn identify(&self, room: u64) -> Result<u64, BadChain> {
+        let mut id = [0; ID_LEN];
+        for (to, from) in id.iter_mut().zip(self.shared.config.serial.bytes()) {
+            *to = from;
+        }
+        let room = usize::try_from(room).unwrap_or(ID_LEN).min(ID_LEN);
+        let id = id.get(..room).unwrap_or_default();
+        write_at(self.disk.mem(), &self.buffers.writable, 0, id)?;
+        Ok(id.len() as u64)
+    }
+
+    /// Takes all completions that there are.
+    fn reap(&mut self) {
+        let mut submitted = false;
+        while let Some(completion) = self.disk.next_completion() {
+            let Ok(head) = u16::try_from(completion.token) else { continue };
+            let Some(slot) = self.in_flight.get_mut(usize::from(head)) else { continue };
+            let Some(request) = slot.take() else { continue };
+            let ok = completion.result.is_ok();
+            if ok && self.has_to_be_flushed(&request) && self.disk.flush(completion.token).is_ok() {
+                submitted = true;
+                if let Some(slot) = self.in_flight.get_mut(usize::from(head)) {
+                    *slot = Some(InFlight { flushing: true, ..request });
+                }
+                continue;
+            }
+            self.finish(head, &request, ok);
+        }
+        if submitted {
+            self.disk.push();
+        }
+    }
+
+    /// Whether a command that the disk has carried out is durable only after a flush, and must be.
+    fn has_to_be_flushed(&self, request: &InFlight) -> bool {
+        let changes = matches!(request.command, Command::Write { .. } | Command::WriteZeroes { .. });
+        let through = self.driver_cannot_flush || !self.shared.writeback.load(Ordering::Acquire);
+        changes && !request.flushing && through && self.shared.disk.info().write_cache
+    }
+
+    fn finish(&mut self, head: u16, request: &InFlight, ok: bool) {
+        let counters = &self.shared.counters;
+        match request.command {
+            _ if !ok => counters.errors.bump(),
+            Command::Read { len, .. } => {
+                counters.reads.bump();
+                counters.read_bytes.add(len);
+            }
+            Command::Write { len, .. } => {
+                counters.writes.bump();
+                counters.written_bytes.add(len);
+            }
+            Command::Flush => counters.flushes.bump(),
+            Command::Discard { .. } | Command::WriteZeroes { .. } => counters.discards.bump(),
+            Command::GetId { .. } => {}
+        }
+        let filled = match request.command {
+            Command::Read { len, .. } if ok => len,
+            _ => 0,
+        };
+        self.answer(head, request.status, if ok { Status::Ok } else { Status::IoError }, filled);
+    }
+
+    /// Writes the status and puts the chain on the list of what is done.
+    fn answer(&mut self, head: u16, address: GuestAddress, status: Status, filled: u64) {
+        let written = match self.disk.mem().write_obj(status as u8, address) {
+            Ok(()) => u32::try_from(filled).unwrap_or(u32::MAX).saturating_add(1),
+            // The driver gave an address outside RAM; there is no way to tell it.
+            Err(_) => {
+                self.shared.counters.malformed.bump();
+                0
+            }
+        };
+        self.done.push((head, written));
+    }
+
+    /// Returns what is done, with at most one interrupt.
+    fn give_back(&mut self) -> Result<(), RingError> {
+        if self.done.is_empty() {
+            return Ok(());
+        }
+        self.ring.push_used_together(&self.done)?;
+        self.done.clear();
+        self.ring.notify()
+    }
+}
+
+impl QueueHandler for BlkQueue {
+    fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        // Edge-triggered: every completion signals the descriptor anew, so that it need not be read back.
+        let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        if !watch.add(self.disk.completion_fd(), COMPLETIONS, events) {
+            return Err(RingError::Unwatched);
+        }
+        self.serve()
+    }
+
+    fn wake(&mut self, ready: Ready, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        if ready.token == COMPLETIONS {
+            self.reap();
+            return self.give_back();
+        }
+        self.serve()
+    }
+
+    fn end(&mut self) {
+        self.disk.push();
+        loop {
+            self.reap();
+            if !self.disk.wait() {
+                break;
+            }
+        }
+        // A broken ring takes nothing back; it is about to be reset.
+        let _ = self.give_back();
+    }
+}
