@@ -8,8 +8,11 @@ pub(super) const COUNT: usize = 128;
 /// Places of the clock's registers.
 pub(super) mod place {
     pub(in super::super) const SECONDS: u8 = 0x00;
+    pub(in super::super) const SECONDS_ALARM: u8 = 0x01;
     pub(in super::super) const MINUTES: u8 = 0x02;
+    pub(in super::super) const MINUTES_ALARM: u8 = 0x03;
     pub(in super::super) const HOURS: u8 = 0x04;
+    pub(in super::super) const HOURS_ALARM: u8 = 0x05;
     pub(in super::super) const WEEKDAY: u8 = 0x06;
     pub(in super::super) const DAY: u8 = 0x07;
     pub(in super::super) const MONTH: u8 = 0x08;
@@ -30,6 +33,8 @@ pub(super) const B_SET: u8 = 1 << 7;
 const A_POWER_ON: u8 = 0x26;
 /// Hours register: afternoon in 12-hour mode.
 const PM: u8 = 1 << 7;
+/// Alarm registers with both bits set match any time.
+const ANY: u8 = 3 << 6;
 
 /// Sizes that firmware reads from CMOS memory, as on QEMU's q35.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,13 +115,21 @@ impl Cells {
         DateTime {
             second: self.decode(place::SECONDS),
             minute: self.decode(place::MINUTES),
-            hour: self.decode_hours(),
+            hour: self.decode_hours(self.get(place::HOURS)),
             weekday: self.decode(place::WEEKDAY),
             day: self.decode(place::DAY),
             month: self.decode(place::MONTH),
             year: self.decode(place::YEAR),
             century: self.decode(place::CENTURY),
         }
+    }
+
+    /// The alarm registers name this time of day.
+    pub(super) fn alarm_matches(&self, hour: u8, minute: u8, second: u8) -> bool {
+        let alarm = |index| Some(self.get(index)).filter(|value| value & ANY != ANY);
+        alarm(place::SECONDS_ALARM).is_none_or(|value| self.decode_value(value) == second)
+            && alarm(place::MINUTES_ALARM).is_none_or(|value| self.decode_value(value) == minute)
+            && alarm(place::HOURS_ALARM).is_none_or(|value| self.decode_hours(value) == hour)
     }
 
     fn binary(&self) -> bool {
@@ -143,8 +156,7 @@ impl Cells {
         if self.binary() { value } else { (value >> 4) * 10 + (value & 0x0f) }
     }
 
-    fn decode_hours(&self) -> u8 {
-        let value = self.get(place::HOURS);
+    fn decode_hours(&self, value: u8) -> u8 {
         if self.get(place::B) & B_24_HOURS != 0 {
             return self.decode_value(value);
         }

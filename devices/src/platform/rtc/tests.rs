@@ -1,12 +1,17 @@
-use super::super::testing::{hammer, read8};
+use super::super::testing::{RecordedLine, hammer, read8};
 use super::cells::{B_24_HOURS, B_BINARY};
+use super::clock::{HOLD, seconds};
 use super::*;
 
 /// 2024-02-29T23:59:58Z, a Thursday.
 const LEAP_EVENING: Duration = Duration::from_secs(1_709_251_198);
 
 fn clock() -> Clock {
-    Clock { index: 0, cells: Cells::at_power_on(&Sizes::default()), offset: 0, held: None }
+    Clock::new(0, Cells::at_power_on(&Sizes::default()), 0, LEAP_EVENING)
+}
+
+fn rtc(offset: i64) -> Rtc {
+    Rtc::new(&Sizes::default(), offset, RecordedLine::new()).unwrap()
 }
 
 impl Clock {
@@ -15,9 +20,9 @@ impl Clock {
         self.read(now)
     }
 
-    fn put(&mut self, index: u8, value: u8, now: Duration) {
+    fn put(&mut self, index: u8, value: u8, now: Duration) -> bool {
         self.index = index;
-        self.write(value, now);
+        self.write(value, now)
     }
 
     /// Century, year, month, day, weekday, hours, minutes, seconds.
@@ -83,11 +88,10 @@ fn looking_at_uip_holds_the_time_still() {
 }
 
 #[test]
-fn status_registers_claim_no_interrupts() {
+fn status_registers_keep_what_they_may() {
     let mut clock = clock();
     clock.put(0x0a, 0xff, LEAP_EVENING);
     assert_eq!(clock.get(0x0a, LEAP_EVENING), 0x7f);
-    clock.put(0x0b, 0x72, LEAP_EVENING);
     clock.put(0x0c, 0xff, LEAP_EVENING);
     clock.put(0x0d, 0, LEAP_EVENING);
     assert_eq!(clock.get(0x0c, LEAP_EVENING), 0);
@@ -95,9 +99,85 @@ fn status_registers_claim_no_interrupts() {
 }
 
 #[test]
+fn each_second_ends_an_update() {
+    let mut clock = clock();
+    let after = |tenths: u64| LEAP_EVENING + Duration::from_millis(tenths * 100);
+    clock.put(1, 0x33, LEAP_EVENING);
+    assert!(!clock.needs_timer());
+    assert_eq!(clock.get(0x0c, after(9)), 0);
+    assert_eq!(clock.get(0x0c, after(11)), 0x10, "flagged even if not enabled");
+    assert_eq!(clock.get(0x0c, after(12)), 0, "reading clears");
+    assert!(!clock.put(0x0b, 0x12, after(13)));
+    assert!(clock.needs_timer());
+    assert!(!clock.advance(after(19)));
+    assert!(clock.advance(after(20)));
+    assert!(!clock.advance(after(30)), "one edge until it is acknowledged");
+    assert_eq!(clock.get(0x0c, after(31)), 0x90);
+    clock.put(0x0b, 0x02, after(31));
+    assert!(!clock.advance(after(40)));
+    assert!(clock.put(0x0b, 0x12, after(41)), "enabling a flagged interrupt raises it");
+    clock.put(0x0b, 0x92, after(41));
+    assert!(!clock.needs_timer(), "a stopped clock ends no updates");
+}
+
+#[test]
+fn alarm_comes_once_at_its_time() {
+    let mut clock = clock();
+    for (index, value) in [(1, 0x05), (3, 0x00), (5, 0x00), (0x0b, 0x22)] {
+        clock.put(index, value, LEAP_EVENING);
+    }
+    let after = |seconds: u64| LEAP_EVENING + Duration::from_secs(seconds);
+    assert!(!clock.advance(after(6)));
+    assert!(clock.advance(after(9)), "seconds that the host slept through count");
+    assert_eq!(clock.get(0x0c, after(9)), 0xb0);
+    assert!(!clock.advance(after(3600)));
+    assert!(clock.advance(after(7 + 10 * 86_400)), "and so do days");
+}
+
+#[test]
+fn alarm_registers_can_match_anything() {
+    let mut clock = clock();
+    for (index, value) in [(1, 0x00), (3, 0xc0), (5, 0xff), (0x0b, 0x22)] {
+        clock.put(index, value, LEAP_EVENING);
+    }
+    assert!(!clock.advance(LEAP_EVENING + Duration::from_secs(1)));
+    assert!(clock.advance(LEAP_EVENING + Duration::from_secs(2)));
+    clock.get(0x0c, LEAP_EVENING + Duration::from_secs(3));
+    assert!(clock.advance(LEAP_EVENING + Duration::from_secs(62)));
+}
+
+#[test]
+fn a_timer_stands_behind_enabled_interrupts() {
+    let line = RecordedLine::new();
+    let rtc = Rtc::new(&Sizes::default(), 0, line.clone()).unwrap();
+    let armed = || lock(&rtc.inner).timer.is_armed().unwrap();
+    assert_eq!(rtc.timer(), lock(&rtc.inner).timer.as_raw_fd());
+    assert!(!armed());
+    let _ = rtc.write(0, &[0x0b, 0x12]);
+    assert!(armed());
+    lock(&rtc.inner).clock.offset += 1;
+    rtc.timer_fired();
+    assert_eq!(line.take(), [true, false]);
+    assert!(armed(), "it goes on each second");
+    let _ = rtc.write(0, &[0x0b, 0x02]);
+    rtc.timer_fired();
+    assert!(!armed());
+    let enabled = State {
+        cells: {
+            let mut cells = rtc.save().cells;
+            cells[0x0b] = 0x22;
+            cells
+        },
+        ..rtc.save()
+    };
+    rtc.restore(&enabled).unwrap();
+    assert!(armed());
+}
+
+#[test]
 fn memory_tells_firmware_the_sizes() {
     let sizes = Sizes { low_ram: 2 << 30, high_ram: 6 << 30, cpus: 4 };
-    let mut clock = Clock { cells: Cells::at_power_on(&sizes), ..clock() };
+    let mut clock = Clock::new(0, Cells::at_power_on(&sizes), 0, LEAP_EVENING);
     let mut bytes =
         |indexes: &[u8]| -> Vec<u8> { indexes.iter().map(|&i| clock.get(i, LEAP_EVENING)).collect() };
     assert_eq!(bytes(&[0x15, 0x16]), 640u16.to_le_bytes());
@@ -113,7 +193,7 @@ fn memory_tells_firmware_the_sizes() {
 
 #[test]
 fn free_memory_is_kept_and_the_index_is_write_only() {
-    let rtc = Rtc::new(&Sizes::default(), 0);
+    let rtc = rtc(0);
     let _ = rtc.write(0, &[0x80 | 0x0f, 0x0a]);
     assert_eq!(read8(&rtc, 1), 0x0a, "NMI mask must not select");
     assert_eq!(read8(&rtc, 0), 0xff);
@@ -121,8 +201,8 @@ fn free_memory_is_kept_and_the_index_is_write_only() {
 
 #[test]
 fn clock_follows_the_host_with_an_offset() {
-    let rtc = Rtc::new(&Sizes::default(), -86_400);
-    let mut clock = lock(&rtc.0);
+    let rtc = rtc(-86_400);
+    let clock = &mut lock(&rtc.inner).clock;
     let now = host_time();
     clock.index = 0;
     clock.read(now);
@@ -132,9 +212,9 @@ fn clock_follows_the_host_with_an_offset() {
 
 #[test]
 fn state_survives_a_round_trip() {
-    let old = Rtc::new(&Sizes { low_ram: 1 << 30, high_ram: 0, cpus: 2 }, 3600);
+    let old = Rtc::new(&Sizes { low_ram: 1 << 30, high_ram: 0, cpus: 2 }, 3600, RecordedLine::new()).unwrap();
     let _ = old.write(0, &[0x50, 0x77]);
-    let new = Rtc::new(&Sizes::default(), 0);
+    let new = rtc(0);
     new.restore(&old.save()).unwrap();
     assert_eq!(new.save(), old.save());
     assert_eq!(read8(&new, 1), 0x77);
@@ -143,7 +223,7 @@ fn state_survives_a_round_trip() {
 
 #[test]
 fn damaged_states_are_refused_or_harmless() {
-    let rtc = Rtc::new(&Sizes::default(), 0);
+    let rtc = rtc(0);
     let good = rtc.save();
     assert!(rtc.restore(&State { version: 2, ..good.clone() }).is_err());
     let short = State { cells: vec![0; 127], ..good.clone() };
@@ -172,7 +252,7 @@ fn any_byte_in_any_register_is_harmless() {
 
 #[test]
 fn hostile_accesses_are_harmless() {
-    let rtc = Rtc::new(&Sizes::default(), 0);
+    let rtc = rtc(0);
     for index in 0..128 {
         let _ = rtc.write(0, &[index]);
         hammer(&rtc, SIZE);
