@@ -163,7 +163,7 @@ impl CpuidTemplate {
             leaves.get(leaf, 0).ok_or(CpuidError::MissingLeaf { leaf })?;
         }
         let vendor = Vendor::of(&leaves);
-        add_emulated(&mut leaves, config);
+        add_emulated(&mut leaves, vendor, config);
         let host = leaves.clone();
         if config.model == CpuModel::HostModel {
             drop_unmigratable(&mut leaves);
@@ -199,12 +199,15 @@ pub fn phys_bits(supported: &[kvm_cpuid_entry2]) -> u8 {
     bits
 }
 
-/// Sets what KVM emulates whatever the processor is.
-fn add_emulated(leaves: &mut Leaves, config: &CpuidConfig) {
+/// Sets what KVM, or the leaves written here, provide whatever the processor is.
+fn add_emulated(leaves: &mut Leaves, vendor: Vendor, config: &CpuidConfig) {
     let deadline = if config.tsc_deadline_timer { TSC_DEADLINE } else { 0 };
     leaves.at(1, 0).ecx |= X2APIC | HYPERVISOR | deadline;
     if config.msi_ext_dest_id {
         hypervisor::allow_msi_ext_dest_id(leaves);
+    }
+    if vendor == Vendor::Amd && config.topology.threads() > 1 {
+        topology::allow_topology_extensions(leaves);
     }
 }
 

@@ -118,6 +118,16 @@ fn amd_topology_leaves() {
 }
 
 #[test]
+fn amd_threads_are_told_on_hosts_without_topology_extensions() {
+    let mut host = amd();
+    host.retain(|entry| !matches!(entry.function, 0x8000_001D | 0x8000_001E));
+    host.iter_mut().filter(|entry| entry.function == 0x8000_0001).for_each(|entry| entry.ecx = 0);
+    let leaves = vcpu(&host, &config(1, 2, 2), 3);
+    assert_eq!(leaves.value(0x8000_001E, 0, Reg::Ebx), 0x101);
+    assert!(vcpu(&host, &config(1, 4, 1), 3).get(0x8000_001E, 0).is_none());
+}
+
+#[test]
 fn kvm_tells_its_clocks() {
     let timed = CpuidConfig { tsc_khz: Some(2_592_000), ..config(1, 1, 1) };
     let leaves = vcpu(&intel(), &timed, 0);

@@ -16,6 +16,12 @@ const EXTENDED_TOPOLOGY: [u32; 2] = [0xB, 0x1F];
 const LEVEL_SMT: u32 = 1;
 const LEVEL_CORE: u32 = 2;
 
+/// Sets the flag for the leaves without which an AMD guest takes threads for cores. They tell the guest's own
+/// topology, so the processor need not have them.
+pub(super) fn allow_topology_extensions(leaves: &mut Leaves) {
+    leaves.at(0x8000_0001, 0).ecx |= TOPOLOGY_EXTENSIONS;
+}
+
 /// Writes all that is the same on every vCPU.
 pub(super) fn describe(leaves: &mut Leaves, vendor: Vendor, topology: &Topology) {
     describe_package(leaves, topology);
