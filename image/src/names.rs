@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(disk(&[("my.img", Kind::File)]).as_deref(), Ok("my.img"));
         let dir = ("disk", Kind::Directory);
         assert_eq!(disk(&[dir.clone(), ("disk/x", Kind::File)]).as_deref(), Ok("disk/x"));
-        assert!(disk(&[dir.clone()]).is_err());
+        assert!(disk(std::slice::from_ref(&dir)).is_err());
         assert!(disk(&[dir.clone(), ("disk/x", Kind::File), ("disk/y", Kind::File)]).is_err());
         assert!(disk(&[dir, ("disk/x", Kind::Other)]).is_err());
         assert!(disk(&[("disk", Kind::Other)]).is_err());

@@ -10,6 +10,7 @@ const MAX_NAME: u64 = 4096;
 /// Longest pax record block taken, in bytes: names and times, not whole extended attributes of any size.
 const MAX_PAX: u64 = 1 << 20;
 const BLOCK: u64 = 512;
+const HEADER: usize = 512;
 
 /// What kind of entry it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl<R: Read> Tarball<R> {
     }
 
     fn header(&mut self) -> io::Result<Option<Header>> {
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; HEADER];
         let mut have = 0;
         while let Some(rest) = block.get_mut(have..).filter(|rest| !rest.is_empty()) {
             match self.from.read(rest)? {
@@ -156,7 +157,7 @@ impl<R: Read> Read for Contents<'_, R> {
 }
 
 /// A header block: POSIX.1-1988 ustar, with GNU's base-256 numbers.
-struct Header([u8; BLOCK as usize]);
+struct Header([u8; HEADER]);
 
 impl Header {
     fn field(&self, at: usize, len: usize) -> &[u8] {
