@@ -5,14 +5,13 @@ use std::ops::Range;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Arg, CreateDWordField, Device, EISAName, Else, Equal, IO, If,
-    Interrupt, Memory32Fixed, Method, Name, ONE, Or, Package, Path, ResourceTemplate, Return, Scope, Uuid,
-    ZERO,
+    Interrupt, Memory32Fixed, Method, Name, Or, Package, Path, ResourceTemplate, Return, Scope, Uuid, ZERO,
 };
 
 use super::{AcpiConfig, AcpiError, bytes_of};
 use crate::layout::{
-    COM_LEN, COM1_IRQ, COM1_PORT, FW_CFG_LEN, FW_CFG_PORT, PCI_CONFIG_ADDRESS, PM_LEN, PMBASE, PVPANIC_PORT,
-    RTC_IRQ, RTC_PORT, SLP_TYP_S5,
+    COM_LEN, COM1_IRQ, COM1_PORT, COM2_IRQ, COM2_PORT, FW_CFG_LEN, FW_CFG_PORT, PCI_CONFIG_ADDRESS, PM_LEN,
+    PMBASE, PVPANIC_PORT, RTC_IRQ, RTC_PORT, SLP_TYP_S5,
 };
 
 /// `_OSC` for PCI host bridges (PCI Firmware 3.3 §4.5.1).
@@ -21,6 +20,8 @@ const PCI_HOST_BRIDGE_OSC: &str = "33DB4D5B-1FF7-401C-9657-7441C03DD766";
 const LPC_ADR: u32 = 0x1F << 16;
 /// Present, enabled, functioning, but not shown to the user.
 const HIDDEN: u8 = 0xB;
+/// Present, enabled, functioning and shown.
+const SHOWN: u8 = 0xF;
 const ECAM_BYTES_PER_BUS: u32 = 1 << 20;
 
 /// Everything after the table header.
@@ -105,36 +106,39 @@ fn osc() -> Vec<u8> {
 
 /// The LPC bridge and the devices on it.
 fn isa_bridge(config: &AcpiConfig) -> Vec<u8> {
-    let mut devices = vec![serial_port(), clock()];
+    let mut devices = vec![serial_port("COM1", 1, COM1_PORT, COM1_IRQ), clock()];
+    if config.com2 {
+        devices.push(serial_port("COM2", 2, COM2_PORT, COM2_IRQ));
+    }
     if config.pvpanic {
         let ports = IO::new(PVPANIC_PORT, PVPANIC_PORT, 1, 1);
-        devices.push(isa_device("PEVT", &"QEMU0001", HIDDEN, &[&ports]));
+        devices.push(device("PEVT", &"QEMU0001", 1, HIDDEN, &[&ports]));
     }
     if config.fw_cfg {
         let ports = IO::new(FW_CFG_PORT, FW_CFG_PORT, 1, FW_CFG_LEN);
-        devices.push(isa_device("FWCF", &"QEMU0002", HIDDEN, &[&ports]));
+        devices.push(device("FWCF", &"QEMU0002", 1, HIDDEN, &[&ports]));
     }
     bytes_of(&Device::new("ISA_".into(), vec![&Name::new("_ADR".into(), &LPC_ADR), &Raw(devices.concat())]))
 }
 
-fn serial_port() -> Vec<u8> {
-    let ports = IO::new(COM1_PORT, COM1_PORT, 1, COM_LEN);
-    let interrupt = Interrupt::new(true, true, false, false, COM1_IRQ);
-    isa_device("COM1", &EISAName::new("PNP0501"), 0xF, &[&ports, &interrupt])
+fn serial_port(name: &str, uid: u8, port: u16, irq: u32) -> Vec<u8> {
+    let ports = IO::new(port, port, 1, COM_LEN);
+    let interrupt = Interrupt::new(true, true, false, false, irq);
+    device(name, &EISAName::new("PNP0501"), uid, SHOWN, &[&ports, &interrupt])
 }
 
 fn clock() -> Vec<u8> {
     let ports = IO::new(RTC_PORT, RTC_PORT, 1, 2);
     let interrupt = Interrupt::new(true, true, false, false, RTC_IRQ);
-    isa_device("RTC_", &EISAName::new("PNP0B00"), 0xF, &[&ports, &interrupt])
+    device("RTC_", &EISAName::new("PNP0B00"), 1, SHOWN, &[&ports, &interrupt])
 }
 
-fn isa_device(name: &str, hid: &dyn Aml, status: u8, resources: &[&dyn Aml]) -> Vec<u8> {
+fn device(name: &str, hid: &dyn Aml, uid: u8, status: u8, resources: &[&dyn Aml]) -> Vec<u8> {
     bytes_of(&Device::new(
         name.into(),
         vec![
             &Name::new("_HID".into(), hid),
-            &Name::new("_UID".into(), &ONE),
+            &Name::new("_UID".into(), &uid),
             &Name::new("_STA".into(), &status),
             &Name::new("_CRS".into(), &ResourceTemplate::new(resources.to_vec())),
         ],

@@ -36,6 +36,8 @@ pub struct AcpiConfig {
     pub ecam_base: u64,
     /// Last PCI bus that exists. Fewer buses are found sooner.
     pub last_bus: u8,
+    /// There is a second serial port.
+    pub com2: bool,
     /// A pvpanic device answers at [`crate::layout::PVPANIC_PORT`].
     pub pvpanic: bool,
     /// A fw_cfg device answers at [`crate::layout::FW_CFG_PORT`].
@@ -43,7 +45,7 @@ pub struct AcpiConfig {
 }
 
 impl AcpiConfig {
-    /// The machine with all its platform devices and one PCI bus.
+    /// The machine with all its platform devices, one serial port and one PCI bus.
     #[must_use]
     pub fn new(topology: Topology, pci64_window: Range<u64>) -> Self {
         Self {
@@ -52,6 +54,7 @@ impl AcpiConfig {
             pci64_window,
             ecam_base: ECAM_BASE,
             last_bus: 0,
+            com2: false,
             pvpanic: true,
             fw_cfg: true,
         }

@@ -96,6 +96,8 @@ pub const RESET_VALUE: u8 = 0x06;
 pub const PCI_CONFIG_ADDRESS: u16 = 0xCF8;
 /// First serial port.
 pub const COM1_PORT: u16 = 0x3F8;
+/// Second serial port.
+pub const COM2_PORT: u16 = 0x2F8;
 /// Ports of a 16550.
 pub const COM_LEN: u8 = 8;
 /// CMOS index and data ports.
@@ -113,6 +115,8 @@ pub const PVPANIC_PORT: u16 = 0x505;
 
 // Global system interrupts.
 
+/// COM2, edge triggered.
+pub const COM2_IRQ: u32 = 3;
 /// COM1, edge triggered.
 pub const COM1_IRQ: u32 = 4;
 /// Real time clock, edge triggered.
