@@ -1,2 +1,69 @@
-//! Tasks of this repository.
-fn main() {}
+//! Tasks of this repository: `cargo xtask --help`.
+
+mod cargo;
+mod cpio;
+mod debian;
+mod error;
+mod guest_image;
+mod host;
+mod kernel;
+mod kvm;
+mod lz4;
+mod process;
+mod qemu;
+mod shell;
+mod store;
+mod test;
+
+use std::process::ExitCode;
+
+use error::{Error, Result};
+use store::Store;
+
+const HELP: &str = "\
+Tasks of the kubevmm repository
+
+  cargo xtask demo                    boot resources/examples/hello.yaml with its console here (Ctrl-] leaves);
+                                      without a terminal: show its greeting and power it off
+  cargo xtask test [TIER] [OPTIONS]   run tests: all tiers, or one of
+                                        unit     cargo test of the whole workspace
+                                        payload  small kernels on this machine's /dev/kvm
+                                        host     stock Linux guests in the test host (emulated; needs no /dev/kvm)
+      --filter TEXT                     only cases whose names contain TEXT
+      --keep                            keep logs of cases that pass, too
+      --dev                             test an unoptimised kubevmm, which builds faster
+      --binary PATH                     test a kubevmm that is there already
+  cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+  cargo xtask guest-image             prepare the example guest and say where it is
+  cargo xtask host                    a shell in the test host
+
+Everything is cached in target/kubevmm; logs of failed cases are in target/kubevmm/results/CASE.
+Kernels, busybox and QEMU come out of Debian's archive and are not installed.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(Error(why)) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
+        ["host"] => shell::run(&Store::open()?),
+        [] | ["help" | "--help" | "-h", ..] => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => {
+            eprint!("no such task: {}\n\n{HELP}", other.join(" "));
+            Ok(ExitCode::from(2))
+        }
+    }
+}

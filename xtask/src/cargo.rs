@@ -1,0 +1,82 @@
+//! What this workspace builds for its tasks: static programs, so that they run in any guest.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::Result;
+use crate::process;
+use crate::store::Store;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Which VMM a task is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// This workspace's, as it ships.
+    Release,
+    /// This workspace's, built quickly for a developer at work on it.
+    Dev,
+    /// One that is there already.
+    Built(PathBuf),
+}
+
+/// The programs that tasks run.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The VMM.
+    pub(crate) kubevmm: PathBuf,
+    /// First process of the test host, runner of cases.
+    pub(crate) runner: PathBuf,
+    /// First process of guests.
+    pub(crate) guest: PathBuf,
+}
+
+impl Programs {
+    /// Builds what is not built yet.
+    pub(crate) fn build(store: &Store, subject: &Subject) -> Result<Self> {
+        let kubevmm = match subject {
+            Subject::Release => kubevmm(store, "release", "release")?,
+            Subject::Dev => kubevmm(store, "dev", "debug")?,
+            Subject::Built(path) => path.clone(),
+        };
+        let mut command = cargo(store);
+        // They run on a processor that is emulated, the guest's even twice over: small and quick, without symbols.
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command.env("CARGO_PROFILE_DEV_STRIP", "true");
+        command.args([
+            "--package",
+            "guest",
+            "--bin",
+            "kubevmm-guest",
+            "--package",
+            "tests",
+            "--bin",
+            "kubevmm-runner",
+        ]);
+        process::run(&mut command)?;
+        let folder = built(store, "debug");
+        Ok(Self { kubevmm, runner: folder.join("kubevmm-runner"), guest: folder.join("kubevmm-guest") })
+    }
+}
+
+fn kubevmm(store: &Store, profile: &str, folder: &str) -> Result<PathBuf> {
+    process::run(cargo(store).args(["--package", "vmm", "--bin", "kubevmm", "--profile", profile]))?;
+    Ok(built(store, folder).join("kubevmm"))
+}
+
+fn built(store: &Store, folder: &str) -> PathBuf {
+    store.cargo_target().join(TARGET).join(folder)
+}
+
+fn cargo(store: &Store) -> Command {
+    let mut command = program();
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    command.current_dir(&store.root).args(["build", "--quiet", "--target", TARGET]);
+    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static"));
+    command
+}
+
+/// The cargo that runs this task.
+pub(crate) fn program() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}

@@ -1,0 +1,114 @@
+//! The guest: Debian's kernel, a small initramfs, a small disk; as a folder and as an OCI image layout.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cargo::Programs;
+use crate::cpio::Archive;
+use crate::debian::{self, With};
+use crate::error::{Doing, Result};
+use crate::kernel::Kernel;
+use crate::process;
+use crate::store::{Fingerprint, Store, empty_folder, place};
+
+/// What the guest's devices need.
+const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio-rng",
+    "pvpanic-mmio",
+    "pvpanic-pci",
+    "button",
+    "evdev",
+    "isofs",
+];
+
+/// The shell's start-up file: `poweroff` and `reboot` without an init that would have to be asked.
+const PROFILE: &str =
+    "alias poweroff='poweroff -f' reboot='reboot -f' halt='poweroff -f'\nexport PS1='\\h:\\w\\$ '\n";
+
+/// First process of the guest that boot times are measured with; the runner waits for its line.
+const BENCH_INIT: &str = "#!/bin/busybox sh\necho kubevmm bench has reached user space\n\
+    exec /bin/busybox poweroff -f\n";
+
+/// A prepared guest.
+#[derive(Debug)]
+pub(crate) struct GuestImage {
+    /// The image's root file system as a folder: `boot/…`, `disk/disk.img`.
+    pub(crate) rootfs: PathBuf,
+    /// A folder with `boot/initrd.img` for measuring.
+    pub(crate) bench: PathBuf,
+}
+
+/// Makes the guest unless it is there already.
+pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<GuestImage> {
+    let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
+    let inputs = Fingerprint::new("guest 1").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
+    let inputs = inputs.text(PROFILE).text(BENCH_INIT).text(&MODULES.join(" "));
+    let bench = store.folder("bench-guest", &Fingerprint::new(BENCH_INIT).file(&busybox), |folder| {
+        let mut archive = Archive::default();
+        archive.copy("bin/busybox", &busybox)?;
+        archive.file("init", BENCH_INIT.as_bytes());
+        write(&folder.join("boot/initrd.img"), &archive.finish())
+    })?;
+    let rootfs = store.folder("guest", &inputs, |folder| {
+        place(&kernel.vmlinuz, &folder.join("boot/vmlinuz"))?;
+        place(&kernel.vmlinux, &folder.join("boot/vmlinux"))?;
+        write(&folder.join("boot/initrd.img"), &initramfs(kernel, programs, &busybox)?)?;
+        root_disk(store, &folder.join("disk/disk.img"))
+    })?;
+    Ok(GuestImage { rootfs, bench })
+}
+
+fn initramfs(kernel: &Kernel, programs: &Programs, busybox: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    archive.copy("init", &programs.guest)?;
+    add_busybox(&mut archive, busybox)?;
+    archive.file("etc/profile", PROFILE.as_bytes());
+    kernel.add_modules(&mut archive, MODULES)?;
+    Ok(archive.finish())
+}
+
+/// Busybox and a link for each of its applets.
+pub(crate) fn add_busybox(archive: &mut Archive, busybox: &Path) -> Result<()> {
+    archive.copy("bin/busybox", busybox)?;
+    for applet in
+        process::output(Command::new(busybox).arg("--list"))?.lines().filter(|applet| *applet != "busybox")
+    {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    Ok(())
+}
+
+/// A disk of 8 MiB with an ext4 file system that says what it is.
+fn root_disk(store: &Store, path: &Path) -> Result<()> {
+    let content = store.path("root-disk");
+    empty_folder(&content)?;
+    fs::write(content.join("README"), "The containerDisk of kubevmm's example guest.\n")
+        .doing("writing a file")?;
+    file_system(&content, path, 8 << 20, "hello")?;
+    fs::remove_dir_all(content).doing("removing a folder")
+}
+
+/// Makes a disk image with an ext4 file system that holds what is in `content`.
+pub(crate) fn file_system(content: &Path, path: &Path, bytes: u64, label: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).doing("making a folder")?;
+    }
+    let _ = fs::remove_file(path);
+    let file = fs::File::create(path).doing(format_args!("creating {}", path.display()))?;
+    file.set_len(bytes).doing("sizing a disk image")?;
+    let mut command = Command::new(process::need("mkfs.ext4", "e2fsprogs")?);
+    command.args(["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "root_owner=0:0", "-L", label, "-d"]);
+    process::output(command.arg(content).arg(path)).map(drop)
+}
+
+fn write(path: &Path, data: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).doing("making a folder")?;
+    }
+    fs::write(path, data).doing(format_args!("writing {}", path.display()))
+}

@@ -1,0 +1,290 @@
+//! The test host: what it is made of, and running it.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tests::host::{EXIT_PORT, Mode, argument};
+use tests::verdict::Line;
+
+use crate::cargo::Programs;
+use crate::cpio::Archive;
+use crate::debian::{self, With};
+use crate::error::{Doing, Error, Result};
+use crate::guest_image::{self, GuestImage, add_busybox, file_system};
+use crate::kernel::Kernel;
+use crate::process;
+use crate::qemu::Qemu;
+use crate::store::{Fingerprint, Store, empty_folder, place, place_tree};
+
+/// What the test host's kernel needs beyond what is built in.
+const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth", "bridge", "macvtap", "loop"];
+
+/// When a start of the test host is given up; it takes a few seconds.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// How often the test host is started before that is called a failure.
+const ATTEMPTS: usize = 3;
+
+/// Everything that a run of the test host needs.
+#[derive(Debug)]
+pub(crate) struct Host {
+    qemu: Qemu,
+    vmlinuz: PathBuf,
+    initramfs: PathBuf,
+    payload: PathBuf,
+    dir: PathBuf,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Boot {
+    /// What the host does.
+    pub(crate) mode: Mode,
+    /// More words for its kernel.
+    pub(crate) arguments: Vec<String>,
+    /// Whether its console is this process's terminal (else a file).
+    pub(crate) terminal: bool,
+    /// Count instructions instead of time.
+    pub(crate) counting: bool,
+    /// Memory in MiB.
+    pub(crate) memory: u64,
+    /// When it is given up.
+    pub(crate) limit: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the first process of the host returned.
+    pub(crate) status: i32,
+    /// Whether all lines came.
+    pub(crate) complete: bool,
+}
+
+impl Host {
+    /// Gathers all parts, as far as they are not there.
+    pub(crate) fn prepare(store: &Store, programs: &Programs) -> Result<Self> {
+        let qemu = Qemu::find(store)?;
+        let kernel = Kernel::unpack(store)?;
+        let guest = guest_image::prepare(store, &kernel, programs)?;
+        Ok(Self {
+            qemu,
+            vmlinuz: kernel.vmlinuz.clone(),
+            initramfs: initramfs(store, &kernel, programs)?,
+            payload: payload(store, &programs.kubevmm, &guest)?,
+            dir: store.path("host"),
+        })
+    }
+
+    /// Where the console's log and the results disk are.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Boots the host, hands its lines to `sink` as they come, and waits for its end.
+    ///
+    /// Now and then QEMU's software CPU hangs before the kernel says anything; then it is started again.
+    pub(crate) fn run(&self, boot: &Boot, mut sink: impl FnMut(Line)) -> Result<Ended> {
+        for _ in 0..ATTEMPTS {
+            if let Some(ended) = self.attempt(boot, &mut sink)? {
+                return Ok(ended);
+            }
+            eprintln!("the test host did not come up within {START_LIMIT:?}: starting it again");
+        }
+        Err(Error(format!("the test host does not come up; {}", self.where_console())))
+    }
+
+    /// One start: nothing if the host did not come up.
+    fn attempt(&self, boot: &Boot, sink: &mut impl FnMut(Line)) -> Result<Option<Ended>> {
+        let (lines, results) = (self.file("lines.json"), self.file("results.raw"));
+        File::create(&lines).doing("creating a file for results")?;
+        let disk = File::create(&results).doing("creating the results disk")?;
+        disk.set_len(1 << 30).doing("sizing the results disk")?;
+        let mut child = self.command(boot, &lines, &results).spawn().doing("starting QEMU")?;
+        let mut reader = Lines::new(&lines)?;
+        let started = Instant::now();
+        let status = loop {
+            let ended = child.try_wait().doing("waiting for QEMU")?;
+            reader.pass_on(sink)?;
+            if let Some(status) = ended {
+                break status;
+            }
+            if !reader.begun && started.elapsed() > START_LIMIT {
+                stop(&mut child);
+                return Ok(None);
+            }
+            if started.elapsed() > boot.limit {
+                stop(&mut child);
+                return Err(Error(format!(
+                    "the test host did not end within {:?}; {}",
+                    boot.limit,
+                    self.where_console()
+                )));
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        // `isa-debug-exit` makes 2n + 1 of n.
+        let status = status.code().filter(|code| code % 2 == 1).map(|code| code / 2);
+        let status = status.ok_or_else(|| {
+            Error(format!("the test host ended without a verdict; {}", self.where_console()))
+        })?;
+        Ok(Some(Ended { status, complete: reader.ended }))
+    }
+
+    fn where_console(&self) -> String {
+        format!("its console is in {}", self.file("console.log").display())
+    }
+
+    fn command(&self, boot: &Boot, lines: &Path, results: &Path) -> Command {
+        let mut append =
+            format!("console=ttyS0 panic=-1 mitigations=off quiet {}={}", argument::MODE, boot.mode.word());
+        for word in &boot.arguments {
+            append.push(' ');
+            append.push_str(word);
+        }
+        let mut command = self.qemu.command();
+        if boot.counting {
+            command.args(["-accel", "tcg,tb-size=1024", "-icount", "shift=0,sleep=off", "-smp", "1"]);
+        } else {
+            command.args(["-accel", "tcg,thread=multi,tb-size=1024", "-smp", "2"]);
+        }
+        command.args([
+            "-machine",
+            "q35",
+            "-cpu",
+            "EPYC-v1,+svm,+npt",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
+        command.args(["-m", &boot.memory.to_string()]);
+        command
+            .arg("-kernel")
+            .arg(&self.vmlinuz)
+            .arg("-initrd")
+            .arg(&self.initramfs)
+            .args(["-append", &append]);
+        let console = if boot.terminal {
+            command.stdin(Stdio::inherit());
+            "stdio,id=console,signal=off".to_owned()
+        } else {
+            command.stdin(Stdio::null());
+            format!("file,id=console,path={}", self.file("console.log").display())
+        };
+        command.args(["-chardev", &console, "-serial", "chardev:console"]);
+        command.args(["-serial", &format!("file:{}", lines.display())]);
+        for (file, more) in [(self.payload.as_path(), ",readonly=on"), (results, ",cache=unsafe")] {
+            command.args(["-drive", &format!("file={},format=raw,if=virtio{more}", file.display())]);
+        }
+        if let Ok(log) = File::create(self.file("qemu.log")) {
+            // QEMU names the processor features it lacks, which nobody needs to read each time.
+            command.stderr(log);
+        }
+        command.args(["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=2")]);
+        command
+    }
+
+    /// Unpacks what cases have sent out into a folder for each.
+    pub(crate) fn take_results(&self, into: &Path) -> Result<()> {
+        let mut command = Command::new("tar");
+        command
+            .args(["--extract", "--ignore-zeros", "--file"])
+            .arg(self.file("results.raw"))
+            .arg("--directory")
+            .arg(into);
+        process::output(&mut command).map(drop)
+    }
+}
+
+fn stop(child: &mut Child) {
+    // It may end by itself just now, which is as good.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Reads lines of results while they are being written.
+struct Lines {
+    file: BufReader<File>,
+    partial: String,
+    begun: bool,
+    ended: bool,
+}
+
+impl Lines {
+    fn new(path: &Path) -> Result<Self> {
+        let file = File::open(path).doing("opening the results")?;
+        Ok(Self { file: BufReader::new(file), partial: String::new(), begun: false, ended: false })
+    }
+
+    fn pass_on(&mut self, sink: &mut impl FnMut(Line)) -> Result<()> {
+        loop {
+            if self.file.read_line(&mut self.partial).doing("reading the results")? == 0 {
+                return Ok(());
+            }
+            self.begun = true;
+            if self.partial.ends_with('\n') {
+                match serde_json::from_str(self.partial.trim()) {
+                    Ok(Line::End) => self.ended = true,
+                    Ok(line) => sink(line),
+                    Err(error) => eprintln!("not a result: {error}: {}", self.partial.trim()),
+                }
+                self.partial.clear();
+            }
+        }
+    }
+}
+
+fn initramfs(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<PathBuf> {
+    let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
+    let inputs = Fingerprint::new("host 1").file(&busybox).file(&kernel.vmlinuz).file(&programs.runner);
+    let folder = store.folder("host-initramfs", &inputs.text(&MODULES.join(" ")), |folder| {
+        let mut archive = Archive::default();
+        archive.copy("init", &programs.runner)?;
+        add_busybox(&mut archive, &busybox)?;
+        kernel.add_modules(&mut archive, MODULES)?;
+        fs::write(folder.join("initrd.img"), archive.finish()).doing("writing the test host's initramfs")
+    })?;
+    fs::create_dir_all(store.path("host")).doing("making the test host's folder")?;
+    Ok(folder.join("initrd.img"))
+}
+
+/// The disk with the program under test, the guest and the examples.
+fn payload(store: &Store, kubevmm: &Path, guest: &GuestImage) -> Result<PathBuf> {
+    let examples = store.root.join("resources/examples");
+    let inputs =
+        Fingerprint::new("payload 1").file(kubevmm).file(&guest.rootfs).file(&guest.bench).file(&examples);
+    let folder = store.folder("payload", &inputs, |folder| {
+        let content = store.path("payload-content");
+        empty_folder(&content)?;
+        place(kubevmm, &content.join("kubevmm"))?;
+        place_tree(&guest.rootfs, &content.join("guest"))?;
+        place_tree(&guest.bench, &content.join("bench"))?;
+        place_tree(&examples, &content.join("examples"))?;
+        let bytes = size(&content).saturating_mul(11) / 10 + (16 << 20);
+        file_system(&content, &folder.join("payload.raw"), bytes.next_multiple_of(1 << 20), "payload")?;
+        fs::remove_dir_all(content).doing("removing a folder")
+    })?;
+    Ok(folder.join("payload.raw"))
+}
+
+/// Bytes of all files below a folder.
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
+/// Memory of this machine that is free to use, in MiB.
+pub(crate) fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) / 1024
+}
