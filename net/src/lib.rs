@@ -16,7 +16,7 @@ pub use offload::Offloads;
 pub use tap::{Tap, TapError};
 
 /// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).
-pub const HEADER_LEN: usize = 12;
+pub const HEADER_LEN: u32 = 12;
 
 /// Most buffers that one frame may be scattered over: the kernel's `UIO_MAXIOV`.
 pub const MAX_BUFS: usize = 1024;

@@ -271,11 +271,23 @@ pub(crate) fn feed_garbage(
     index: u16,
     garbage: &(Vec<Desc>, Vec<u16>, Vec<u8>),
 ) {
+    feed_garbage_with(device, machine, index, garbage, 0);
+}
+
+/// The same with features negotiated.
+pub(crate) fn feed_garbage_with(
+    device: &mut dyn VirtioDevice,
+    machine: &Machine,
+    index: u16,
+    garbage: &(Vec<Desc>, Vec<u16>, Vec<u8>),
+    features: u64,
+) {
     let (table, heads, bytes) = garbage;
     for i in 0..16 {
         machine.fill(DATA + i * 0x1000, bytes);
     }
     let mut driver = machine.driver(index, 16);
+    driver.features |= features;
     for (at, desc) in (0..).zip(table) {
         driver.set(at, *desc);
     }

@@ -94,7 +94,7 @@ fn set_int(file: &File, request: libc::Ioctl, value: libc::c_int) -> io::Result<
 }
 
 /// Sets how many bytes the header in front of each frame has.
-pub(super) fn set_header_len(file: &File, len: usize) -> io::Result<()> {
+pub(super) fn set_header_len(file: &File, len: u32) -> io::Result<()> {
     set_int(file, TUNSETVNETHDRSZ, libc::c_int::try_from(len).map_err(io::Error::other)?)
 }
 

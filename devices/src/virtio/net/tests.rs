@@ -1,0 +1,416 @@
+use std::os::unix::net::UnixDatagram;
+
+use proptest::prelude::*;
+
+use super::config::*;
+use super::test_link::TestLink;
+use super::*;
+use crate::virtio::feature;
+use crate::virtio::testing::*;
+
+const RX: u16 = 0;
+const TX: u16 = 1;
+const MAC_ADDRESS: [u8; 6] = [2, 0, 0, 1, 2, 3];
+
+struct Setup {
+    machine: Machine,
+    link: Arc<TestLink>,
+    hosts: Vec<UnixDatagram>,
+    device: NetDevice,
+}
+
+impl Setup {
+    fn with_pairs(pairs: u16) -> Self {
+        let machine = Machine::new();
+        let (link, hosts) = TestLink::new(pairs);
+        let link = Arc::new(link);
+        let config = NetConfig { queue_pairs: 8, ..NetConfig::new(MAC_ADDRESS) };
+        let device = NetDevice::new(link.clone(), config, machine.thread.handle());
+        Self { machine, link, hosts, device }
+    }
+
+    fn new() -> Self {
+        Self::with_pairs(1)
+    }
+
+    fn start(&mut self, index: u16, size: u16, features: u64) -> Driver {
+        let mut driver = self.machine.driver(index, size);
+        driver.features |= features;
+        driver.start(&mut self.device);
+        driver
+    }
+
+    fn counters(&self) -> NetHandle {
+        self.device.handle()
+    }
+}
+
+/// A frame as the link carries it: an empty header and a recognisable payload of `len` bytes.
+fn frame(len: usize) -> Vec<u8> {
+    let payload = (0..len).map(|i| u8::try_from((i * 13 + i / 256) % 253).unwrap());
+    [0; 12].into_iter().chain(payload).collect()
+}
+
+fn received(machine: &Machine, pieces: &[(u64, u32)]) -> Vec<u8> {
+    pieces.iter().flat_map(|(address, len)| machine.bytes(*address, usize::try_from(*len).unwrap())).collect()
+}
+
+fn arrived(machine: &Machine, host: &UnixDatagram) -> Vec<u8> {
+    let mut bytes = vec![0; 1 << 17];
+    let mut len = None;
+    machine.wait("a frame", || {
+        len = host.recv(&mut bytes).ok();
+        len.is_some()
+    });
+    bytes.truncate(len.unwrap());
+    bytes
+}
+
+#[test]
+fn frames_are_sent_from_any_layout() {
+    let mut setup = Setup::new();
+    let mut tx = setup.start(TX, 64, feature::RING_INDIRECT_DESC | feature::RING_EVENT_IDX);
+    let bytes = frame(1000);
+    setup.machine.fill(DATA, &bytes);
+    tx.run(&[out(DATA, 1012)]);
+    tx.run(&[out(DATA, 12), out(DATA + 12, 1000)]);
+    tx.run(&(0..40).map(|i| out(DATA + i, 1)).chain([out(DATA + 40, 972)]).collect::<Vec<_>>());
+    tx.add_indirect(DATA + 0x8000, &[out(DATA, 5), out(DATA + 5, 0), out(DATA + 5, 1007)]);
+    tx.kick();
+    tx.wait_used();
+    for _ in 0..4 {
+        assert_eq!(arrived(&setup.machine, &setup.hosts[0]), bytes);
+    }
+    let handle = setup.counters();
+    assert_eq!((handle.counters().tx.frames.get(), handle.counters().tx.bytes.get()), (4, 4000));
+}
+
+#[test]
+fn chains_that_are_no_frames_are_dropped_and_counted() {
+    let mut setup = Setup::new();
+    let mut tx = setup.start(TX, 64, 0);
+    assert_eq!(tx.run(&[out(DATA, 12)]), 0, "no Ethernet header");
+    assert_eq!(tx.run(&[out(DATA, 0)]), 0, "nothing");
+    assert_eq!(tx.run(&[out(DATA, 100), inp(DATA, 12)]), 0, "writable");
+    assert_eq!(tx.run(&[out(DATA, 60_000), out(DATA, 60_000)]), 0, "too long");
+    assert_eq!(tx.run(&[out(RAM - 8, 100)]), 0, "outside RAM");
+    assert_eq!(tx.run(&[Desc { flags: INDIRECT, ..out(RAM, 32) }]), 0, "a table outside RAM");
+    let head = tx.add(&[out(DATA, 100)]);
+    tx.set(head, Desc { flags: NEXT, next: head, ..out(DATA, 100) });
+    tx.kick();
+    assert_eq!(tx.wait_used(), (head, 0), "a loop");
+    assert_eq!(setup.counters().counters().tx.malformed.get(), 7);
+    assert_eq!(setup.counters().counters().tx.frames.get(), 0);
+    assert!(!setup.machine.needs_reset());
+}
+
+#[test]
+fn a_full_link_holds_frames_back_and_loses_none() {
+    let mut setup = Setup::new();
+    let mut tx = setup.start(TX, 256, feature::RING_EVENT_IDX);
+    setup.machine.fill(DATA, &frame(30_000));
+    for _ in 0..100 {
+        tx.add(&[out(DATA, 30_012)]);
+    }
+    tx.kick();
+    let mut count = 0;
+    while count < 100 {
+        assert_eq!(arrived(&setup.machine, &setup.hosts[0]).len(), 30_012);
+        count += 1;
+    }
+    for _ in 0..100 {
+        tx.wait_used();
+    }
+    tx.stop(&mut setup.device);
+    assert_eq!(tx.state.next_used, 100);
+}
+
+#[test]
+fn a_queue_stopped_while_the_link_is_full_goes_on_later() {
+    let mut setup = Setup::new();
+    let mut tx = setup.start(TX, 256, 0);
+    setup.machine.fill(DATA, &frame(60_000));
+    for _ in 0..40 {
+        tx.add(&[out(DATA, 60_012)]);
+    }
+    tx.kick();
+    tx.stop(&mut setup.device);
+    assert_eq!(tx.state.next_avail, tx.state.next_used);
+    tx.start(&mut setup.device);
+    for _ in 0..40 {
+        arrived(&setup.machine, &setup.hosts[0]);
+    }
+    assert_eq!(setup.counters().counters().tx.frames.get(), 40);
+}
+
+#[test]
+fn a_frame_fills_as_many_mergeable_buffers_as_it_needs() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, MRG_RXBUF | GUEST_CSUM | GUEST_TSO4);
+    assert_eq!(*setup.link.offloads.lock().unwrap(), [Offloads::CSUM | Offloads::TSO4]);
+    let at = |i: u64| DATA + i * 0x1000;
+    for i in 0..60 {
+        rx.add(&[inp(at(i), 1500)]);
+    }
+    rx.kick();
+    // Small, then longer than the first window, then as long as frames get.
+    let mut next = 0;
+    for len in [64, 1488, 1489, 30_000, 40_000, 100] {
+        let sent = frame(len);
+        setup.hosts[0].send(&sent).unwrap();
+        let mut pieces = Vec::new();
+        let mut total = 0;
+        while total < sent.len() {
+            let (_, written) = rx.wait_used();
+            pieces.push((at(next), written));
+            next += 1;
+            total += usize::try_from(written).unwrap();
+        }
+        let mut expected = sent;
+        expected[10..12].copy_from_slice(&u16::try_from(pieces.len()).unwrap().to_le_bytes());
+        assert_eq!(received(&setup.machine, &pieces), expected, "{len}");
+    }
+    assert_eq!(setup.counters().counters().rx.frames.get(), 6);
+    machine_was_interrupted(&setup.machine);
+    rx.stop(&mut setup.device);
+    let used = u16::try_from(next).unwrap();
+    assert_eq!((rx.state.next_avail, rx.state.next_used), (used, used), "waiting buffers go back");
+}
+
+fn machine_was_interrupted(machine: &Machine) {
+    machine.wait("the interrupt", || machine.interrupted());
+}
+
+#[test]
+fn a_frame_waits_for_buffers_and_is_completed_when_they_come() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, MRG_RXBUF | feature::RING_EVENT_IDX);
+    let sent = frame(900);
+    setup.hosts[0].send(&sent).unwrap();
+    rx.add(&[inp(DATA, 300)]);
+    rx.kick();
+    rx.add(&[inp(DATA + 300, 13)]);
+    rx.kick();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(rx.used(), None, "nothing is handed over before it is whole");
+    rx.add(&[inp(DATA + 313, 100), inp(DATA + 413, 4000)]);
+    rx.kick();
+    assert_eq!([rx.wait_used().1, rx.wait_used().1, rx.wait_used().1], [300, 13, 599]);
+    let mut expected = sent;
+    expected[10] = 3;
+    assert_eq!(setup.machine.bytes(DATA, 912), expected);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_frame_gives_its_buffers_back() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, MRG_RXBUF);
+    setup.hosts[0].send(&frame(900)).unwrap();
+    rx.add(&[inp(DATA, 300)]);
+    rx.kick();
+    let handle = setup.counters();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    rx.stop(&mut setup.device);
+    assert_eq!((rx.state.next_avail, rx.state.next_used), (0, 0));
+    assert_eq!(handle.counters().rx.dropped.get(), 1);
+    rx.start(&mut setup.device);
+    setup.hosts[0].send(&frame(100)).unwrap();
+    assert_eq!(rx.wait_used(), (0, 112));
+}
+
+#[test]
+fn without_mergeable_buffers_a_frame_has_one_chain_or_is_lost() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, 0);
+    rx.add(&[inp(DATA, 12), inp(DATA + 12, 500)]);
+    rx.add(&[inp(DATA + 0x1000, 11), inp(DATA + 0x100b, 1519)]);
+    rx.kick();
+    setup.hosts[0].send(&frame(501)).unwrap();
+    setup.hosts[0].send(&frame(500)).unwrap();
+    setup.hosts[0].send(&frame(1500)).unwrap();
+    assert_eq!([rx.wait_used().1, rx.wait_used().1], [512, 1512]);
+    assert_eq!(setup.machine.bytes(DATA + 10, 2), [1, 0]);
+    assert_eq!(setup.machine.bytes(DATA + 0x100a, 2), [1, 0], "split over two buffers");
+    assert_eq!(setup.machine.bytes(DATA + 12, 500), frame(500)[12..]);
+    assert_eq!(setup.counters().counters().rx.dropped.get(), 1);
+}
+
+#[test]
+fn bad_receive_buffers_come_back_empty() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, MRG_RXBUF);
+    for bad in [
+        &[inp(DATA, 11)][..],
+        &[out(DATA, 100)],
+        &[inp(RAM, 100)],
+        &[inp(DATA, 0)],
+        &[out(DATA, 1), inp(DATA, 99)],
+    ] {
+        assert_eq!(rx.run(bad), 0);
+    }
+    let many = (0..1100).map(|_| inp(DATA, 1)).collect::<Vec<_>>();
+    rx.add_indirect(DATA + 0x10000, &many);
+    rx.kick();
+    assert_eq!(rx.wait_used().1, 0);
+    assert_eq!(setup.counters().counters().rx.malformed.get(), 6);
+    // Many tiny pieces in one chain and many chains are fine.
+    rx.add_indirect(DATA + 0x10000, &many[..1000]);
+    rx.add_indirect(DATA + 0x20000, &many[..1000]);
+    rx.kick();
+    setup.hosts[0].send(&frame(1500)).unwrap();
+    assert_eq!([rx.wait_used().1, rx.wait_used().1], [1000, 512]);
+}
+
+#[test]
+fn frames_that_come_before_buffers_wait_in_the_link() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 256, MRG_RXBUF | feature::RING_EVENT_IDX);
+    for len in 1..=8 {
+        setup.hosts[0].send(&frame(len * 20)).unwrap();
+    }
+    for i in 0..8u32 {
+        rx.add(&[inp(DATA, 2000)]);
+        rx.kick();
+        assert_eq!(rx.wait_used().1, 12 + 20 * (i + 1));
+    }
+    setup.hosts[0].send(&[0; 12]).unwrap();
+    setup.hosts[0].send(&frame(1)).unwrap();
+    rx.add(&[inp(DATA, 2000)]);
+    rx.kick();
+    assert_eq!(rx.wait_used().1, 13, "a header alone is no frame");
+}
+
+#[test]
+fn an_unplugged_cable_loses_frames_and_the_driver_is_told() {
+    let mut setup = Setup::new();
+    let mut rx = setup.start(RX, 64, MRG_RXBUF);
+    let mut tx = setup.start(TX, 64, 0);
+    let handle = setup.device.handle();
+    let generation = setup.machine.events.generation();
+    handle.set_link(false);
+    assert_ne!(setup.machine.events.generation(), generation);
+    let mut status = [9; 2];
+    setup.device.read_config(6, &mut status);
+    assert_eq!(status, [0, 0]);
+    tx.run(&[out(DATA, 100)]);
+    rx.add(&[inp(DATA, 2000)]);
+    rx.kick();
+    setup.hosts[0].send(&frame(100)).unwrap();
+    setup.machine.wait("both losses", || {
+        (handle.counters().tx.dropped.get(), handle.counters().rx.dropped.get()) == (1, 1)
+    });
+    handle.set_link(true);
+    setup.hosts[0].send(&frame(101)).unwrap();
+    assert_eq!(rx.wait_used().1, 113);
+}
+
+fn command(setup: &Setup, ctrl: &mut Driver, bytes: &[u8]) -> u8 {
+    setup.machine.fill(DATA, bytes);
+    setup.machine.fill(DATA + 0x1000, &[0xee]);
+    ctrl.run(&[out(DATA, 2), out(DATA + 2, u32::try_from(bytes.len() - 2).unwrap()), inp(DATA + 0x1000, 1)]);
+    setup.machine.bytes(DATA + 0x1000, 1)[0]
+}
+
+#[test]
+fn control_commands_are_carried_out_or_refused() {
+    let mut setup = Setup::with_pairs(4);
+    assert_eq!(setup.device.queue_sizes().len(), 9);
+    let mut ctrl = setup.start(8, 64, MQ);
+    assert_eq!(*setup.link.active.lock().unwrap(), 1, "the others wait for the driver");
+    assert_eq!(command(&setup, &mut ctrl, &[4, 0, 3, 0]), 0);
+    assert_eq!((*setup.link.active.lock().unwrap(), setup.device.handle().active_pairs()), (3, 3));
+    assert_eq!(command(&setup, &mut ctrl, &[1, 1, 2, 4, 6, 8, 10, 12]), 0);
+    assert_eq!(setup.device.handle().mac(), [2, 4, 6, 8, 10, 12]);
+    assert_eq!(command(&setup, &mut ctrl, &[0, 0, 1]), 0);
+    assert_eq!(command(&setup, &mut ctrl, &[0, 1, 1]), 0);
+    assert_eq!(command(&setup, &mut ctrl, &[&[1, 0][..], &[0; 8]].concat()), 0);
+    let refused: [&[u8]; 8] = [
+        &[4, 0, 0, 0],
+        &[4, 0, 5, 0],
+        &[4, 0, 1],
+        &[1, 1, 2, 4],
+        &[1, 0, 0],
+        &[0, 9, 1],
+        &[0xff, 0xff, 0],
+        &[0, 0, 1, 1],
+    ];
+    for bytes in refused {
+        assert_eq!(command(&setup, &mut ctrl, bytes), 1, "{bytes:?}");
+    }
+    ctrl.run(&[out(DATA, 3)]);
+    ctrl.run(&[inp(DATA, 3)]);
+    assert_eq!(setup.device.handle().counters().refused_commands.get(), 9);
+    let saved = setup.device.save();
+    ctrl.stop(&mut setup.device);
+    setup.device.reset();
+    assert_eq!((*setup.link.active.lock().unwrap(), setup.device.handle().mac()), (1, MAC_ADDRESS));
+    assert!(setup.device.restore(&saved));
+    assert_eq!(*setup.link.active.lock().unwrap(), 3);
+    assert_eq!(setup.device.save(), saved);
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let mut setup = Setup::new();
+    let DeviceState::Net(state) = setup.device.save() else { panic!("another kind of state") };
+    assert!(!setup.device.restore(&DeviceState::Net(NetState { active_pairs: 2, ..state.clone() })));
+    assert!(!setup.device.restore(&DeviceState::Net(NetState { version: 0, ..state })));
+}
+
+#[test]
+fn without_multiqueue_the_third_queue_is_the_control_queue() {
+    let mut setup = Setup::with_pairs(2);
+    assert_ne!(setup.device.features() & MQ, 0);
+    let mut ctrl = setup.start(2, 64, 0);
+    assert_eq!(command(&setup, &mut ctrl, &[0, 0, 1]), 0);
+    ctrl.stop(&mut setup.device);
+    assert!(setup.device.start_queue(9, ctrl.ring()).is_err());
+    assert_eq!(setup.device.role(2, MQ), Role::Receive(1));
+    assert_eq!(setup.device.role(4, MQ), Role::Control);
+}
+
+#[test]
+fn pairs_have_queues_of_their_own() {
+    let mut setup = Setup::with_pairs(2);
+    let mut rx = setup.start(2, 64, MQ | MRG_RXBUF);
+    let mut tx = setup.start(3, 64, MQ);
+    setup.machine.fill(DATA, &frame(100));
+    tx.run(&[out(DATA, 112)]);
+    assert_eq!(arrived(&setup.machine, &setup.hosts[1]), frame(100));
+    rx.add(&[inp(DATA, 200)]);
+    rx.kick();
+    setup.hosts[1].send(&frame(50)).unwrap();
+    assert_eq!(rx.wait_used().1, 62);
+}
+
+#[test]
+fn the_configuration_says_what_the_link_is() {
+    let mut setup = Setup::with_pairs(2);
+    setup.device.write_config(0, &[0xff; 6]);
+    let mut space = [0; 14];
+    setup.device.read_config(0, &mut space);
+    assert_eq!(space, [2, 0, 0, 1, 2, 3, 1, 0, 2, 0, 0xdc, 5, 0, 0]);
+    let features = setup.device.features();
+    assert_eq!(features & (GUEST_TSO4 | GUEST_TSO6 | CSUM), GUEST_TSO4 | GUEST_TSO6 | CSUM);
+    assert_eq!(features >> 54, 0, "the link knows no UDP segmentation");
+}
+
+#[test]
+fn impossible_rings_stop_the_queues() {
+    for index in [RX, TX, 2] {
+        rings_outside_ram_are_refused(&mut Setup::new().device, index);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn garbage_does_no_harm(garbage in any_garbage(), index in 0..3u16, mergeable: bool, frames in 0..6usize) {
+        let mut setup = Setup::new();
+        for i in 0..frames {
+            setup.hosts[0].send(&frame(i * 700)).unwrap();
+        }
+        let features = if mergeable { MRG_RXBUF } else { 0 };
+        feed_garbage_with(&mut setup.device, &setup.machine, index, &garbage, features);
+    }
+}

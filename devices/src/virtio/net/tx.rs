@@ -1,0 +1,139 @@
+//! A transmit queue: the guest's frames go to the link from where they are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use net::{FrameQueue, HEADER_LEN};
+use vmm_sys_util::epoll::EventSet;
+
+use super::NetShared;
+use super::config::MAX_FRAME;
+use super::ports::{SendError, TxPort};
+use crate::virtio::buffers::{Buffers, total};
+use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
+use crate::virtio::{Chain, Ring, RingError};
+
+/// Token of the link.
+const LINK: u32 = 1;
+/// Frames sent before other queues of the thread have their turn.
+const TURN: usize = 256;
+/// Frames sent before their buffers are given back.
+const BATCH: usize = 32;
+/// A frame has at least an Ethernet header.
+const MIN_FRAME: u64 = HEADER_LEN as u64 + 14;
+
+pub(super) struct TxQueue {
+    ring: Ring,
+    port: TxPort,
+    shared: Arc<NetShared>,
+    buffers: Buffers,
+    /// Chains sent or dropped, and not yet returned.
+    done: Vec<(u16, u32)>,
+    /// The link has no room; it is being waited for.
+    blocked: bool,
+}
+
+/// What became of a chain.
+enum Sent {
+    Done,
+    Blocked,
+}
+
+impl TxQueue {
+    pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, shared: Arc<NetShared>) -> Self {
+        let port = TxPort::new(queue, ring.mem().clone());
+        Self { ring, port, shared, buffers: Buffers::default(), done: Vec::new(), blocked: false }
+    }
+
+    fn serve(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        self.ring.disable_notification()?;
+        let mut taken = 0;
+        loop {
+            while taken < TURN
+                && let Some(chain) = self.ring.pop()?
+            {
+                taken += 1;
+                if let Sent::Blocked = self.send(chain) {
+                    self.ring.unpop();
+                    self.give_back()?;
+                    return self.wait_for_room(watch);
+                }
+                if self.done.len() >= BATCH {
+                    self.give_back()?;
+                }
+            }
+            self.give_back()?;
+            if taken == TURN {
+                yield_turn(&self.ring);
+                return Ok(());
+            }
+            if !self.ring.enable_notification()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&mut self, chain: Chain) -> Sent {
+        let head = chain.head_index();
+        let counters = &self.shared.counters.tx;
+        let frame = match self.buffers.load(chain) {
+            Ok(()) if self.buffers.writable.is_empty() => &self.buffers.readable,
+            _ => {
+                counters.malformed.bump();
+                self.done.push((head, 0));
+                return Sent::Done;
+            }
+        };
+        let len = total(frame);
+        if !(MIN_FRAME..=u64::from(MAX_FRAME)).contains(&len) {
+            counters.malformed.bump();
+        } else if !self.shared.link_up.load(Ordering::Relaxed) {
+            counters.dropped.bump();
+        } else {
+            match self.port.send(frame) {
+                Ok(()) => counters.frame(len),
+                Err(SendError::Busy) => return Sent::Blocked,
+                Err(SendError::Refused) => counters.dropped.bump(),
+                Err(SendError::Chain) => counters.malformed.bump(),
+            }
+        }
+        self.done.push((head, 0));
+        Sent::Done
+    }
+
+    /// The link is registered anew each time: a tap tells of room only to those who asked after it ran out.
+    fn wait_for_room(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        self.blocked = true;
+        if watch.add(self.port.fd(), LINK, EventSet::OUT) { Ok(()) } else { Err(RingError::Unwatched) }
+    }
+
+    fn give_back(&mut self) -> Result<(), RingError> {
+        if self.done.is_empty() {
+            return Ok(());
+        }
+        self.ring.push_used_together(&self.done)?;
+        self.done.clear();
+        self.ring.notify()
+    }
+}
+
+impl QueueHandler for TxQueue {
+    fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        self.serve(watch)
+    }
+
+    fn wake(&mut self, ready: Ready, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        if self.blocked {
+            if ready.token == KICK {
+                return Ok(());
+            }
+            watch.remove(self.port.fd());
+            self.blocked = false;
+        }
+        self.serve(watch)
+    }
+}
