@@ -1,6 +1,164 @@
 //! Payload cases: kernels of a few hundred instructions, on any KVM.
 
-use crate::case::Case;
+#[expect(unsafe_code, reason = "assembly is placed into this program as data")]
+mod code;
+pub mod elf;
+
+use std::fs;
+use std::time::Duration;
+
+use crate::case::{Case, Ctx};
+use crate::ensure;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::manifest::Manifest;
+use crate::vm::{Ended, Vm};
 
 /// The cases of this tier.
-pub const CASES: &[Case] = &[];
+pub const CASES: &[Case] = &[
+    Case::payload("payload-greets-and-powers-off", greets),
+    Case::payload("payload-resets-by-port", resets_by_port),
+    Case::payload("payload-resets-by-keyboard-controller", resets_by_keyboard),
+    Case::payload("payload-triple-fault", triple_fault),
+    Case::payload("payload-pvpanic", pvpanic),
+    Case::payload("payload-start-info", start_info),
+    Case::payload("payload-pm-timer", pm_timer),
+    Case::payload("payload-hlt-and-apic-timer", hlt_timer),
+    Case::payload("payload-nothing-there", nowhere),
+    Case::payload("payload-pci-scan", pci_scan),
+    Case::payload("payload-types", types),
+    Case::payload("payload-halted-is-killed", halted_is_killed),
+];
+
+/// How long a payload may take.
+const SOON: Duration = Duration::from_secs(10);
+
+fn start(ctx: &Ctx, code: &[u8], args: &[&str]) -> Result<Vm, Failure> {
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, elf::pvh(code, 4096)).doing("writing a payload")?;
+    let kernel = kernel.to_string_lossy();
+    let manifest = Manifest::bare("payload").memory("64Mi").grace(1);
+    Vm::start(ctx, &manifest, &[&["--kernel", kernel.as_ref()], args].concat())
+}
+
+/// Runs a payload that powers off; what it printed.
+fn run(ctx: &Ctx, code: &[u8], args: &[&str]) -> Result<String, Failure> {
+    let mut vm = start(ctx, code, args)?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    Ok(vm.console().text().replace('\r', ""))
+}
+
+fn greets(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::greet(), &[])?;
+    let ended = vm.wait_exit(SOON)?;
+    let report = ended.expect(0, "guest-shutdown")?;
+    ensure!(vm.console().text() == "payload: hello\n", "the console shows {:?}", vm.console().text());
+    ensure!(report.reboots == 0, "{} reboots", report.reboots);
+    let order = ["parsed", "planned", "opened", "built", "firstInstruction", "firstConsoleByte", "guestExit"];
+    let stamps: Vec<u64> = order.iter().map(|name| report.milestone(name)).collect::<Result<_, _>>()?;
+    ensure!(stamps.is_sorted(), "milestones are out of order: {stamps:?}");
+    Ok(())
+}
+
+fn resets(ctx: &Ctx, code: &[u8]) -> Outcome {
+    let mut vm = start(ctx, code, &[])?;
+    vm.console().wait_for_times("payload: again", 5, SOON)?;
+    vm.signal(libc::SIGTERM)?;
+    let ended = killed(&mut vm)?;
+    let report = ended.expect(5, "killed")?;
+    ensure!(report.reboots >= 4, "{} reboots", report.reboots);
+    Ok(())
+}
+
+/// Sends a second signal to end it.
+fn killed(vm: &mut Vm) -> Result<Ended, Failure> {
+    std::thread::sleep(Duration::from_millis(100));
+    if vm.is_running()? {
+        vm.signal(libc::SIGTERM)?;
+    }
+    vm.wait_exit(SOON)
+}
+
+fn resets_by_port(ctx: &Ctx) -> Outcome {
+    resets(ctx, code::reset_port())
+}
+
+fn resets_by_keyboard(ctx: &Ctx) -> Outcome {
+    resets(ctx, code::reset_keyboard())
+}
+
+fn triple_fault(ctx: &Ctx) -> Outcome {
+    start(ctx, code::triple_fault(), &[])?.wait_exit(SOON)?.expect(4, "triple-fault").map(drop)
+}
+
+fn pvpanic(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::panic(), &[])?;
+    vm.wait_exit(SOON)?.expect(4, "guest-panic")?;
+    let text = vm.console().text();
+    let events = u32::from_str_radix(text.trim(), 16).doing("reading the events that pvpanic offers")?;
+    ensure!(events & 1 == 1, "pvpanic offers {events:#x}");
+    Ok(())
+}
+
+fn start_info(ctx: &Ctx) -> Outcome {
+    let initrd = ctx.scratch.join("initrd");
+    fs::write(&initrd, b"first module\n\0").doing("writing an initrd")?;
+    let initrd = initrd.to_string_lossy();
+    let text = run(ctx, code::start_info(), &["--append", "one two=3", "--initrd", initrd.as_ref()])?;
+    let lines: Vec<&str> = text.lines().collect();
+    // XEN_HVM_START_MAGIC_VALUE
+    ensure!(lines.first() == Some(&"336EC578"), "the magic number is {:?}", lines.first());
+    ensure!(
+        lines.get(1).is_some_and(|line| line.contains("one two=3")),
+        "the command line is {:?}",
+        lines.get(1)
+    );
+    ensure!(lines.get(2) == Some(&"first module"), "the first module is {:?}", lines.get(2));
+    Ok(())
+}
+
+fn pm_timer(ctx: &Ctx) -> Outcome {
+    let text = run(ctx, code::pm_timer(), &[])?;
+    ensure!(text == "payload: the timer runs\n", "the console shows {text:?}");
+    Ok(())
+}
+
+fn hlt_timer(ctx: &Ctx) -> Outcome {
+    let text = run(ctx, code::hlt_timer(), &[])?;
+    ensure!(text == "payload: tick\n".repeat(3), "the console shows {text:?}");
+    Ok(())
+}
+
+fn nowhere(ctx: &Ctx) -> Outcome {
+    let text = run(ctx, code::nowhere(), &[])?;
+    ensure!(text == "FFFFFFFF\n".repeat(3), "the console shows {text:?}");
+    Ok(())
+}
+
+fn pci_scan(ctx: &Ctx) -> Outcome {
+    let text = run(ctx, code::pci_scan(), &[])?;
+    let found: Vec<&str> = text.lines().collect();
+    for pair in found.chunks(2) {
+        ensure!(pair.first() == pair.get(1), "ports and ECAM do not agree: {pair:?} of {found:?}");
+    }
+    ensure!(found.first() == Some(&"29C08086"), "the host bridge is {:?}", found.first());
+    ensure!(found.last() == Some(&"29188086"), "the LPC bridge is {:?}", found.last());
+    Ok(())
+}
+
+fn types(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::echo(), &[])?;
+    vm.console().wait_for("payload: type\n", SOON)?;
+    vm.type_in("abcq")?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    let text = vm.console().text();
+    ensure!(text == "payload: type\nabcq", "the console shows {text:?}");
+    Ok(())
+}
+
+fn halted_is_killed(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::halt(), &[])?;
+    vm.console().wait_for("payload: halts\n", SOON)?;
+    vm.signal(libc::SIGTERM)?;
+    let ended = killed(&mut vm)?;
+    ended.expect(5, "killed").map(drop)
+}
