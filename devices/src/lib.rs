@@ -5,12 +5,15 @@
 //! what they want of it they return as an [`bus::Action`].
 
 pub mod bus;
+mod chain;
 pub mod doorbell;
 pub mod io_thread;
 pub mod irq;
 pub mod pci;
 pub mod platform;
 pub mod virtio;
+
+pub use chain::chain;
 
 use std::sync::Arc;
 

@@ -1,1 +1,16 @@
-//! The kubevmm process: plan, machine, vCPUs, state driver, command line
+//! The kubevmm process: one KubeVirt virtual machine, from its manifest to its exit code.
+//!
+//! The way through: [`cli`] reads manifests and lets `spec` admit them, [`plan`] decides everything about the machine,
+//! [`open`] opens what the plan names, [`machine`] builds it, [`vcpu`] runs it, and the driver in [`state`] watches it to
+//! its end.
+
+pub mod cli;
+pub mod console;
+pub mod kvm;
+pub mod machine;
+pub mod milestone;
+pub mod open;
+pub mod plan;
+pub mod state;
+pub mod sys;
+pub mod vcpu;

@@ -1,8 +1,6 @@
 //! The PCI function of a virtio device.
 
-use std::error::Error;
 use std::fmt;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,6 +17,9 @@ use crate::pci::msix::{MsixTable, NO_VECTOR};
 use crate::pci::{Bar, BarChange, BarKind, ConfigSpace, Identity, PciFunction};
 use crate::virtio::{DeviceEvents, VirtioDevice, VirtioId};
 
+/// Header type register, and its bit that sends the guest looking for functions 1 to 7.
+const HEADER_TYPE: usize = 0x0e;
+const MULTI_FUNCTION: u8 = 0x80;
 const BAR: Bar = Bar { index: WINDOW_BAR, kind: BarKind::Mem64, size: WINDOW_SIZE };
 
 /// What a virtio function gets of the machine.
@@ -35,6 +36,8 @@ pub struct PciParts {
     pub msi_slots: Vec<MsiSlot>,
     /// Where the window is at power-on (not decoded until the guest enables it); a multiple of its size.
     pub window: u64,
+    /// Other functions share the slot with this one, which is function 0.
+    pub multifunction: bool,
 }
 
 /// The shared, unlocked part of a function.
@@ -106,6 +109,9 @@ impl VirtioPci {
         let vectors = u16::try_from(parts.msi_slots.len()).unwrap_or(u16::MAX);
         let mut config = ConfigSpace::new(identity(device.id()));
         config.add_bar(BAR, parts.window);
+        if parts.multifunction {
+            config.put(HEADER_TYPE, &[MULTI_FUNCTION]);
+        }
         let offsets = capabilities::add(&mut config, vectors);
         let msix = Arc::new(MsixTable::new(parts.msi_slots, parts.routes));
         let kicks = (0..queues).map(|_| EventFd::new(EFD_NONBLOCK)).collect::<Result<_, _>>()?;
@@ -282,15 +288,4 @@ fn identity(id: VirtioId) -> Identity {
         subsystem_vendor: 0x1af4,
         subsystem: 0x1100,
     }
-}
-
-/// An error with its causes, for one line of a log.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::pci::{Machine, chain};
+use super::pci::Machine;
 use super::queues::{QueueRegisters, QueueSnapshot};
+use crate::chain;
 use crate::pci::ConfigState;
 use crate::pci::msix::MsixState;
 use crate::virtio::events::STATUS_NEEDS_RESET;

@@ -1,0 +1,97 @@
+//! The commands and their options: what parsing, help and documentation are made from.
+
+/// A command.
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    /// One line.
+    pub(super) about: &'static str,
+    /// Longer text for its own help.
+    pub(super) details: &'static str,
+    pub(super) options: &'static [&'static [Opt]],
+}
+
+/// An option of a command.
+pub(super) struct Opt {
+    pub(super) name: &'static str,
+    pub(super) short: Option<char>,
+    /// Name of its value, if it takes one.
+    pub(super) value: Option<&'static str>,
+    pub(super) about: &'static str,
+}
+
+const fn flag(name: &'static str, about: &'static str) -> Opt {
+    Opt { name, short: None, value: None, about }
+}
+
+const fn option(name: &'static str, value: &'static str, about: &'static str) -> Opt {
+    Opt { name, short: None, value: Some(value), about }
+}
+
+const OUTPUT: Opt =
+    Opt { name: "output", short: Some('o'), value: Some("FORMAT"), about: "text (default), json or yaml" };
+
+/// Which machine, and where what it names is found.
+const MANIFEST: &[Opt] = &[
+    option("name", "NAME", "run this machine of several in the manifests"),
+    option("volumes", "DIR", "claims: DIR/CLAIM/disk.img, or DIR/CLAIM a link to a block device"),
+    option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
+    option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
+    option(
+        "tap",
+        "NETWORK=INTERFACE",
+        "put the card on NETWORK on this tap or macvtap of the host (repeatable)",
+    ),
+    option("kernel", "FILE", "boot this kernel (PVH ELF or bzImage) instead of the manifest's"),
+    option("initrd", "FILE", "with this initrd"),
+    option("append", "ARGUMENTS", "and this command line"),
+];
+
+const RUN: &[Opt] = &[
+    option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
+    option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
+    option(
+        "runtime-dir",
+        "DIR",
+        "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
+    ),
+    option("exit-report", "FILE", "write how the run ended to FILE, as JSON"),
+    flag("timings", "print when each stage was reached"),
+];
+
+const HELP: &[Opt] = &[Opt { name: "help", short: Some('h'), value: None, about: "this text" }];
+
+/// All commands.
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "run",
+        about: "boot the machine of the manifests",
+        details: "Ctrl-] on a terminal asks the guest to power off; a second one stops it by force. So do SIGTERM,\n\
+                  SIGINT and SIGHUP. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
+                  host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
+        options: &[MANIFEST, RUN, HELP],
+    },
+    Command {
+        name: "plan",
+        about: "print the machine that the manifests describe, opening nothing",
+        details: "Every address, interrupt, file and queue is shown as run would use it.",
+        options: &[MANIFEST, &[OUTPUT], HELP],
+    },
+    Command {
+        name: "check",
+        about: "say what KubeVirt would say about the manifests, and what kubevmm cannot do",
+        details: "-o json prints one object a document. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
+        options: &[&[OUTPUT], HELP],
+    },
+];
+
+/// The command called `name`.
+pub(super) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+impl Command {
+    /// All its options.
+    pub(super) fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
+        self.options.iter().flat_map(|group| group.iter())
+    }
+}

@@ -1,0 +1,52 @@
+//! `kubevmm run`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::args::Args;
+use super::{Failure, manifest};
+use crate::milestone::{Milestone, Milestones};
+use crate::open::{Places, Resources};
+use crate::state::{Driver, write_report};
+use crate::sys::kick;
+use crate::sys::signals::TerminationSignals;
+
+/// Boots the machine and waits for its end.
+pub(super) fn main(args: &Args) -> Result<u8, Failure> {
+    let milestones = Arc::new(Milestones::start());
+    let places = places(args)?;
+    let host = |what| move |source: vmm_sys_util::errno::Error| Failure::Host { what, source: source.into() };
+    // Before anything is opened, so that a signal in between ends the machine as at any other time.
+    let signals = TerminationSignals::block()
+        .map_err(|source| Failure::Host { what: "signals could not be taken over", source })?;
+    kick::install().map_err(host("signals could not be taken over"))?;
+
+    let plan = manifest::plan(args, || milestones.reach(Milestone::Parsed))?;
+    milestones.reach(Milestone::Planned);
+    let resources = Resources::open(&plan, &places)?;
+    milestones.reach(Milestone::Opened);
+    let (namespace, name) = (plan.namespace.clone(), plan.name.clone());
+    let outcome = Driver::new(plan, resources, Arc::clone(&milestones), signals)?.run()?;
+
+    if args.has("timings") {
+        eprint!("{}", milestones.table());
+    }
+    if let Some(path) = args.path("exit-report") {
+        write_report(&path, (&namespace, &name), &outcome, &milestones)
+            .map_err(|source| Failure::Host { what: "the exit report could not be written", source })?;
+    }
+    eprintln!("kubevmm: {namespace}/{name}: {}", outcome.reason.describe());
+    Ok(outcome.reason.exit_code())
+}
+
+fn places(args: &Args) -> Result<Places, Failure> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let runtime = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/run".into());
+    Ok(Places {
+        images: args.path("images"),
+        cache: cache.unwrap_or_else(|| "/var/cache".into()).join("kubevmm"),
+        runtime: args.path("runtime-dir").unwrap_or_else(|| runtime.join("kubevmm")),
+        console: args.parsed("console")?.unwrap_or_default(),
+    })
+}

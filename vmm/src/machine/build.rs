@@ -1,0 +1,164 @@
+//! The recipe: from a plan and open resources to a machine whose vCPUs wait at the gate.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Instant;
+
+use arch::boot::Entry;
+use arch::cpuid::{CpuidConfig, CpuidTemplate};
+use devices::io_thread::IoThread;
+use kvm_ioctls::{Cap, VmFd};
+
+use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
+use crate::console::ConsolePump;
+use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
+use crate::milestone::Milestones;
+use crate::open::Resources;
+use crate::plan::Plan;
+use crate::state::Mailbox;
+use crate::vcpu::{Gate, Role, Shared, VcpuSetup, VcpuThread};
+
+impl Machine {
+    /// Builds the machine of `plan`.
+    pub fn build(
+        plan: &Plan,
+        resources: &Resources,
+        mailbox: &Mailbox,
+        milestones: &Arc<Milestones>,
+        first_output: &Arc<OnceLock<Instant>>,
+    ) -> Result<Self, BuildError> {
+        let hypervisor = Hypervisor::open()?;
+        let vcpus = plan.cpu.topology.vcpus();
+        let most = hypervisor.max_vcpus();
+        if usize::try_from(vcpus).is_ok_and(|vcpus| vcpus > most) {
+            return Err(BuildError::TooManyVcpus { wanted: vcpus, most });
+        }
+        let vm = hypervisor.create_vm()?;
+        let ram = memory::map(&plan.memory)?;
+        memory::show(&vm, &ram)?;
+
+        // The kernel is read while devices are made: neither needs the other.
+        let (entry, devices) = thread::scope(|scope| {
+            let loader = thread::Builder::new()
+                .name("loader".into())
+                .stack_size(256 << 10)
+                .spawn_scoped(scope, || boot::load(plan, resources, &ram))
+                .map_err(|source| BuildError::Device { what: "the kernel's loader".into(), source })?;
+            let devices = build_devices(plan, resources, &vm, &ram, first_output);
+            let entry = loader.join().map_err(|_| BuildError::Loader)??;
+            Ok::<_, BuildError>((entry, devices?))
+        })?;
+        let Devices { space, chipset, functions, io_threads } = devices;
+        let pump = ConsolePump::spawn(
+            &resources.console,
+            Arc::clone(&chipset.serial),
+            Arc::clone(&chipset.console),
+            mailbox.clone(),
+        )
+        .map_err(|source| BuildError::Device { what: "the serial console".into(), source })?;
+
+        let gate = Arc::new(Gate::new());
+        let shared = Shared {
+            space: Arc::new(space),
+            gate: Arc::clone(&gate),
+            mailbox: mailbox.clone(),
+            milestones: Arc::clone(milestones),
+        };
+        let mut machine = Self {
+            vcpus: Vec::new(),
+            gate,
+            functions,
+            io_threads,
+            pump,
+            chipset,
+            _vm: Arc::clone(&vm),
+            _ram: ram,
+        };
+        machine.add_vcpus(plan, &hypervisor, &vm, entry, &shared)?;
+        Ok(machine)
+    }
+
+    /// Starts a thread for each vCPU, and waits until all stand at the gate. A machine that fails here is taken
+    /// apart as any other.
+    fn add_vcpus(
+        &mut self,
+        plan: &Plan,
+        hypervisor: &Hypervisor,
+        vm: &Arc<VmFd>,
+        entry: Entry,
+        shared: &Shared,
+    ) -> Result<(), BuildError> {
+        let topology = plan.cpu.topology;
+        let vcpus = (0..topology.vcpus()).map(|index| {
+            // KVM takes the identifier of a vCPU for its APIC's.
+            vm.create_vcpu(topology.apic_id(index).into()).map_err(failed("create a vCPU"))
+        });
+        let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        // A host that cannot tell leaves it to the guest to measure.
+        let tsc_khz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok()).filter(|khz| *khz != 0);
+        let template = cpuid(plan, hypervisor, vm, tsc_khz)?;
+        let mut entry = Some(entry);
+        for (index, vcpu) in (0..).zip(vcpus) {
+            let role = entry.take().map_or(Role::Application, Role::Boot);
+            let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), role);
+            let thread = VcpuThread::spawn(setup, shared.clone())
+                .map_err(|source| BuildError::Device { what: format!("the thread of vCPU {index}"), source });
+            match thread {
+                Ok(thread) => self.vcpus.push(thread),
+                Err(error) => {
+                    self.gate.end();
+                    self.vcpus.drain(..).for_each(VcpuThread::join);
+                    return Err(error);
+                }
+            }
+        }
+        self.gate.wait_for(self.vcpus.len());
+        Ok(())
+    }
+}
+
+struct Devices {
+    space: AddressSpace,
+    chipset: chipset::Chipset,
+    functions: Vec<Arc<devices::virtio::transport::VirtioPci>>,
+    io_threads: Vec<IoThread>,
+}
+
+fn build_devices(
+    plan: &Plan,
+    resources: &Resources,
+    vm: &Arc<VmFd>,
+    ram: &devices::GuestRam,
+    first_output: &Arc<OnceLock<Instant>>,
+) -> Result<Devices, BuildError> {
+    let space = AddressSpace::default();
+    let chipset = chipset::build(plan, vm, ram, &space, Arc::clone(first_output))?;
+    let io_threads = (0..plan.io_threads)
+        .map(|index| IoThread::spawn(&format!("io{index}"), || ()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let parts = functions::Parts {
+        ram,
+        routes: KvmRoutes::new(Arc::clone(vm)),
+        doorbells: Arc::new(KvmDoorbells(Arc::clone(vm))),
+        io_threads: &io_threads,
+    };
+    let functions = functions::build(plan, resources, &parts, &chipset.pci)?;
+    Ok(Devices { space, chipset, functions, io_threads })
+}
+
+/// CPUID leaves for all vCPUs, computed once.
+fn cpuid(
+    plan: &Plan,
+    hypervisor: &Hypervisor,
+    vm: &VmFd,
+    tsc_khz: Option<u32>,
+) -> Result<CpuidTemplate, BuildError> {
+    let supported = hypervisor.supported_cpuid()?;
+    let mut config = CpuidConfig::new(plan.cpu.topology);
+    config.model = plan.cpu.model;
+    config.features.clone_from(&plan.cpu.features);
+    config.kvm_hidden = plan.cpu.kvm_hidden;
+    config.tsc_deadline_timer = vm.check_extension(Cap::TscDeadlineTimer);
+    config.tsc_khz = tsc_khz;
+    Ok(CpuidTemplate::new(&supported, &config)?)
+}

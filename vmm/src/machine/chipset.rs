@@ -1,0 +1,98 @@
+//! The fixed devices of the q35-style machine, at their fixed addresses.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use arch::layout;
+use devices::GuestRam;
+use devices::bus::BusDevice;
+use devices::pci::{ConfigPorts, Ecam, PciAddress, PciBus, host_bridge, lpc};
+use devices::platform::fw_cfg::{self, FwCfg, FwCfgItem};
+use devices::platform::i8042::{self, I8042};
+use devices::platform::nmi_status::{self, NmiStatus};
+use devices::platform::pm::{self, Pm};
+use devices::platform::pvpanic::{self, PvPanic};
+use devices::platform::reset::ResetControl;
+use devices::platform::rtc::{self, Rtc};
+use devices::platform::serial::{self, ConsoleRing, Serial};
+use kvm_ioctls::VmFd;
+
+use super::{AddressSpace, BuildError};
+use crate::kvm::GsiLine;
+use crate::plan::Plan;
+
+/// Ports of the PCI configuration mechanism.
+const CONFIG_PORTS: (u64, u64) = (0xcf8, 8);
+/// Interrupt of COM1.
+const COM1_IRQ: u32 = 4;
+/// Output of the serial console that waits for its reader, at most.
+const CONSOLE_BYTES: usize = 256 << 10;
+
+/// What others need of the chipset.
+pub(super) struct Chipset {
+    pub(super) pci: Arc<PciBus>,
+    pub(super) pm: Arc<Pm>,
+    pub(super) rtc: Arc<Rtc>,
+    pub(super) serial: Arc<Serial>,
+    pub(super) console: Arc<ConsoleRing>,
+}
+
+/// Makes all fixed devices and puts them into `space`. `first_output` is set when the guest first writes to COM1.
+pub(super) fn build(
+    plan: &Plan,
+    vm: &Arc<VmFd>,
+    ram: &GuestRam,
+    space: &AddressSpace,
+    first_output: Arc<OnceLock<Instant>>,
+) -> Result<Chipset, BuildError> {
+    let line = |gsi| GsiLine::new(Arc::clone(vm), gsi);
+    let host = |what: &str| {
+        let what = what.to_owned();
+        move |source| BuildError::Device { what, source }
+    };
+    let pci = Arc::new(PciBus::new());
+    pci.insert(PciAddress::new(0, 0, 0), Arc::new(host_bridge(plan.pci.ecam)));
+    pci.insert(PciAddress::new(0, 0x1f, 0), Arc::new(lpc(layout::PMBASE)));
+    let ecam: Arc<dyn BusDevice> = Arc::new(Ecam(Arc::clone(&pci)));
+    let placed = |what, source| BuildError::Place { what, source };
+    space
+        .mmio
+        .insert(plan.pci.ecam, layout::ECAM_SIZE, ecam)
+        .map_err(|source| placed("configuration window", source))?;
+
+    let pm = Arc::new(Pm::new(line(pm::SCI_GSI)));
+    let sizes = rtc::Sizes {
+        low_ram: plan.memory.ram.low_end(),
+        high_ram: plan.memory.ram.bytes() - plan.memory.ram.low_end(),
+        cpus: u16::try_from(plan.cpu.topology.vcpus()).unwrap_or(u16::MAX),
+    };
+    let rtc = Arc::new(Rtc::new(&sizes, 0, line(rtc::IRQ)).map_err(host("the real-time clock"))?);
+    let console = Arc::new(ConsoleRing::new(CONSOLE_BYTES).map_err(host("the serial console"))?);
+    let serial = Serial::new(line(COM1_IRQ), Arc::clone(&console) as _, first_output);
+    let serial = Arc::new(serial.map_err(host("the serial port"))?);
+    let i8042 = I8042::new();
+    let cpus = u16::try_from(plan.cpu.topology.vcpus()).unwrap_or(u16::MAX);
+    let items = vec![FwCfgItem::cpu_count(cpus), FwCfgItem::max_cpus(cpus)];
+    let fw_cfg = FwCfg::new(items, ram.clone())
+        .map_err(|error| host("firmware configuration")(std::io::Error::other(error)))?;
+
+    let ports: [(&'static str, (u64, u64), Arc<dyn BusDevice>); 9] = [
+        (
+            "configuration ports",
+            CONFIG_PORTS,
+            Arc::new(ConfigPorts::new(Arc::clone(&pci), Arc::new(ResetControl::new()))),
+        ),
+        ("power management", (pm::BASE, pm::SIZE), Arc::clone(&pm) as _),
+        ("real-time clock", (rtc::BASE, rtc::SIZE), Arc::clone(&rtc) as _),
+        ("serial port", (serial::COM1_BASE, serial::SIZE), Arc::clone(&serial) as _),
+        ("keyboard controller's data port", (i8042::DATA_BASE, i8042::SIZE), i8042.data_port()),
+        ("keyboard controller's command port", (i8042::COMMAND_BASE, i8042::SIZE), i8042.command_port()),
+        ("status port", (nmi_status::BASE, nmi_status::SIZE), Arc::new(NmiStatus::new())),
+        ("panic port", (pvpanic::BASE, pvpanic::SIZE), Arc::new(PvPanic)),
+        ("firmware configuration", (fw_cfg::BASE, fw_cfg::SIZE), Arc::new(fw_cfg)),
+    ];
+    for (what, (base, size), device) in ports {
+        space.pio.insert(base, size, device).map_err(|source| placed(what, source))?;
+    }
+    Ok(Chipset { pci, pm, rtc, serial, console })
+}

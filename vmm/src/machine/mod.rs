@@ -1,0 +1,68 @@
+//! A machine: KVM's VM with memory, devices and vCPUs, from power-on to power-off.
+
+mod address_space;
+mod boot;
+mod build;
+mod chipset;
+mod error;
+mod functions;
+mod memory;
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+pub use address_space::AddressSpace;
+pub use error::BuildError;
+
+use devices::io_thread::IoThread;
+use devices::virtio::transport::VirtioPci;
+
+use crate::console::ConsolePump;
+use crate::vcpu::{Gate, VcpuThread};
+use chipset::Chipset;
+
+/// A machine that is built. Fields are dropped in this order: who uses something goes before it.
+pub struct Machine {
+    vcpus: Vec<VcpuThread>,
+    gate: Arc<Gate>,
+    functions: Vec<Arc<VirtioPci>>,
+    io_threads: Vec<IoThread>,
+    pump: ConsolePump,
+    chipset: Chipset,
+    /// The guest's memory outlives everything that could touch it.
+    _vm: Arc<kvm_ioctls::VmFd>,
+    _ram: devices::GuestRam,
+}
+
+impl Machine {
+    /// Lets the vCPUs go.
+    pub fn start(&self) {
+        self.gate.open();
+    }
+
+    /// Presses the power button, as a person in front of the machine would.
+    pub fn press_power_button(&self) {
+        self.chipset.pm.press_power_button();
+    }
+
+    /// Descriptor that is readable when the real-time clock's timer is due.
+    pub fn clock_timer(&self) -> RawFd {
+        self.chipset.rtc.timer()
+    }
+
+    /// Lets the real-time clock do what its timer was set for.
+    pub fn clock_timer_fired(&self) {
+        self.chipset.rtc.timer_fired();
+    }
+
+    /// Powers the machine off: vCPUs first, then queues, then the rest. Work in flight is finished.
+    pub fn stop(self) {
+        self.gate.end();
+        self.vcpus.iter().for_each(VcpuThread::kick);
+        self.vcpus.into_iter().for_each(VcpuThread::join);
+        self.functions.iter().for_each(|function| function.pause());
+        drop(self.functions);
+        drop(self.io_threads);
+        drop(self.pump);
+    }
+}

@@ -1,0 +1,185 @@
+//! Opening what a plan names: files, disks, taps, sockets. After this nothing new is opened.
+
+mod disk;
+mod runtime;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use block::{Disk, DiskError};
+use image::{Reference, Store};
+
+pub use runtime::RuntimeDir;
+
+use crate::console::{Console, ConsoleTarget};
+use crate::plan::{DevicePlan, FileSource, Plan};
+
+/// Something of the host could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file could not be opened or made.
+    #[error("{what} {} could not be opened", path.display())]
+    File {
+        /// What it is for.
+        what: String,
+        /// Where it is.
+        path: PathBuf,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+    /// An image could not be found or read.
+    #[error("{what}")]
+    Image {
+        /// What it is for.
+        what: String,
+        /// Why.
+        #[source]
+        source: image::ImageError,
+    },
+    /// A reference makes no sense.
+    #[error("{what}")]
+    Reference {
+        /// What it is for.
+        what: String,
+        /// Why.
+        #[source]
+        source: image::ReferenceError,
+    },
+    /// A disk could not be opened.
+    #[error("disk {name}")]
+    Disk {
+        /// Name of the disk.
+        name: String,
+        /// Why.
+        #[source]
+        source: DiskError,
+    },
+    /// An ISO image could not be made.
+    #[error("disk {name}: its ISO image could not be made")]
+    Iso {
+        /// Name of the disk.
+        name: String,
+        /// Why.
+        #[source]
+        source: image::iso9660::IsoError,
+    },
+    /// A network interface could not be opened.
+    #[error("interface {name}")]
+    Tap {
+        /// Name of the interface in the manifest.
+        name: String,
+        /// Why.
+        #[source]
+        source: net::TapError,
+    },
+    /// The VM runs already.
+    #[error("{namespace}/{name} runs already (its runtime directory {} is locked)", directory.display())]
+    Running {
+        /// Namespace of the VM.
+        namespace: String,
+        /// Name of the VM.
+        name: String,
+        /// Where its files are.
+        directory: PathBuf,
+    },
+    /// A host resource could not be had.
+    #[error("{what} could not be set up")]
+    Host {
+        /// What it is.
+        what: String,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where things are found and kept on this host.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Local store of container images.
+    pub images: Option<PathBuf>,
+    /// Files taken out of images.
+    pub cache: PathBuf,
+    /// Root of runtime directories.
+    pub runtime: PathBuf,
+    /// Where the serial console goes.
+    pub console: ConsoleTarget,
+}
+
+/// What stands behind one function of the plan.
+#[derive(Debug)]
+pub enum Backend {
+    /// A disk.
+    Disk(Arc<dyn Disk>),
+    /// A tap.
+    Tap(Arc<net::Tap>),
+    /// A unix socket that the host side of a console port listens at.
+    Socket(PathBuf),
+    /// Nothing of the host.
+    None,
+}
+
+/// Everything that is open, from the first boot to the end.
+#[derive(Debug)]
+pub struct Resources {
+    /// The kernel.
+    pub kernel: File,
+    /// The initrd.
+    pub initrd: Option<File>,
+    /// In step with the plan's functions.
+    pub backends: Vec<Backend>,
+    /// The serial console's host side.
+    pub console: Console,
+    /// Files that others find this VM by; removed at the end.
+    pub runtime: RuntimeDir,
+}
+
+impl Resources {
+    /// Opens all that `plan` names.
+    pub fn open(plan: &Plan, places: &Places) -> Result<Self, OpenError> {
+        let runtime = RuntimeDir::create(&places.runtime, &plan.namespace, &plan.name)?;
+        let store = Store::new(places.images.clone(), places.cache.clone());
+        let kernel = open_file(&store, "kernel", &plan.kernel.kernel)?;
+        let initrd =
+            plan.kernel.initrd.as_ref().map(|initrd| open_file(&store, "initrd", initrd)).transpose()?;
+        let mut backends = Vec::with_capacity(plan.functions.len());
+        for function in &plan.functions {
+            backends.push(match &function.device {
+                DevicePlan::Disk(disk) => Backend::Disk(disk::open(&store, &function.name, disk)?),
+                DevicePlan::Nic(nic) => {
+                    let tap = net::Tap::open(&nic.tap, nic.queue_pairs)
+                        .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
+                    Backend::Tap(Arc::new(tap))
+                }
+                DevicePlan::Console { .. } => Backend::Socket(runtime.path().join("agent.sock")),
+                DevicePlan::Rng => Backend::None,
+            });
+        }
+        let console = Console::open(&places.console)
+            .map_err(|source| OpenError::Host { what: "the serial console".into(), source })?;
+        Ok(Self { kernel, initrd, backends, console, runtime })
+    }
+}
+
+fn open_file(store: &Store, what: &str, source: &FileSource) -> Result<File, OpenError> {
+    let path = match source {
+        FileSource::Path(path) => path.clone(),
+        FileSource::Image { image, path } => {
+            let what = format!("{what} {path} of image {image}");
+            let reference = reference(&what, image)?;
+            store.file(&reference, path).map_err(|source| OpenError::Image { what, source })?
+        }
+    };
+    open_path(what, &path)
+}
+
+fn open_path(what: &str, path: &Path) -> Result<File, OpenError> {
+    File::open(path).map_err(|source| OpenError::File { what: what.into(), path: path.to_owned(), source })
+}
+
+fn reference(what: &str, image: &str) -> Result<Reference, OpenError> {
+    Reference::parse(image).map_err(|source| OpenError::Reference { what: what.to_owned(), source })
+}

@@ -1,0 +1,60 @@
+//! PCI functions of a plan.
+
+use devices::pci::PciAddress;
+use serde::{Deserialize, Serialize};
+
+use super::{DiskPlan, NicPlan};
+
+/// What a PCI function is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DevicePlan {
+    /// virtio-blk.
+    Disk(DiskPlan),
+    /// virtio-net.
+    Nic(NicPlan),
+    /// virtio-console with the guest agent's port.
+    Console {
+        /// Name of the port, as the guest reads it.
+        port: String,
+    },
+    /// virtio-rng.
+    Rng,
+}
+
+impl DevicePlan {
+    /// Number of virtqueues.
+    pub fn queues(&self) -> u16 {
+        match self {
+            Self::Disk(disk) => disk.queues,
+            // A pair each, and the control queue.
+            Self::Nic(nic) => nic.queue_pairs.saturating_mul(2).saturating_add(1),
+            // Two ports with two queues each, and two control queues.
+            Self::Console { .. } => 6,
+            Self::Rng => 1,
+        }
+    }
+
+    /// Number of interrupts: one a queue, one for the configuration.
+    pub fn vectors(&self) -> u16 {
+        self.queues().saturating_add(1)
+    }
+}
+
+/// A device at its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Function {
+    /// Name in messages: the disk's or interface's of the manifest.
+    pub name: String,
+    /// Where it sits.
+    pub address: PciAddress,
+    /// Where its window is at power-on.
+    pub window: u64,
+    /// First of its consecutive interrupt routes.
+    pub first_gsi: u32,
+    /// Which I/O thread serves it.
+    pub io_thread: u16,
+    /// What it is.
+    pub device: DevicePlan,
+}

@@ -1,0 +1,143 @@
+//! From an admitted manifest to a plan.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arch::topology::Topology;
+use spec::api::VirtualMachineInstance;
+use spec::cloud_init::SecretValues;
+
+use super::pci::Allocator;
+use super::{DevicePlan, DiskPlan, Function, Plan, PlanError};
+use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
+
+/// Port of the guest agent, as KubeVirt names it.
+const AGENT_PORT: &str = "org.qemu.guest_agent.0";
+/// More queues than this bring nothing to one disk.
+const MAX_DISK_QUEUES: u32 = 64;
+/// Most queue pairs of a tap.
+const MAX_QUEUE_PAIRS: u32 = 64;
+
+/// What the command line adds to a manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Kernel instead of the manifest's.
+    pub kernel: Option<PathBuf>,
+    /// initrd instead of the manifest's.
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line instead of the manifest's.
+    pub append: Option<String>,
+    /// Directory of claims.
+    pub volumes: Option<PathBuf>,
+    /// Network names and the host interfaces that their cards are on.
+    pub taps: Vec<(String, String)>,
+}
+
+/// Plans the machine that `vmi` describes. `secrets` finds the values of a Secret. Gives back the plan and what
+/// the user should know about it.
+///
+/// # Errors
+/// All that cannot be planned.
+pub fn make(
+    vmi: &VirtualMachineInstance,
+    options: &Options,
+    secrets: &dyn Fn(&str) -> Option<SecretValues>,
+) -> Result<(Plan, Vec<PlanError>), Vec<PlanError>> {
+    let domain = &vmi.spec.domain;
+    let mut errors = Vec::new();
+    let topology = keep(&mut errors, topology(vmi));
+    let hidden = domain.features.as_ref().and_then(|features| features.kvm.as_ref());
+    let hidden = hidden.is_some_and(|kvm| kvm.hidden);
+    let cpu = topology.and_then(|t| keep(&mut errors, cpu::plan(t, domain.cpu.as_ref(), hidden)));
+    let memory = keep(&mut errors, memory::plan(vmi.memory_bytes(), vmi.hugepage_bytes()));
+    let pci = memory.and_then(|memory| keep(&mut errors, pci::plan(&memory, host::physical_bits())));
+    let kernel = keep(&mut errors, kernel::plan(domain.firmware.as_ref(), options));
+    if vmi.starts_paused() {
+        errors.push(PlanError::at("spec.startStrategy", "machines cannot be started paused yet"));
+    }
+    let vcpus = topology.map_or(1, |topology| topology.vcpus());
+    let disks = plan_disks(vmi, options, secrets, vcpus, &mut errors);
+    let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
+    let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
+    let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));
+    let (Some(cpu), Some(memory), Some(pci), Some(kernel), Some((nics, warnings)), true) =
+        (cpu, memory, pci, kernel, nics, errors.is_empty())
+    else {
+        return Err(errors);
+    };
+
+    let mut devices: Vec<_> = disks.into_iter().map(|(name, disk)| (name, DevicePlan::Disk(disk))).collect();
+    devices.extend(nics.into_iter().map(|(name, nic)| (name, DevicePlan::Nic(nic))));
+    let _ = AGENT_PORT;
+    if domain.devices.rng.is_some() {
+        devices.push(("rng".into(), DevicePlan::Rng));
+    }
+    let (functions, io_threads) = place(devices, &pci).map_err(|error| vec![error])?;
+    let plan = Plan {
+        namespace: vmi.namespace().to_owned(),
+        name: vmi.metadata.name.clone(),
+        cpu,
+        memory,
+        pci,
+        kernel,
+        smbios: firmware::plan(
+            vmi.firmware_uuid().to_string(),
+            domain.firmware.as_ref(),
+            domain.chassis.as_ref(),
+        ),
+        functions,
+        io_threads,
+        grace_period: Duration::from_secs(vmi.grace_period_seconds()),
+        reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
+    };
+    Ok((plan, warnings))
+}
+
+/// Puts an error aside and goes on.
+fn keep<T>(errors: &mut Vec<PlanError>, result: Result<T, PlanError>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
+}
+
+fn topology(vmi: &VirtualMachineInstance) -> Result<Topology, PlanError> {
+    let wanted = vmi.topology();
+    Topology::new(wanted.sockets, wanted.cores, wanted.threads)
+        .map_err(|error| PlanError::at("spec.domain.cpu", error.to_string()))
+}
+
+fn plan_disks(
+    vmi: &VirtualMachineInstance,
+    options: &Options,
+    secrets: &dyn Fn(&str) -> Option<SecretValues>,
+    vcpus: u32,
+    errors: &mut Vec<PlanError>,
+) -> Vec<(String, DiskPlan)> {
+    let multi_queue = vmi.spec.domain.devices.block_multi_queue.unwrap_or(false);
+    let queues = if multi_queue { vcpus.min(MAX_DISK_QUEUES) } else { 1 };
+    let queues = u16::try_from(queues).unwrap_or(1);
+    let context = disks::Context { vmi, options, secrets, queues };
+    let disks = vmi.spec.domain.devices.disks.iter().enumerate();
+    disks
+        .filter_map(|(index, disk)| {
+            keep(errors, context.plan(index, disk)).map(|plan| (disk.name.clone(), plan))
+        })
+        .collect()
+}
+
+/// Gives every device its slot, interrupts and I/O thread.
+fn place(devices: Vec<(String, DevicePlan)>, pci: &pci::PciPlan) -> Result<(Vec<Function>, u16), PlanError> {
+    let mut allocator = Allocator::new(pci);
+    let mut io_threads = 1;
+    let mut functions = Vec::with_capacity(devices.len());
+    for (name, device) in devices {
+        let place = allocator.place(device.vectors()).ok_or_else(|| {
+            PlanError::at("spec.domain.devices", "there are more devices than fit on the machine's PCI bus")
+        })?;
+        let dedicated = matches!(&device, DevicePlan::Disk(disk) if disk.dedicated_io_thread);
+        let io_thread = if dedicated { io_threads } else { 0 };
+        io_threads += u16::from(dedicated);
+        let pci::Place { address, window, first_gsi } = place;
+        functions.push(Function { name, address, window, first_gsi, io_thread, device });
+    }
+    functions.sort_by_key(|function| function.address);
+    Ok((functions, io_threads))
+}

@@ -1,0 +1,77 @@
+//! The plan: everything about a machine that can be decided before anything is opened.
+//!
+//! A plan is plain data. It says which address, interrupt and slot everything has, and names the files and
+//! interfaces that the next stage opens; it is printable, and it is part of every snapshot.
+
+mod cpu;
+mod devices;
+mod disks;
+mod error;
+mod firmware;
+mod host;
+mod interfaces;
+mod kernel;
+mod make;
+mod memory;
+mod pci;
+mod text;
+
+pub use cpu::CpuPlan;
+pub use devices::{DevicePlan, Function};
+pub use disks::{Cache, DiskPlan, DiskSource, IsoFile};
+pub use error::PlanError;
+pub use firmware::SmbiosPlan;
+pub use interfaces::{MacAddress, NicPlan};
+pub use kernel::{FileSource, KernelPlan};
+pub use make::{Options, make};
+pub use memory::{Backing, MemoryPlan};
+pub use pci::PciPlan;
+pub use text::render;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A machine, decided down to the last address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Namespace of the VM.
+    pub namespace: String,
+    /// Name of the VM.
+    pub name: String,
+    /// Processors.
+    pub cpu: CpuPlan,
+    /// Guest RAM.
+    pub memory: MemoryPlan,
+    /// Where PCI windows lie.
+    pub pci: PciPlan,
+    /// What is booted.
+    pub kernel: KernelPlan,
+    /// What the machine says it is.
+    pub smbios: SmbiosPlan,
+    /// PCI functions besides the chipset, in order of address.
+    pub functions: Vec<Function>,
+    /// Number of I/O threads; functions name theirs by index.
+    pub io_threads: u16,
+    /// How long the guest may take to power off when it is asked to.
+    #[serde(with = "seconds")]
+    pub grace_period: Duration,
+    /// The guest may reset the machine; if not, a reset ends it.
+    pub reboots: bool,
+}
+
+/// Durations as whole seconds, as manifests have them.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(duration.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_secs)
+    }
+}

@@ -1,0 +1,51 @@
+//! Why a run ended.
+
+use serde::Serialize;
+
+/// The end of a run, as its exit code and its report tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ExitReason {
+    /// The guest powered itself off.
+    GuestShutdown,
+    /// The guest powered itself off because it was asked to.
+    Terminated,
+    /// The guest was stopped by force: it did not power off in time, or was not given any.
+    Killed,
+    /// The guest reported a panic.
+    GuestPanic,
+    /// A vCPU took a triple fault.
+    TripleFault {
+        /// Its number.
+        vcpu: u32,
+    },
+    /// The host could not go on running the guest.
+    HostFailure {
+        /// What failed.
+        message: String,
+    },
+}
+
+impl ExitReason {
+    /// Exit code of `kubevmm run`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::GuestShutdown | Self::Terminated => 0,
+            Self::HostFailure { .. } => 3,
+            Self::GuestPanic | Self::TripleFault { .. } => 4,
+            Self::Killed => 5,
+        }
+    }
+
+    /// One line for a person.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::GuestShutdown => "the guest powered off".into(),
+            Self::Terminated => "the guest powered off as asked".into(),
+            Self::Killed => "the guest was stopped by force".into(),
+            Self::GuestPanic => "the guest panicked".into(),
+            Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),
+            Self::HostFailure { message } => message.clone(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The state driver: the one owner of a machine.
+
+mod driver;
+mod exit_reason;
+mod mailbox;
+mod report;
+mod transition;
+
+pub use driver::{Driver, Outcome, RunError};
+pub use exit_reason::ExitReason;
+pub use mailbox::{Event, Mailbox};
+pub use report::write as write_report;

@@ -1,0 +1,42 @@
+//! Hints about guest memory, and files in memory.
+#![expect(unsafe_code, reason = "madvise and memfd_create have no safe wrapper in our dependencies")]
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+
+use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
+
+/// Asks for transparent huge pages behind `region`. A host without them says no, which costs speed only.
+pub fn prefer_huge_pages(region: &GuestRegionMmap) {
+    let (Ok(host), Ok(len)) =
+        (region.get_host_address(MemoryRegionAddress(0)), usize::try_from(region.len()))
+    else {
+        return;
+    };
+    // SAFETY: the range is one whole mapping that `region` owns; MADV_HUGEPAGE changes no contents.
+    let _ = unsafe { libc::madvise(host.cast(), len, libc::MADV_HUGEPAGE) };
+}
+
+/// Keeps guest memory out of core dumps of this process.
+pub fn keep_out_of_core_dumps(region: &GuestRegionMmap) {
+    let (Ok(host), Ok(len)) =
+        (region.get_host_address(MemoryRegionAddress(0)), usize::try_from(region.len()))
+    else {
+        return;
+    };
+    // SAFETY: the range is one whole mapping that `region` owns; MADV_DONTDUMP changes no contents.
+    let _ = unsafe { libc::madvise(host.cast(), len, libc::MADV_DONTDUMP) };
+}
+
+/// A file without a name that lives in memory until it is closed.
+pub fn memory_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: `name` is a valid C string for the length of the call.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so `fd` is open and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}

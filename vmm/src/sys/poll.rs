@@ -1,0 +1,12 @@
+//! Asking a descriptor whether it would block.
+#![expect(unsafe_code, reason = "poll has no safe wrapper in our dependencies")]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Whether a write to `fd` would go through at once, if only in part.
+pub fn is_writable(fd: &impl AsFd) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: `poll` is one valid pollfd, and the call returns at once.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    ready > 0
+}

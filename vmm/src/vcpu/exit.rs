@@ -1,0 +1,28 @@
+//! What a guest may do that concerns the whole machine.
+
+use devices::bus::Panic;
+
+use super::VcpuError;
+
+/// Something that the state driver has to know.
+#[derive(Debug)]
+pub enum GuestEvent {
+    /// The guest reset the machine.
+    Reset,
+    /// The guest powered the machine off.
+    PowerOff,
+    /// The guest reported a panic or the like.
+    Panicked(Panic),
+    /// A vCPU took a triple fault.
+    TripleFault {
+        /// Its number.
+        vcpu: u32,
+    },
+    /// A vCPU cannot go on.
+    VcpuFailed {
+        /// Its number.
+        vcpu: u32,
+        /// Why.
+        error: VcpuError,
+    },
+}

@@ -1,0 +1,130 @@
+//! The gate that all vCPU threads pass before they enter the guest.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Open,
+    Ended,
+}
+
+/// Holds vCPU threads back while the machine is being built or paused, and sends them home at the end.
+#[derive(Debug)]
+pub struct Gate {
+    open: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    waiting: usize,
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self {
+            open: AtomicBool::new(false),
+            state: Mutex::new(State { phase: Phase::Closed, waiting: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Waits while the gate is closed; false if the thread is to end.
+    pub fn pass(&self) -> bool {
+        if self.open.load(Ordering::Acquire) {
+            return true;
+        }
+        let mut state = self.state();
+        state.waiting += 1;
+        self.changed.notify_all();
+        while state.phase == Phase::Closed {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting -= 1;
+        state.phase == Phase::Open
+    }
+
+    /// Lets threads pass.
+    pub fn open(&self) {
+        self.set(Phase::Open);
+    }
+
+    /// Holds threads back that come from now on; threads inside the guest have to be kicked.
+    pub fn close(&self) {
+        self.set(Phase::Closed);
+    }
+
+    /// Sends all threads home.
+    pub fn end(&self) {
+        self.set(Phase::Ended);
+    }
+
+    /// Waits until `count` threads stand at the closed gate.
+    pub fn wait_for(&self, count: usize) {
+        let mut state = self.state();
+        while state.phase == Phase::Closed && state.waiting < count {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn set(&self, phase: Phase) {
+        let mut state = self.state();
+        if state.phase != Phase::Ended {
+            state.phase = phase;
+            self.open.store(phase == Phase::Open, Ordering::Release);
+        }
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn threads_wait_pass_and_end() {
+        let gate = Arc::new(Gate::new());
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || {
+                    let mut rounds = 0u32;
+                    while gate.pass() {
+                        rounds += 1;
+                        thread::yield_now();
+                    }
+                    rounds
+                })
+            })
+            .collect();
+        gate.wait_for(3);
+        gate.open();
+        assert!(gate.pass());
+        gate.close();
+        gate.wait_for(3);
+        gate.end();
+        gate.open();
+        assert!(!gate.pass(), "the end is final");
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! vCPUs: one thread each, which does nothing but run guest code and carry out what its exits ask for.
+
+mod exit;
+mod gate;
+mod io_exit;
+mod setup;
+mod thread;
+
+pub use exit::GuestEvent;
+pub use gate::Gate;
+pub use setup::{Role, VcpuSetup};
+pub use thread::{Shared, VcpuError, VcpuThread};

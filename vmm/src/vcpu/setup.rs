@@ -1,0 +1,61 @@
+//! A vCPU before its first instruction.
+
+use arch::boot::{Entry, vcpu_regs};
+use kvm_bindings::{CpuId, KVM_MP_STATE_RUNNABLE, Msrs, kvm_cpuid_entry2, kvm_mp_state};
+use kvm_ioctls::VcpuFd;
+
+use crate::kvm::{KvmError, failed};
+
+/// What a vCPU does when the machine starts.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// Starts at the kernel's entry.
+    Boot(Entry),
+    /// Waits for the boot processor's start-up interrupt.
+    Application,
+}
+
+/// A new vCPU and everything needed to set it up.
+#[derive(Debug)]
+pub struct VcpuSetup {
+    vcpu: VcpuFd,
+    index: u32,
+    cpuid: Vec<kvm_cpuid_entry2>,
+    role: Role,
+}
+
+impl VcpuSetup {
+    /// The new vCPU number `index`, which is to have these CPUID leaves.
+    pub fn new(vcpu: VcpuFd, index: u32, cpuid: Vec<kvm_cpuid_entry2>, role: Role) -> Self {
+        Self { vcpu, index, cpuid, role }
+    }
+
+    /// Number of the vCPU.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Sets the vCPU up; best done on the thread that will run it.
+    pub fn finish(self) -> Result<VcpuFd, KvmError> {
+        let cpuid =
+            CpuId::from_entries(&self.cpuid).map_err(|_| KvmError::Capability("so many CPUID leaves"))?;
+        self.vcpu.set_cpuid2(&cpuid).map_err(failed("set CPUID leaves"))?;
+        let msrs = Msrs::from_entries(&arch::msr::boot_entries())
+            .map_err(|_| KvmError::Capability("so many model-specific registers"))?;
+        self.vcpu.set_msrs(&msrs).map_err(failed("set model-specific registers"))?;
+        if let Role::Boot(entry) = &self.role {
+            set_registers(&self.vcpu, entry)?;
+        }
+        Ok(self.vcpu)
+    }
+}
+
+fn set_registers(vcpu: &VcpuFd, entry: &Entry) -> Result<(), KvmError> {
+    let (regs, patch) = vcpu_regs(entry);
+    let mut sregs = vcpu.get_sregs().map_err(failed("read segment registers"))?;
+    patch(&mut sregs);
+    vcpu.set_sregs(&sregs).map_err(failed("set segment registers"))?;
+    vcpu.set_regs(&regs).map_err(failed("set registers"))?;
+    let runnable = kvm_mp_state { mp_state: KVM_MP_STATE_RUNNABLE };
+    vcpu.set_mp_state(runnable).map_err(failed("make the boot processor runnable"))
+}

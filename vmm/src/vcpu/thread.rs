@@ -1,0 +1,196 @@
+//! The thread of one vCPU.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use devices::bus::Action;
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use super::io_exit::{Direction, port_access};
+use super::{Gate, GuestEvent, VcpuSetup};
+use crate::kvm::{Hypervisor, KvmError};
+use crate::machine::AddressSpace;
+use crate::milestone::{Milestone, Milestones};
+use crate::state::Mailbox;
+use crate::sys::kick::{self, KickableVcpu};
+
+/// KVM_SYSTEM_EVENT_SHUTDOWN and its neighbours.
+const SYSTEM_EVENT_SHUTDOWN: u32 = 1;
+const SYSTEM_EVENT_RESET: u32 = 2;
+
+/// A vCPU that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum VcpuError {
+    /// The vCPU could not be set up.
+    #[error(transparent)]
+    SetUp(#[from] KvmError),
+    /// `KVM_RUN` itself failed.
+    #[error("KVM could not run the guest")]
+    Run(#[source] kvm_ioctls::Error),
+    /// KVM met guest code that it cannot emulate.
+    #[error("KVM gave up on an instruction of the guest{}", limitation())]
+    Internal,
+    /// The processor refused the guest's state.
+    #[error("the processor refused to enter the guest (reason {reason:#x})")]
+    Entry {
+        /// Hardware's reason.
+        reason: u64,
+    },
+    /// An exit that nothing here asked for.
+    #[error("KVM returned an exit that is not handled: {0}")]
+    Unexpected(String),
+}
+
+fn limitation() -> String {
+    Hypervisor::limitation().map(|why| format!(": {why}")).unwrap_or_default()
+}
+
+/// What the threads of one machine share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The guest's address spaces.
+    pub space: Arc<AddressSpace>,
+    /// The gate in front of the guest.
+    pub gate: Arc<Gate>,
+    /// Where events go.
+    pub mailbox: Mailbox,
+    /// Time stamps.
+    pub milestones: Arc<Milestones>,
+}
+
+/// A running vCPU thread.
+#[derive(Debug)]
+pub struct VcpuThread {
+    thread: JoinHandle<()>,
+}
+
+impl VcpuThread {
+    /// Starts the thread of a vCPU, which sets itself up, then waits at the gate.
+    pub fn spawn(setup: VcpuSetup, shared: Shared) -> io::Result<Self> {
+        let index = setup.index();
+        let thread = std::thread::Builder::new().name(format!("vcpu{index}")).stack_size(128 << 10).spawn(
+            move || {
+                if let Some(event) = run(setup, &shared) {
+                    shared.mailbox.post(event.into());
+                }
+            },
+        )?;
+        Ok(Self { thread })
+    }
+
+    /// Gets the thread out of the guest, so that it notices a gate that was closed or ended.
+    pub fn kick(&self) {
+        kick::kick(&self.thread);
+    }
+
+    /// Waits for the thread's end.
+    pub fn join(self) {
+        // A panic of the thread was printed by the panic hook already.
+        let _ = self.thread.join();
+    }
+}
+
+/// Runs a vCPU until it ends; the event says why, unless the thread was sent home.
+fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
+    let index = setup.index();
+    let fail = |error| Some(GuestEvent::VcpuFailed { vcpu: index, error });
+    let vcpu = match setup.finish() {
+        Ok(vcpu) => vcpu,
+        Err(error) => return fail(error.into()),
+    };
+    let mut vcpu = KickableVcpu::enter(vcpu);
+    if !shared.gate.pass() {
+        return None;
+    }
+    shared.milestones.reach(Milestone::FirstInstruction);
+    loop {
+        match step(vcpu.vcpu(), shared) {
+            Step::Continue => {}
+            Step::Interrupted => {
+                vcpu.clear();
+                if !shared.gate.pass() {
+                    return None;
+                }
+            }
+            Step::TripleFault => return Some(GuestEvent::TripleFault { vcpu: index }),
+            Step::Event(event) => return Some(event),
+            Step::Failed(error) => return fail(error),
+        }
+    }
+}
+
+/// How one run of the guest ended.
+enum Step {
+    Continue,
+    Interrupted,
+    TripleFault,
+    Event(GuestEvent),
+    Failed(VcpuError),
+}
+
+fn step(vcpu: &mut VcpuFd, shared: &Shared) -> Step {
+    let (port, len) = match vcpu.run() {
+        Ok(VcpuExit::IoIn(port, data)) => (port, data.len()),
+        Ok(VcpuExit::IoOut(port, data)) => (port, data.len()),
+        Ok(VcpuExit::MmioRead(address, data)) => {
+            shared.space.mmio.read(address, data);
+            return Step::Continue;
+        }
+        Ok(VcpuExit::MmioWrite(address, data)) => {
+            return carry_out(shared.space.mmio.write(address, data), shared);
+        }
+        Ok(VcpuExit::Intr) => return Step::Interrupted,
+        Err(error) => {
+            return match error.errno() {
+                libc::EINTR => Step::Interrupted,
+                libc::EAGAIN => Step::Continue,
+                _ => Step::Failed(VcpuError::Run(error)),
+            };
+        }
+        Ok(VcpuExit::Shutdown) => return Step::TripleFault,
+        Ok(VcpuExit::SystemEvent(SYSTEM_EVENT_SHUTDOWN, _)) => return Step::Event(GuestEvent::PowerOff),
+        Ok(VcpuExit::SystemEvent(SYSTEM_EVENT_RESET, _)) => return Step::Event(GuestEvent::Reset),
+        Ok(VcpuExit::InternalError) => return Step::Failed(VcpuError::Internal),
+        Ok(VcpuExit::FailEntry(reason, _)) => return Step::Failed(VcpuError::Entry { reason }),
+        // With in-kernel interrupt controllers HLT does not come here; if it does, the guest waits for nothing.
+        Ok(VcpuExit::Hlt | VcpuExit::IrqWindowOpen) => return Step::Continue,
+        Ok(other) => return Step::Failed(VcpuError::Unexpected(format!("{other:?}"))),
+    };
+    access_port(vcpu, port, len, shared)
+}
+
+/// Carries out a port access, one element after the other.
+fn access_port(vcpu: &mut VcpuFd, port: u16, len: usize, shared: &Shared) -> Step {
+    let access = port_access(vcpu, port, len);
+    let port = u64::from(access.port);
+    for element in access.data.chunks_mut(access.width) {
+        match access.direction {
+            Direction::In => {
+                shared.space.pio.read(port, element);
+            }
+            Direction::Out => match carry_out(shared.space.pio.write(port, element), shared) {
+                Step::Continue => {}
+                end => return end,
+            },
+        }
+    }
+    Step::Continue
+}
+
+/// Does what a device asked for.
+fn carry_out(action: Option<Action>, shared: &Shared) -> Step {
+    match action {
+        None | Some(Action::None) => Step::Continue,
+        Some(Action::Remap(remaps)) => {
+            shared.space.remap(remaps);
+            Step::Continue
+        }
+        Some(Action::Reset) => Step::Event(GuestEvent::Reset),
+        Some(Action::PowerOff) => Step::Event(GuestEvent::PowerOff),
+        Some(Action::Panicked(panic)) => {
+            shared.mailbox.post(GuestEvent::Panicked(panic).into());
+            Step::Continue
+        }
+    }
+}
