@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         _ if std::process::id() == 1 => host::init::main(),
         _ => {
             eprintln!(
-                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | demo COMMAND…"
+                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | demo KUBEVMM"
             );
             ExitCode::from(2)
         }
@@ -57,9 +57,10 @@ fn payload(arguments: &[String]) -> ExitCode {
     code(i32::from(totals.failed > 0))
 }
 
-fn demo(command: &[String]) -> ExitCode {
-    let command: Vec<PathBuf> = command.iter().map(PathBuf::from).collect();
-    match host::demo::batch(&command) {
+/// Boots the example with the given program, in the current folder.
+fn demo(kubevmm: &[String]) -> ExitCode {
+    let [kubevmm] = kubevmm else { return ExitCode::from(2) };
+    match host::demo::batch(&host::demo::hello(Path::new(kubevmm)), Path::new(".")) {
         Ok(status) => ExitCode::from(status),
         Err(Failure(why)) => {
             eprintln!("{why}");

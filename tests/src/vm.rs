@@ -94,7 +94,7 @@ impl Vm {
             report: ctx.results.join(format!("{name}.exit.json")),
         };
         fs::create_dir_all(ctx.volumes())?;
-        let mut child = Command::new(&ctx.kubevmm)
+        let mut child = command(ctx)
             .arg("run")
             .arg(manifest)
             .args(["--console", "stdio", "--timings"])
@@ -214,6 +214,16 @@ impl Drop for Vm {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program under test, where the examples' relative paths lead to the guest image.
+#[must_use]
+pub fn command(ctx: &Ctx) -> Command {
+    let mut command = Command::new(&ctx.kubevmm);
+    if ctx.payload.is_dir() {
+        command.current_dir(&ctx.payload);
+    }
+    command
 }
 
 fn pair(option: &str, path: &Path) -> [OsString; 2] {

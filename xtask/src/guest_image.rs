@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use image::oci::{LayerPacking, LayoutFile, write_layout};
+
 use crate::cargo::Programs;
 use crate::cpio::Archive;
 use crate::debian::{self, With};
@@ -30,37 +32,53 @@ const MODULES: &[&str] = &[
 const PROFILE: &str =
     "alias poweroff='poweroff -f' reboot='reboot -f' halt='poweroff -f'\nexport PS1='\\h:\\w\\$ '\n";
 
-/// First process of the guest that boot times are measured with; the runner waits for its line.
-const BENCH_INIT: &str = "#!/bin/busybox sh\necho kubevmm bench has reached user space\n\
+/// First process of a guest without modules: for little memory, and for measuring.
+const SMALL_INIT: &str = "#!/bin/busybox sh\necho kubevmm small guest has reached user space\n\
     exec /bin/busybox poweroff -f\n";
+
+/// The OCI image layout that the examples name, in the store.
+const LAYOUT: &str = "images/hello";
+/// What is packed into it.
+const PACKED: [&str; 3] = ["boot/vmlinux", "boot/initrd.img", "disk/disk.img"];
 
 /// A prepared guest.
 #[derive(Debug)]
 pub(crate) struct GuestImage {
     /// The image's root file system as a folder: `boot/…`, `disk/disk.img`.
     pub(crate) rootfs: PathBuf,
-    /// A folder with `boot/initrd.img` for measuring.
-    pub(crate) bench: PathBuf,
+    /// The same as an OCI image layout.
+    pub(crate) layout: PathBuf,
 }
 
 /// Makes the guest unless it is there already.
 pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<GuestImage> {
     let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
-    let inputs = Fingerprint::new("guest 1").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
-    let inputs = inputs.text(PROFILE).text(BENCH_INIT).text(&MODULES.join(" "));
-    let bench = store.folder("bench-guest", &Fingerprint::new(BENCH_INIT).file(&busybox), |folder| {
-        let mut archive = Archive::default();
-        archive.copy("bin/busybox", &busybox)?;
-        archive.file("init", BENCH_INIT.as_bytes());
-        write(&folder.join("boot/initrd.img"), &archive.finish())
-    })?;
+    let inputs = Fingerprint::new("guest 2").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
+    let inputs = inputs.text(PROFILE).text(SMALL_INIT).text(&MODULES.join(" "));
     let rootfs = store.folder("guest", &inputs, |folder| {
         place(&kernel.vmlinuz, &folder.join("boot/vmlinuz"))?;
         place(&kernel.vmlinux, &folder.join("boot/vmlinux"))?;
         write(&folder.join("boot/initrd.img"), &initramfs(kernel, programs, &busybox)?)?;
+        write(&folder.join("boot/initrd-small.img"), &small_initramfs(&busybox)?)?;
         root_disk(store, &folder.join("disk/disk.img"))
     })?;
-    Ok(GuestImage { rootfs, bench })
+    let layout = store.folder(LAYOUT, &Fingerprint::new("layout 1").file(&rootfs), |folder| {
+        let sources = PACKED.map(|path| rootfs.join(path));
+        let files: Vec<LayoutFile<'_>> = PACKED
+            .iter()
+            .zip(&sources)
+            .map(|(path, source)| LayoutFile { path, source, mode: 0o644 })
+            .collect();
+        write_layout(folder, "latest", &files, LayerPacking::Tar).doing("packing the guest image")
+    })?;
+    Ok(GuestImage { rootfs, layout })
+}
+
+fn small_initramfs(busybox: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    archive.copy("bin/busybox", busybox)?;
+    archive.file("init", SMALL_INIT.as_bytes());
+    Ok(archive.finish())
 }
 
 fn initramfs(kernel: &Kernel, programs: &Programs, busybox: &Path) -> Result<Vec<u8>> {

@@ -256,14 +256,15 @@ fn initramfs(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<Path
 fn payload(store: &Store, kubevmm: &Path, guest: &GuestImage) -> Result<PathBuf> {
     let examples = store.root.join("resources/examples");
     let inputs =
-        Fingerprint::new("payload 1").file(kubevmm).file(&guest.rootfs).file(&guest.bench).file(&examples);
+        Fingerprint::new("payload 2").file(kubevmm).file(&guest.rootfs).file(&guest.layout).file(&examples);
     let folder = store.folder("payload", &inputs, |folder| {
         let content = store.path("payload-content");
         empty_folder(&content)?;
         place(kubevmm, &content.join("kubevmm"))?;
         place_tree(&guest.rootfs, &content.join("guest"))?;
-        place_tree(&guest.bench, &content.join("bench"))?;
-        place_tree(&examples, &content.join("examples"))?;
+        // As in the workspace, so that the examples' relative references hold.
+        place_tree(&guest.layout, &content.join("target/kubevmm/images/hello"))?;
+        place_tree(&examples, &content.join("resources/examples"))?;
         let bytes = size(&content).saturating_mul(11) / 10 + (16 << 20);
         file_system(&content, &folder.join("payload.raw"), bytes.next_multiple_of(1 << 20), "payload")?;
         fs::remove_dir_all(content).doing("removing a folder")

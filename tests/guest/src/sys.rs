@@ -133,3 +133,23 @@ pub fn unshare_network() -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
 }
+
+/// Makes a persistent tap of this name, without an address.
+///
+/// # Errors
+/// The kernel's, or a name that is too long.
+pub fn make_tap(name: &str) -> io::Result<()> {
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = [0u8; 40];
+    let room = request.get_mut(..libc::IFNAMSIZ - 1).and_then(|room| room.get_mut(..name.len()));
+    room.ok_or_else(|| io::Error::other("the name is too long"))?.copy_from_slice(name.as_bytes());
+    // `struct ifreq` is 40 bytes, its union begins at 16.
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    for (to, from) in request.iter_mut().skip(libc::IFNAMSIZ).zip(flags.to_le_bytes()) {
+        *to = from;
+    }
+    // SAFETY: TUNSETIFF reads and writes one `struct ifreq`.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) })?;
+    // SAFETY: TUNSETPERSIST takes a number.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST, 1) })
+}

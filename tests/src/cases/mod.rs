@@ -2,12 +2,34 @@
 
 use crate::case::Case;
 
+mod bad_input;
+mod block;
+mod boot;
+mod devices;
+mod examples;
 mod host;
+mod lifecycle;
+mod net;
+mod tools;
+
+/// The guest image as an OCI image layout, relative to the payload and to the workspace alike.
+const IMAGE: &str = "target/kubevmm/images/hello";
 
 /// Every case of both tiers.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [crate::payload::CASES, host::CASES].concat()
+    [
+        host::CASES,
+        crate::payload::CASES,
+        boot::CASES,
+        block::CASES,
+        net::CASES,
+        lifecycle::CASES,
+        devices::CASES,
+        examples::CASES,
+        bad_input::CASES,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -17,18 +17,10 @@ use crate::vm::wait;
 /// How long the example may take to greet, and to power off.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The command that boots the example, for a program and manifests under `payload`.
+/// The command that boots the example, from the folder that the example's paths are relative to.
 #[must_use]
-pub fn hello(payload: &Path) -> Vec<PathBuf> {
-    vec![
-        payload.join("kubevmm"),
-        "run".into(),
-        payload.join("examples/hello.yaml"),
-        "--images".into(),
-        payload.join("images"),
-        "--console".into(),
-        "stdio".into(),
-    ]
+pub fn hello(kubevmm: &Path) -> Vec<PathBuf> {
+    [kubevmm, Path::new("run"), Path::new("resources/examples/hello.yaml")].map(Path::to_owned).to_vec()
 }
 
 /// Boots the example with its console on the test host's terminal.
@@ -36,19 +28,20 @@ pub(super) fn interactive() -> Result<u8, Failure> {
     let terminal =
         OpenOptions::new().read(true).write(true).open("/dev/ttyS0").doing("opening the terminal")?;
     let mut command = Command::new("/bin/busybox");
-    command.args(["setsid", "-c"]).args(hello(Path::new(PAYLOAD)));
+    command.current_dir(PAYLOAD).args(["setsid", "-c"]).args(hello(Path::new("/payload/kubevmm")));
     on_terminal(&mut command, &terminal).doing("starting kubevmm")
 }
 
-/// Boots the example, shows its console until the greeting, presses its power button and waits for its end.
+/// Boots the example in `folder`, shows its console until the greeting, presses its power button and waits for its end.
 /// Returns the exit code of `command`.
 ///
 /// # Errors
 /// If it does not greet or does not end.
-pub fn batch(command: &[PathBuf]) -> Result<u8, Failure> {
+pub fn batch(command: &[PathBuf], folder: &Path) -> Result<u8, Failure> {
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let mut child = Command::new(program)
         .args(arguments)
+        .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

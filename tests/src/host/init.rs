@@ -56,7 +56,7 @@ fn act() -> u8 {
     let outcome = match mode {
         Mode::Test => test(&*sink),
         Mode::Demo => demo::interactive(),
-        Mode::DemoBatch => demo::batch(&demo::hello(Path::new(PAYLOAD))),
+        Mode::DemoBatch => demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD)),
         Mode::Bench => bench::run(&*sink).map(|()| 0),
         Mode::Shell => shell(),
     };

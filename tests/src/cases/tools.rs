@@ -1,0 +1,33 @@
+//! Things of the test host that several cases use.
+
+use std::process::{Command, Stdio};
+
+use crate::failure::{Doing, Failure};
+
+/// Runs a busybox applet that has to succeed; its standard output.
+pub(super) fn busybox(arguments: &[&str]) -> Result<String, Failure> {
+    let output = Command::new("/bin/busybox")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .doing("starting busybox")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(Failure(format!("{arguments:?} ended with {}: {text}{errors}", output.status)))
+}
+
+/// A tap in a network namespace of this case's own, with this address.
+pub(super) fn tap(name: &str, address: &str) -> Result<(), Failure> {
+    guest::sys::unshare_network().doing("making a network namespace")?;
+    more_tap(name, address)
+}
+
+/// One more tap in the namespace that is there.
+pub(super) fn more_tap(name: &str, address: &str) -> Result<(), Failure> {
+    guest::sys::make_tap(name).doing("making a tap")?;
+    busybox(&["ip", "addr", "add", address, "dev", name])?;
+    busybox(&["ip", "link", "set", name, "up"]).map(drop)
+}
