@@ -7,6 +7,7 @@ pub mod admit;
 pub mod api;
 pub mod base64;
 pub mod cloud_init;
+pub mod formats;
 pub mod machine;
 pub mod source;
 pub mod support;

@@ -27,7 +27,7 @@ fn check_object(node: &Node, object: &'static ObjectType, path: &mut String, fin
     }
 }
 
-/// Reports the field itself; true when it is refused or warned of as a whole, so that its parts need no word.
+/// Reports the field itself; true when its parts need no further word.
 fn report(node: &Node, field: &'static Field, path: &str, findings: &mut Findings<'_>) -> bool {
     match field.support {
         Support::Honoured => false,
@@ -37,7 +37,8 @@ fn report(node: &Node, field: &'static Field, path: &str, findings: &mut Finding
             if applies {
                 findings.warn(path, reason);
             }
-            applies
+            // A part may still be refused; but its own warnings would only repeat this one.
+            applies && !has_refusals(&field.kind)
         }
         Support::NotSupported(when, reason) => {
             let applies = holds(when, node);
@@ -86,4 +87,10 @@ fn holds(when: When, node: &Node) -> bool {
         When::OneOf(words) => word.is_some_and(|word| words.contains(&word)),
         When::NoneOf(words) => word.is_some_and(|word| !word.is_empty() && !words.contains(&word)),
     }
+}
+
+/// Whether anything within a type can be refused.
+fn has_refusals(kind: &Kind) -> bool {
+    let is_refusal = |field: &Field| matches!(field.support, Support::NotSupported(..));
+    kind.object().is_some_and(|object| object.fields().any(is_refusal))
 }

@@ -112,6 +112,7 @@ fn typed<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
 }
 
 fn settle_machine(vmi: &mut VirtualMachineInstance, findings: &mut Findings<'_>) {
+    rules::before_defaults(vmi, findings);
     defaults::machine(vmi);
     rules::machine(vmi, findings);
 }

@@ -26,7 +26,7 @@ object! {
         /// Give the VMM's other threads a host CPU of their own; needs dedicatedCpuPlacement.
         isolate_emulator_thread: bool = "false", warn("the VMM's threads are not pinned to host CPUs");
         /// Run vCPUs with a real-time scheduler.
-        realtime: Option<Realtime>, no("vCPUs cannot be given a real-time scheduler");
+        realtime: Option<Realtime>, warn("vCPUs run with the ordinary scheduler: deadlines are not kept");
     }
 
     /// A CPU feature to add or take away.
@@ -46,7 +46,7 @@ object! {
     /// Real-time scheduling of vCPUs.
     pub struct Realtime {
         /// The vCPUs concerned, e.g. `0-3,^1`; all when empty.
-        mask: String, no("vCPUs cannot be given a real-time scheduler");
+        mask: String, HONOURED;
     }
 
     /// The guest's memory.
@@ -93,7 +93,7 @@ choice! {
     }
 
     /// Whether the guest's memory must be locked.
-    pub enum MemLock {
+    pub enum MemLock [pointer] {
         /// It must.
         Required = "Required",
         /// It need not.

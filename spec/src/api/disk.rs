@@ -46,11 +46,12 @@ object! {
     /// A SCSI disk passed through with its commands.
     pub struct LunTarget {
         /// The bus that the disk is attached to.
-        bus: Option<DiskBus>, no("SCSI disks cannot be passed through: use a plain disk");
+        bus: Option<DiskBus> = "sata (amd64)", HONOURED;
         /// The guest may not write.
-        readonly: bool = "false", no("SCSI disks cannot be passed through: use a plain disk");
+        readonly: bool = "false", HONOURED;
         /// Persistent reservations.
-        reservation: bool = "false", no("SCSI disks cannot be passed through: use a plain disk");
+        reservation: bool = "false",
+            no_when(When::True, "SCSI reservations would not be kept: other writers could destroy the data");
     }
 
     /// A CD-ROM drive.
@@ -96,7 +97,8 @@ union! {
         /// A hard disk.
         Disk as "disk" (DiskTarget), HONOURED;
         /// A SCSI disk passed through with its commands.
-        Lun as "lun" (LunTarget), no("SCSI disks cannot be passed through: use a plain disk");
+        Lun as "lun" (LunTarget),
+            warn_when(When::Given, "the disk is attached as virtio-blk: its SCSI commands are not passed through");
         /// A CD-ROM drive.
         CdRom as "cdrom" (CdRomTarget),
             warn("the drive is a read-only virtio disk: the guest sees it as vdX, not sr0");
@@ -135,7 +137,7 @@ choice! {
     }
 
     /// What happens to the guest when the host cannot read or write.
-    pub enum ErrorPolicy {
+    pub enum ErrorPolicy [pointer] {
         /// The VM is paused.
         Stop = "stop",
         /// The guest is told.

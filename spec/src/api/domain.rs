@@ -78,7 +78,7 @@ object! {
 
 choice! {
     /// How I/O threads are shared among disks.
-    pub enum IoThreadsPolicy {
+    pub enum IoThreadsPolicy [pointer] {
         /// One thread for all disks without one of their own.
         Shared = "shared",
         /// A number of threads after the number of vCPUs.
@@ -88,7 +88,7 @@ choice! {
     }
 
     /// What a reboot from within the guest does.
-    pub enum RebootPolicy {
+    pub enum RebootPolicy [pointer] {
         /// The machine starts anew.
         Reboot = "Reboot",
         /// The VM ends.

@@ -198,11 +198,12 @@ macro_rules! union {
     };
 }
 
-/// Declares a choice of words. Words the API does not know are kept, for admission to name them.
+/// Declares a choice of words. Words the API does not know are kept, for admission to name them. An empty word is
+/// no word, but for a `[pointer]` choice: a pointer in KubeVirt's Go API, where empty text is a (wrong) value.
 macro_rules! choice {
     ($(
         $(#[doc = $about:literal])+
-        pub enum $name:ident {
+        pub enum $name:ident $([$pointer:ident])? {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
         }
     )+) => {$(
@@ -251,11 +252,12 @@ macro_rules! choice {
             }
 
             fn is_absent(&self) -> bool {
-                self.is_void()
+                matches!(self, Self::Other(word) if word.is_empty())
             }
 
             fn is_void(&self) -> bool {
-                matches!(self, Self::Other(word) if word.is_empty())
+                let is_pointer = !concat!($(stringify!($pointer))?).is_empty();
+                self.is_absent() && !is_pointer
             }
         }
 

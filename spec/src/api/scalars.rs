@@ -107,27 +107,29 @@ integers!(u16 u32 u64 i32 i64);
 impl Value for serde_json::Value {
     const KIND: Kind = Kind::Any;
 
-    fn read(node: &Node, reader: &mut Reader) -> Self {
-        match &node.value {
-            NodeValue::Null => Self::Null,
-            NodeValue::Bool(value) => Self::Bool(*value),
-            NodeValue::Text(text) => Self::String(text.to_string()),
-            NodeValue::Number(text) => match serde_json::from_str(text) {
-                Ok(number) => Self::Number(number),
-                Err(_) => Self::String(text.to_string()),
-            },
-            NodeValue::List(items) => {
-                Self::Array(items.iter().map(|item| Self::read(item, reader)).collect())
-            }
-            NodeValue::Map(entries) => {
-                let pairs =
-                    entries.iter().map(|entry| (entry.key.to_string(), Self::read(&entry.node, reader)));
-                Self::Object(pairs.collect())
-            }
-        }
+    fn read(node: &Node, _: &mut Reader) -> Self {
+        json(node)
     }
 
     fn is_absent(&self) -> bool {
         self.is_null()
+    }
+}
+
+/// The tree as JSON; numbers that JSON cannot write stay text.
+fn json(node: &Node) -> serde_json::Value {
+    use serde_json::Value;
+    match &node.value {
+        NodeValue::Null => Value::Null,
+        NodeValue::Bool(value) => Value::Bool(*value),
+        NodeValue::Text(text) => Value::String(text.to_string()),
+        NodeValue::Number(text) => match serde_json::from_str(text) {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::String(text.to_string()),
+        },
+        NodeValue::List(items) => Value::Array(items.iter().map(json).collect()),
+        NodeValue::Map(entries) => {
+            Value::Object(entries.iter().map(|entry| (entry.key.to_string(), json(&entry.node))).collect())
+        }
     }
 }

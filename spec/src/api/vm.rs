@@ -77,7 +77,7 @@ object! {
 
 choice! {
     /// When a virtual machine runs.
-    pub enum RunStrategy {
+    pub enum RunStrategy [pointer] {
         /// Always: it starts again whenever it ends.
         Always = "Always",
         /// Not until it is asked for.

@@ -70,7 +70,7 @@ object! {
         /// The service account of the pod.
         service_account_name: String, CLUSTER;
         /// Helper volumes that a cluster adds while the VM runs.
-        utility_volumes: Vec<UtilityVolume>, no("helper volumes are added by a cluster while the VM runs");
+        utility_volumes: Vec<UtilityVolume>, CLUSTER;
     }
 
     /// A test of the guest's health; exactly one of the handlers.
@@ -214,7 +214,7 @@ object! {
 
 choice! {
     /// What becomes of the VM when its node is emptied.
-    pub enum EvictionStrategy {
+    pub enum EvictionStrategy [pointer] {
         /// It is stopped.
         None = "None",
         /// It moves to another node, or the node waits.
@@ -226,7 +226,7 @@ choice! {
     }
 
     /// Whether the machine starts running or paused.
-    pub enum StartStrategy {
+    pub enum StartStrategy [pointer] {
         /// It starts paused.
         Paused = "Paused",
     }

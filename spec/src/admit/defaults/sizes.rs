@@ -1,6 +1,6 @@
 //! Memory and vCPUs out of requests and limits.
 
-use crate::api::{DomainSpec, Quantity};
+use crate::api::{CpuFeaturePolicy, DomainSpec, Quantity};
 
 /// A CPU limit without a request is the request too.
 pub(super) fn cpu_request(domain: &mut DomainSpec) {
@@ -35,4 +35,14 @@ pub(super) fn topology(domain: &mut DomainSpec) {
     let count = asked.and_then(Quantity::bytes).and_then(|count| u32::try_from(count).ok());
     cpu.sockets = count.filter(|count| *count > 0).unwrap_or(1);
     (cpu.cores, cpu.threads) = (1, 1);
+}
+
+/// Without a model the guest sees the host's CPU; features without a policy are required.
+pub(super) fn cpu_model(domain: &mut DomainSpec, architecture: &str) {
+    let cpu = domain.cpu.get_or_insert_default();
+    let usual = if architecture == "arm64" { "host-passthrough" } else { "host-model" };
+    cpu.model.get_or_insert_with(|| usual.into());
+    for feature in &mut cpu.features {
+        feature.policy.get_or_insert(CpuFeaturePolicy::Require);
+    }
 }

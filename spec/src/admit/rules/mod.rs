@@ -3,18 +3,65 @@
 //! All run after the defaults, as in a cluster. Where a cluster's answer names another field than the one at fault, the
 //! rule gives both.
 
+mod arch;
+mod claims;
+mod cloud_init;
+mod cpu;
+mod credentials;
+mod devices;
+mod disks;
+mod features;
 mod firmware;
-mod network;
-mod sizes;
-mod storage;
+mod interfaces;
+mod launch_security;
+mod life;
+mod memory;
+mod metadata;
+mod names;
+mod networks;
+mod ports;
+mod probes;
+mod scheduling;
+mod volumes;
 
 use super::Findings;
-use crate::api::VirtualMachineInstance;
+use crate::api::{VirtualMachineInstance, VirtualMachineInstanceSpec};
+
+/// A group of rules.
+type Check = fn(&VirtualMachineInstanceSpec, &mut Findings<'_>);
+
+/// All groups, in the order of KubeVirt's own checks.
+const CHECKS: &[Check] = &[
+    names::check,
+    memory::check,
+    cpu::check,
+    firmware::check,
+    features::check,
+    launch_security::check,
+    devices::check,
+    disks::check,
+    volumes::check,
+    cloud_init::check,
+    interfaces::check,
+    ports::check,
+    networks::check,
+    claims::check,
+    life::check,
+    probes::check,
+    credentials::check,
+    scheduling::check,
+    arch::check,
+];
+
+/// Looks at what the defaults will hide.
+pub(super) fn before_defaults(vmi: &VirtualMachineInstance, findings: &mut Findings<'_>) {
+    disks::disk_without_bus_is_virtio(&vmi.spec, findings);
+}
 
 /// Checks a machine.
 pub(super) fn machine(vmi: &VirtualMachineInstance, findings: &mut Findings<'_>) {
-    sizes::check(&vmi.spec, findings);
-    firmware::check(&vmi.spec, findings);
-    storage::check(&vmi.spec, findings);
-    network::check(&vmi.spec, findings);
+    for check in CHECKS {
+        check(&vmi.spec, findings);
+    }
+    metadata::check(&vmi.metadata, findings);
 }
