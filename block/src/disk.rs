@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use crate::buf::Bufs;
+use crate::qcow2::QcowError;
 
 /// A disk, shared by all queues of a device.
 pub trait Disk: Send + Sync + Debug {
@@ -246,6 +247,14 @@ pub enum DiskError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The contents of a qcow2 image are at fault.
+    #[error("cannot use the qcow2 image {}", .path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: QcowError,
     },
     /// No queue could be set up.
     #[error("cannot set up an I/O queue")]

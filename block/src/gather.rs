@@ -61,6 +61,20 @@ impl Gather {
         }
     }
 
+    /// The request has been taken apart, with this result. Whether all of its operations are done
+    /// already: then one more [`Gather::done`] ends it.
+    pub(crate) fn settle(&mut self, id: PendingId, result: io::Result<()>) -> bool {
+        let Some(Some(pending)) = self.slots.get_mut(id.0) else { return false };
+        if let Err(error) = result {
+            pending.error.get_or_insert(error);
+        }
+        if pending.left > 1 {
+            pending.left -= 1;
+            return false;
+        }
+        true
+    }
+
     /// One operation is done; the first error is the request's.
     pub(crate) fn done(&mut self, id: PendingId, result: io::Result<()>) -> Option<Completion> {
         let slot = self.slots.get_mut(id.0)?;

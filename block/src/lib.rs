@@ -12,7 +12,9 @@ mod disk;
 mod engine;
 mod gather;
 mod lock;
+pub mod qcow2;
 pub mod raw;
+mod storage;
 mod sys;
 mod target;
 
@@ -23,4 +25,5 @@ pub use disk::{
     Completion, DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, Request, SubmitError, WriteZeroesLimits,
 };
 pub use engine::EngineKind;
+pub use qcow2::{QcowDisk, QcowOptions};
 pub use raw::{CacheMode, RawDisk, RawOptions};

@@ -1,5 +1,6 @@
 //! A queue on a copy-on-write disk.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -53,14 +54,16 @@ impl CowQueue {
         });
     }
 
-    fn write(&mut self, id: PendingId, offset: u64, bufs: &Bufs) {
+    fn write(&mut self, id: PendingId, offset: u64, bufs: &Bufs) -> io::Result<()> {
+        let mut result = Ok(());
         self.each_run(offset, bufs, |queue, run, bufs| {
             if run.written {
                 queue.start(id, OVERLAY, What::Write { offset: run.offset, bufs });
-            } else {
-                queue.write_new(id, run.offset, &bufs);
+            } else if result.is_ok() {
+                result = queue.write_new(run.offset, &bufs);
             }
         });
+        result
     }
 
     fn each_run(&mut self, offset: u64, bufs: &Bufs, mut each: impl FnMut(&mut CowQueue, &Run, Bufs)) {
@@ -74,18 +77,16 @@ impl CowQueue {
     }
 
     /// Writes to clusters that the overlay does not hold yet, in this thread.
-    fn write_new(&mut self, id: PendingId, offset: u64, bufs: &Bufs) {
+    fn write_new(&self, offset: u64, bufs: &Bufs) -> io::Result<()> {
         let total = bufs.total_len();
         let mut done = 0;
         while done < total {
             let at = offset.saturating_add(done);
             let piece = (total - done).min(CLUSTER - at % CLUSTER);
-            self.gather.add(id);
-            let result = self.shared.put(at, piece, Fill::Data(&bufs.part(done, piece)));
-            // Never the last part: the caller still holds one.
-            let _ = self.gather.done(id, result);
+            self.shared.put(at, piece, Fill::Data(&bufs.part(done, piece)))?;
             done += piece;
         }
+        Ok(())
     }
 }
 
@@ -93,21 +94,20 @@ impl DiskQueue for CowQueue {
     fn submit(&mut self, request: Request, token: u64) -> Result<(), SubmitError> {
         let bytes = request.check(&self.shared.info, self.gather.len(), self.depth)?;
         let id = self.gather.begin(token, bytes);
-        match request {
-            Request::Read { offset, bufs } => self.read(id, offset, &bufs),
+        let result = match request {
+            Request::Read { offset, bufs } => {
+                self.read(id, offset, &bufs);
+                Ok(())
+            }
             Request::Write { offset, bufs } => self.write(id, offset, &bufs),
-            Request::Flush => {}
-            Request::Discard { offset, len } => {
-                self.gather.add(id);
-                let _ = self.gather.done(id, self.shared.zero(offset, len, true));
-            }
-            Request::WriteZeroes { offset, len, .. } => {
-                self.gather.add(id);
-                let _ = self.gather.done(id, self.shared.zero(offset, len, false));
-            }
+            Request::Flush => Ok(()),
+            Request::Discard { offset, len } => self.shared.zero(offset, len, true),
+            Request::WriteZeroes { offset, len, .. } => self.shared.zero(offset, len, false),
+        };
+        if self.gather.settle(id, result) {
+            // All completions come from the engine.
+            self.engine.push(Op { file: OVERLAY, what: What::Nothing }, id.user());
         }
-        // The request's own part, through the engine, so that all completions come from there.
-        self.engine.push(Op { file: OVERLAY, what: What::Nothing }, id.user());
         Ok(())
     }
 

@@ -1,0 +1,126 @@
+//! Opening an image and what lies below it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::chain::{Chain, Layer, MAX_LAYERS};
+use super::core::Core;
+use super::error::QcowError;
+use super::{QcowDisk, Shared};
+use crate::disk::{DiskError, DiskInfo};
+use crate::engine::EngineKind;
+use crate::raw::{CacheMode, RawDisk, RawOptions};
+use crate::storage::Storage;
+use crate::target::Target;
+
+/// How to open a qcow2 disk.
+#[derive(Clone, Debug, Default)]
+pub struct QcowOptions {
+    /// Host caching.
+    pub cache: CacheMode,
+    /// Which engine carries out the I/O.
+    pub engine: EngineKind,
+    /// The backing files, the nearest first. The names that the images themselves have for them are not used.
+    pub backing: Vec<Backing>,
+}
+
+/// A backing file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A raw one, which ends the chain.
+    Raw(PathBuf),
+    /// A qcow2 one.
+    Qcow2(PathBuf),
+}
+
+impl QcowDisk {
+    /// Opens the image at `path` for reading.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, is in use for writing, or is not an image that can be read safely.
+    pub fn open(path: &Path, options: &QcowOptions) -> Result<QcowDisk, DiskError> {
+        let file = RawDisk::open(path, raw_options(options))?;
+        let mut files = vec![zero_padded(&file)?];
+        let top = core(&files, path)?;
+        let mut has_backing = top.header.backing.clone();
+        let mut below = Vec::new();
+        if options.backing.len() >= MAX_LAYERS {
+            return Err(format_error(
+                path,
+                QcowError::Unsupported("too long a chain of backing files".into(), ""),
+            ));
+        }
+        for backing in &options.backing {
+            if has_backing.is_none() {
+                return Err(format_error(path, QcowError::NoBacking));
+            }
+            let (path, raw) = match backing {
+                Backing::Raw(path) => (path, true),
+                Backing::Qcow2(path) => (path, false),
+            };
+            let file = RawDisk::open(path, raw_options(options))?;
+            if raw {
+                let size = crate::Disk::info(&file).size_bytes;
+                files.push(Arc::clone(file.target()));
+                below.push(Layer::Raw { storage: Arc::clone(file.target()) as Arc<dyn Storage>, size });
+                has_backing = None;
+            } else {
+                files.push(zero_padded(&file)?);
+                let core = core(&files, path)?;
+                has_backing = core.header.backing.clone();
+                below.push(Layer::Qcow2(core));
+            }
+        }
+        if let Some(name) = has_backing {
+            return Err(format_error(path, QcowError::HasBacking(name)));
+        }
+        let info = info(path, &top, &crate::Disk::info(&file))?;
+        let chain = Chain { top, below };
+        Ok(QcowDisk { shared: Arc::new(Shared { chain, files, info, engine: options.engine }) })
+    }
+}
+
+fn raw_options(options: &QcowOptions) -> RawOptions {
+    RawOptions { read_only: true, cache: options.cache, engine: options.engine, ..RawOptions::default() }
+}
+
+/// The file of an image: unlike a raw disk's, it reads as zeroes behind its end.
+fn zero_padded(file: &RawDisk) -> Result<Arc<Target>, DiskError> {
+    let target = Arc::clone(file.target());
+    target.zeroes_from.store(0, std::sync::atomic::Ordering::Relaxed);
+    Ok(target)
+}
+
+fn core(files: &[Arc<Target>], path: &Path) -> Result<Core, DiskError> {
+    let missing = || DiskError::Geometry { path: path.to_owned(), reason: "it has no file" };
+    let target = files.last().ok_or_else(missing)?;
+    let core = Core::open(Arc::clone(target) as Arc<dyn Storage>).map_err(|error| open_error(path, error))?;
+    let block = target.direct.map_or(512, |align| align.offset);
+    if core.geometry.unit_size() < u64::from(block) {
+        let reason = "its clusters are smaller than the blocks that direct I/O (cache: none) needs";
+        return Err(DiskError::Geometry { path: path.to_owned(), reason });
+    }
+    Ok(core)
+}
+
+fn info(path: &Path, top: &Core, file: &DiskInfo) -> Result<DiskInfo, DiskError> {
+    let block = u64::from(file.logical_block_size);
+    let size_bytes = top.size / block * block;
+    if size_bytes == 0 {
+        return Err(DiskError::Geometry { path: path.to_owned(), reason: "its disk is empty" });
+    }
+    Ok(DiskInfo { size_bytes, read_only: true, discard: None, write_zeroes: None, ..*file })
+}
+
+fn format_error(path: &Path, source: QcowError) -> DiskError {
+    DiskError::Format { path: path.to_owned(), source }
+}
+
+/// Tells a bad image from a host that cannot read it.
+pub(super) fn open_error(path: &Path, error: io::Error) -> DiskError {
+    match error.downcast::<QcowError>() {
+        Ok(source) => format_error(path, source),
+        Err(source) => DiskError::Io { doing: "read the tables of", path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,111 @@
+//! A queue on a qcow2 disk: a request becomes one operation for each stretch of a file.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::Shared;
+use super::chain::Found;
+use crate::buf::Bufs;
+use crate::disk::{Completion, DiskError, DiskQueue, Request, SubmitError};
+use crate::engine::{Engine, Op, What};
+use crate::gather::{Gather, PendingId};
+
+#[derive(Debug)]
+pub(super) struct QcowQueue {
+    shared: Arc<Shared>,
+    engine: Engine,
+    gather: Gather,
+    depth: u16,
+}
+
+impl QcowQueue {
+    pub(super) fn open(shared: Arc<Shared>, depth: u16) -> Result<QcowQueue, DiskError> {
+        let engine = Engine::open(shared.engine, depth, shared.files.clone())?;
+        Ok(QcowQueue { shared, engine, gather: Gather::default(), depth })
+    }
+
+    fn start(&mut self, id: PendingId, file: usize, what: What) {
+        self.gather.add(id);
+        self.engine.push(Op { file, what }, id.user());
+    }
+
+    /// Starts the reads that a request takes; what needs no file is done at once.
+    fn read(&mut self, id: PendingId, offset: u64, bufs: Bufs) -> io::Result<()> {
+        let total = bufs.total_len();
+        let (found, len) = self.shared.chain.find(offset, total)?;
+        if len == total
+            && let Found::Data { layer, host, .. } = found
+        {
+            self.start(id, layer, What::Read { offset: host, bufs });
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < total {
+            let at = offset + done;
+            let (found, len) = self.shared.chain.find(at, total - done)?;
+            let piece = bufs.part(done, len);
+            match found {
+                Found::Zero => piece.fill_zero(),
+                Found::Data { layer, host, .. } => {
+                    self.start(id, layer, What::Read { offset: host, bufs: piece });
+                }
+                Found::Packed { layer, packed } => {
+                    if !self.shared.chain.read_packed(layer, packed, at, &piece)? {
+                        continue;
+                    }
+                }
+            }
+            done += len;
+        }
+        Ok(())
+    }
+}
+
+impl DiskQueue for QcowQueue {
+    fn submit(&mut self, request: Request, token: u64) -> Result<(), SubmitError> {
+        let bytes = request.check(&self.shared.info, self.gather.len(), self.depth)?;
+        let id = self.gather.begin(token, bytes);
+        let result = match request {
+            Request::Read { offset, bufs } => self.read(id, offset, bufs),
+            Request::Write { .. } | Request::Discard { .. } | Request::WriteZeroes { .. } => {
+                return Err(SubmitError::ReadOnly);
+            }
+            Request::Flush => Ok(()),
+        };
+        if self.gather.settle(id, result) {
+            // All completions come from the engine.
+            self.engine.push(Op { file: 0, what: What::Nothing }, id.user());
+        }
+        Ok(())
+    }
+
+    fn flush_submissions(&mut self) {
+        self.engine.flush();
+    }
+
+    fn completion_fd(&self) -> BorrowedFd<'_> {
+        self.engine.completion_fd()
+    }
+
+    fn acknowledge(&mut self) {
+        self.engine.acknowledge();
+    }
+
+    fn next_completion(&mut self) -> Option<Completion> {
+        loop {
+            let done = self.engine.next()?;
+            if let Some(completion) = self.gather.done(PendingId::from_user(done.user), done.result) {
+                return Some(completion);
+            }
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.gather.len()
+    }
+
+    fn wait(&mut self) {
+        self.engine.wait();
+    }
+}
