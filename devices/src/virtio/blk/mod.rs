@@ -2,7 +2,11 @@
 
 mod config;
 mod counters;
+#[cfg(test)]
+mod fake_disk;
 mod guest_disk;
+#[cfg(test)]
+mod order_tests;
 mod queue;
 mod request;
 mod state;

@@ -8,6 +8,8 @@ mod rx;
 mod rx_chain;
 mod state;
 #[cfg(test)]
+mod tap_tests;
+#[cfg(test)]
 mod test_link;
 #[cfg(test)]
 mod tests;
