@@ -1,5 +1,7 @@
 //! Frames between the guest and a tap.
 
+use std::process::Command;
+
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::Outcome;
@@ -46,15 +48,18 @@ fn bulk(ctx: &Ctx) -> Outcome {
     let sum = sum.split(' ').next().unwrap_or_default();
 
     let folder = ctx.scratch.to_string_lossy().into_owned();
-    busybox(&["httpd", "-p", "10.77.0.1:80", "-h", &folder])?;
-    agent.run_ok("wget -q -T 60 -O /tmp/there http://10.77.0.1/there")?;
+    let mut server =
+        Command::new("/bin/busybox").args(["httpd", "-f", "-p", "10.77.0.1:80", "-h", &folder]).spawn()?;
+    let fetched = agent.run_ok("wget -q -T 60 -O /tmp/there http://10.77.0.1/there");
+    server.kill()?;
+    server.wait()?;
+    fetched?;
     let seen = agent.run_ok("md5sum /tmp/there")?;
     ensure!(seen.starts_with(sum), "the guest got another file");
 
     agent.run_ok("httpd -p 80 -h /tmp")?;
     busybox(&["wget", "-q", "-T", "60", "-O", &back.to_string_lossy(), "http://10.77.0.2/there"])?;
     let returned = busybox(&["md5sum", &back.to_string_lossy()])?;
-    busybox(&["pkill", "-f", &format!("httpd -p 10.77.0.1:80 -h {folder}")])?;
     ensure!(returned.starts_with(sum), "the host got another file back");
     Ok(())
 }
