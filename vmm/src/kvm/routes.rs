@@ -75,8 +75,12 @@ fn chip_entry(gsi: u32, irqchip: u32, pin: u32) -> kvm_irq_routing_entry {
 
 fn message_entry(gsi: u32, message: MsiMessage) -> kvm_irq_routing_entry {
     let mut entry = kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
-    let [low, high] = [message.address & 0xffff_ffff, message.address >> 32].map(|half| half as u32);
-    entry.u.msi =
-        kvm_irq_routing_msi { address_lo: low, address_hi: high, data: message.data, ..Default::default() };
+    let [a, b, c, d, e, f, g, h] = message.address.to_le_bytes();
+    entry.u.msi = kvm_irq_routing_msi {
+        address_lo: u32::from_le_bytes([a, b, c, d]),
+        address_hi: u32::from_le_bytes([e, f, g, h]),
+        data: message.data,
+        ..Default::default()
+    };
     entry
 }

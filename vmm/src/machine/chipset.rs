@@ -28,6 +28,9 @@ const COM1_IRQ: u32 = 4;
 /// Output of the serial console that waits for its reader, at most.
 const CONSOLE_BYTES: usize = 256 << 10;
 
+/// A device of the chipset: its name in messages, its first port and how many, and who answers there.
+type FixedPorts = (&'static str, (u64, u64), Arc<dyn BusDevice>);
+
 /// What others need of the chipset.
 pub(super) struct Chipset {
     pub(super) pci: Arc<PciBus>,
@@ -76,7 +79,7 @@ pub(super) fn build(
     let fw_cfg = FwCfg::new(items, ram.clone())
         .map_err(|error| host("firmware configuration")(std::io::Error::other(error)))?;
 
-    let ports: [(&'static str, (u64, u64), Arc<dyn BusDevice>); 9] = [
+    let ports: [FixedPorts; 9] = [
         (
             "configuration ports",
             CONFIG_PORTS,

@@ -8,6 +8,7 @@ use devices::io_thread::{IoHandle, IoThread};
 use devices::pci::{PciBus, PciFunction};
 use devices::virtio::VirtioDevice;
 use devices::virtio::blk::{BlkConfig, BlkDevice};
+use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
 use devices::virtio::net::{NetConfig, NetDevice};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
@@ -68,6 +69,14 @@ fn device(
         (DevicePlan::Nic(plan), Backend::Tap(tap)) => {
             let config = NetConfig { queue_pairs: plan.queue_pairs, ..NetConfig::new(plan.mac.0) };
             Ok(Box::new(NetDevice::new(Arc::clone(tap) as _, config, thread)))
+        }
+        (DevicePlan::Console { port }, Backend::Socket(listener)) => {
+            let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
+            let backend = PortBackend::Listener(listener.try_clone().map_err(fail)?);
+            let port = PortConfig { name: Some(port.clone()), console: false, backend };
+            let console =
+                ConsoleDevice::new(vec![port], thread).map_err(|error| fail(io::Error::other(error)))?;
+            Ok(Box::new(console))
         }
         (DevicePlan::Rng, _) => Ok(Box::new(RngDevice::new(thread))),
         _ => Err(BuildError::NoBackend(planned.name.clone())),

@@ -5,6 +5,7 @@ mod runtime;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ pub use runtime::RuntimeDir;
 
 use crate::console::{Console, ConsoleTarget};
 use crate::plan::{DevicePlan, FileSource, Plan};
+
+/// Socket of the guest agent's port in the runtime directory.
+const AGENT_SOCKET: &str = "agent.sock";
 
 /// Something of the host could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -116,8 +120,8 @@ pub enum Backend {
     Disk(Arc<dyn Disk>),
     /// A tap.
     Tap(Arc<net::Tap>),
-    /// A unix socket that the host side of a console port listens at.
-    Socket(PathBuf),
+    /// A unix socket at which whoever wants to talk to a console port connects.
+    Socket(UnixListener),
     /// Nothing of the host.
     None,
 }
@@ -154,7 +158,11 @@ impl Resources {
                         .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
                     Backend::Tap(Arc::new(tap))
                 }
-                DevicePlan::Console { .. } => Backend::Socket(runtime.path().join("agent.sock")),
+                DevicePlan::Console { .. } => {
+                    let path = runtime.path().join(AGENT_SOCKET);
+                    let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
+                    Backend::Socket(UnixListener::bind(&path).map_err(fail)?)
+                }
                 DevicePlan::Rng => Backend::None,
             });
         }

@@ -29,8 +29,8 @@ impl DevicePlan {
             Self::Disk(disk) => disk.queues,
             // A pair each, and the control queue.
             Self::Nic(nic) => nic.queue_pairs.saturating_mul(2).saturating_add(1),
-            // Two ports with two queues each, and two control queues.
-            Self::Console { .. } => 6,
+            // Two of the port, and two control queues.
+            Self::Console { .. } => 4,
             Self::Rng => 1,
         }
     }

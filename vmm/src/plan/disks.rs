@@ -228,7 +228,7 @@ fn custom_block_size(disk: &Disk) -> Result<Option<[u32; 2]>, String> {
                 format!("a block of {value} bytes is not possible: use a power of two from 512 to 32768")
             })
     };
-    let (logical, physical) = (size(custom.logical.into())?, size(custom.physical.into())?);
+    let (logical, physical) = (size(custom.logical)?, size(custom.physical)?);
     if physical < logical {
         return Err("the physical block size must not be smaller than the logical one".into());
     }

@@ -73,13 +73,19 @@ pub struct NicPlan {
     pub queue_pairs: u16,
 }
 
+/// The cards of a machine by name, and what the user should know about those that are not there.
+pub(super) struct Cards {
+    pub(super) cards: Vec<(String, NicPlan)>,
+    pub(super) warnings: Vec<PlanError>,
+}
+
 /// Plans the cards of `vmi`; cards whose network has no tap are left out, with a warning each.
 pub(super) fn plan(
     vmi: &VirtualMachineInstance,
     options: &Options,
     queue_pairs: u16,
-) -> Result<(Vec<(String, NicPlan)>, Vec<PlanError>), PlanError> {
-    let (mut cards, mut warnings) = (Vec::new(), Vec::new());
+) -> Result<Cards, PlanError> {
+    let mut planned = Cards { cards: Vec::new(), warnings: Vec::new() };
     for (index, interface) in vmi.spec.domain.devices.interfaces.iter().enumerate() {
         if interface.state == Some(InterfaceState::Absent) {
             continue;
@@ -88,13 +94,13 @@ pub(super) fn plan(
         let Some((_, tap)) = options.taps.iter().find(|(network, _)| *network == interface.name) else {
             let name = &interface.name;
             let message = format!("the guest gets no such card: give its tap with --tap {name}=INTERFACE");
-            warnings.push(PlanError::at(field, message));
+            planned.warnings.push(PlanError::at(field, message));
             continue;
         };
         let mac = mac_address(vmi, interface)
             .map_err(|error| PlanError::at(format!("{field}.macAddress"), error.to_string()))?;
         let card = NicPlan { network: interface.name.clone(), tap: tap.clone(), mac, queue_pairs };
-        cards.push((interface.name.clone(), card));
+        planned.cards.push((interface.name.clone(), card));
     }
     let unknown = options.taps.iter().find(|(network, _)| {
         !vmi.spec.domain.devices.interfaces.iter().any(|interface| interface.name == *network)
@@ -103,7 +109,7 @@ pub(super) fn plan(
         let message = format!("--tap names a network {network:?} that no interface of the manifest is on");
         return Err(PlanError::at("spec.domain.devices.interfaces", message));
     }
-    Ok((cards, warnings))
+    Ok(planned)
 }
 
 fn mac_address(vmi: &VirtualMachineInstance, interface: &Interface) -> Result<MacAddress, BadMacAddress> {

@@ -60,15 +60,15 @@ pub fn make(
     let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
     let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
     let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));
-    let (Some(cpu), Some(memory), Some(pci), Some(kernel), Some((nics, warnings)), true) =
+    let (Some(cpu), Some(memory), Some(pci), Some(kernel), Some(nics), true) =
         (cpu, memory, pci, kernel, nics, errors.is_empty())
     else {
         return Err(errors);
     };
 
     let mut devices: Vec<_> = disks.into_iter().map(|(name, disk)| (name, DevicePlan::Disk(disk))).collect();
-    devices.extend(nics.into_iter().map(|(name, nic)| (name, DevicePlan::Nic(nic))));
-    let _ = AGENT_PORT;
+    devices.extend(nics.cards.into_iter().map(|(name, nic)| (name, DevicePlan::Nic(nic))));
+    devices.push(("console".into(), DevicePlan::Console { port: AGENT_PORT.into() }));
     if domain.devices.rng.is_some() {
         devices.push(("rng".into(), DevicePlan::Rng));
     }
@@ -90,7 +90,7 @@ pub fn make(
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
     };
-    Ok((plan, warnings))
+    Ok((plan, nics.warnings))
 }
 
 /// Puts an error aside and goes on.
