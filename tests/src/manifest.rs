@@ -16,7 +16,7 @@ impl Manifest {
             "metadata": {"name": name},
             "spec": {
                 "terminationGracePeriodSeconds": 30,
-                "domain": {"memory": {"guest": "256Mi"}, "devices": {}},
+                "domain": {"memory": {"guest": "256Mi"}, "devices": {"autoattachPodInterface": false}},
             },
         }))
     }

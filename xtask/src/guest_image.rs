@@ -32,9 +32,10 @@ const MODULES: &[&str] = &[
 const PROFILE: &str =
     "alias poweroff='poweroff -f' reboot='reboot -f' halt='poweroff -f'\nexport PS1='\\h:\\w\\$ '\n";
 
-/// First process of a guest without modules: for little memory, and for measuring.
+/// First process of a guest without modules: for little memory, and for measuring. The kernel
+/// passes a word such as `hold=1` of its command line on as a variable.
 const SMALL_INIT: &str = "#!/bin/busybox sh\necho kubevmm small guest has reached user space\n\
-    exec /bin/busybox poweroff -f\n";
+    [ -z \"$hold\" ] || exec /bin/busybox sleep 10000\nexec /bin/busybox poweroff -f\n";
 
 /// The OCI image layout that the examples name, in the store.
 const LAYOUT: &str = "images/hello";

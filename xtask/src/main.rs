@@ -1,8 +1,10 @@
 //! Tasks of this repository: `cargo xtask --help`.
 
+mod bench;
 mod cargo;
 mod cpio;
 mod debian;
+mod demo;
 mod error;
 mod guest_image;
 mod host;
@@ -56,6 +58,9 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
+        ["demo"] => demo::run(&Store::open()?),
+        ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),
         [] | ["help" | "--help" | "-h", ..] => {
             print!("{HELP}");
@@ -66,4 +71,11 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+fn guest(store: &Store) -> Result<ExitCode> {
+    let programs = cargo::Programs::build(store, &cargo::Subject::Release)?;
+    let image = guest_image::prepare(store, &kernel::Kernel::unpack(store)?, &programs)?;
+    println!("as a folder: {}\nas an OCI image layout: {}", image.rootfs.display(), image.layout.display());
+    Ok(ExitCode::SUCCESS)
 }
