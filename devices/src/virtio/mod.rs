@@ -10,6 +10,7 @@ mod counter;
 mod device;
 mod events;
 mod notice;
+mod responder;
 mod ring;
 #[cfg(test)]
 mod testing;

@@ -41,6 +41,8 @@ pub struct Ring {
     features: u64,
     /// Used index that the driver was last told of.
     notified: u16,
+    /// Available index as last read from the driver.
+    available: Wrapping<u16>,
 }
 
 impl Ring {
@@ -56,7 +58,8 @@ impl Ring {
     ) -> Self {
         queue.set_event_idx(features & super::feature::RING_EVENT_IDX != 0);
         let notified = queue.next_used();
-        Self { queue, mem, kick, interrupt, events, features, notified }
+        let available = Wrapping(queue.next_avail());
+        Self { queue, mem, kick, interrupt, events, features, notified, available }
     }
 
     /// The descriptor to wait on for the driver's notifications.
@@ -84,12 +87,14 @@ impl Ring {
     /// # Errors
     /// The driver's index ran ahead of the ring's size.
     pub fn pop(&mut self) -> Result<Option<Chain>, RingError> {
-        let available = self.queue.avail_idx(self.mem.as_ref(), Ordering::Acquire)?;
-        let waiting = available - Wrapping(self.queue.next_avail());
-        if waiting.0 == 0 {
-            return Ok(None);
+        let next = Wrapping(self.queue.next_avail());
+        if self.available == next {
+            self.available = self.queue.avail_idx(self.mem.as_ref(), Ordering::Acquire)?;
+            if self.available == next {
+                return Ok(None);
+            }
         }
-        if waiting.0 > self.queue.size() {
+        if (self.available - next).0 > self.queue.size() {
             return Err(virtio_queue::Error::InvalidAvailRingIndex.into());
         }
         // Something waits, so that nothing coming out means a ring that cannot be read.
@@ -133,6 +138,16 @@ impl Ring {
         let address = self.address(self.queue.used_ring(), 4 + u64::from(slot) * 8)?;
         self.mem.write_obj(element.to_le(), address).map_err(virtio_queue::Error::GuestMemory)?;
         Ok(())
+    }
+
+    /// Returns all of `done` and interrupts the driver if it wants to know; leaves `done` empty.
+    pub fn give_back(&mut self, done: &mut Vec<(u16, u32)>) -> Result<(), RingError> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.push_used_together(done)?;
+        done.clear();
+        self.notify()
     }
 
     /// Interrupts the driver if it wants to know of what was pushed since the last call.

@@ -40,8 +40,11 @@ pub(super) struct BlkQueue {
     disk: GuestDisk,
     shared: Arc<BlkShared>,
     buffers: Buffers,
-    /// Requests by the head of their chain, as many as the queue has descriptors.
+    /// Requests by the head of their chain. Drivers use low heads first, so that the table grows no larger than
+    /// the number of requests that are in flight together.
     in_flight: Vec<Option<InFlight>>,
+    /// Descriptors of the queue.
+    size: u16,
     /// Chains finished and not yet returned.
     done: Vec<(u16, u32)>,
     /// The driver cannot flush, so that completed writes have to be durable.
@@ -50,11 +53,12 @@ pub(super) struct BlkQueue {
 
 impl BlkQueue {
     pub(super) fn new(ring: Ring, queue: Box<dyn block::DiskQueue>, shared: Arc<BlkShared>) -> Self {
-        let in_flight = vec![None; usize::from(ring.state().size)];
+        let size = ring.state().size;
         let driver_cannot_flush = ring.features() & (config::FLUSH | config::CONFIG_WCE) == 0;
         let disk = GuestDisk::new(queue, ring.mem().clone());
-        let done = Vec::new();
-        Self { ring, disk, shared, buffers: Buffers::default(), in_flight, done, driver_cannot_flush }
+        let buffers = Buffers::default();
+        let (in_flight, done) = (Vec::new(), Vec::new());
+        Self { ring, disk, shared, buffers, in_flight, size, done, driver_cannot_flush }
     }
 
     /// Takes what is available, hands it to the disk in one go, and returns what is done.
@@ -62,7 +66,7 @@ impl BlkQueue {
         self.ring.disable_notification()?;
         let mut taken = 0;
         loop {
-            while taken < self.in_flight.len()
+            while taken < self.size
                 && let Some(chain) = self.ring.pop()?
             {
                 taken += 1;
@@ -70,8 +74,8 @@ impl BlkQueue {
             }
             self.disk.push();
             self.reap();
-            self.give_back()?;
-            if taken == self.in_flight.len() {
+            self.ring.give_back(&mut self.done)?;
+            if taken == self.size {
                 yield_turn(&self.ring);
                 return Ok(());
             }
@@ -83,10 +87,11 @@ impl BlkQueue {
 
     fn accept(&mut self, chain: Chain) -> Result<(), RingError> {
         let head = chain.head_index();
-        match self.in_flight.get(usize::from(head)) {
-            Some(None) => {}
-            Some(Some(_)) => return Err(RingError::Reused(head)),
-            None => return Err(virtio_queue::Error::InvalidDescriptorIndex.into()),
+        if head >= self.size {
+            return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
+        }
+        if let Some(Some(_)) = self.in_flight.get(usize::from(head)) {
+            return Err(RingError::Reused(head));
         }
         match self.buffers.load(chain).and_then(|()| status_address(&self.buffers)) {
             Ok(status) => self.carry_out(head, status),
@@ -101,15 +106,23 @@ impl BlkQueue {
     fn carry_out(&mut self, head: u16, status: GuestAddress) {
         match parse(self.disk.mem(), &self.buffers).and_then(|command| self.submit(head, command)) {
             Ok(Submitted::InFlight(command)) => {
-                if let Some(slot) = self.in_flight.get_mut(usize::from(head)) {
-                    *slot = Some(InFlight { status, command, flushing: false });
-                }
+                self.keep(head, InFlight { status, command, flushing: false });
             }
             Ok(Submitted::Done { filled }) => self.answer(head, status, Status::Ok, filled),
             Err(refused) => {
                 self.shared.counters.errors.bump();
                 self.answer(head, status, refused, 0);
             }
+        }
+    }
+
+    fn keep(&mut self, head: u16, request: InFlight) {
+        let index = usize::from(head);
+        if self.in_flight.len() <= index {
+            self.in_flight.resize(index + 1, None);
+        }
+        if let Some(slot) = self.in_flight.get_mut(index) {
+            *slot = Some(request);
         }
     }
 
@@ -161,9 +174,7 @@ impl BlkQueue {
             let ok = completion.result.is_ok();
             if ok && self.has_to_be_flushed(&request) && self.disk.flush(completion.token).is_ok() {
                 submitted = true;
-                if let Some(slot) = self.in_flight.get_mut(usize::from(head)) {
-                    *slot = Some(InFlight { flushing: true, ..request });
-                }
+                self.keep(head, InFlight { flushing: true, ..request });
                 continue;
             }
             self.finish(head, &request, ok);
@@ -215,16 +226,6 @@ impl BlkQueue {
         };
         self.done.push((head, written));
     }
-
-    /// Returns what is done, with at most one interrupt.
-    fn give_back(&mut self) -> Result<(), RingError> {
-        if self.done.is_empty() {
-            return Ok(());
-        }
-        self.ring.push_used_together(&self.done)?;
-        self.done.clear();
-        self.ring.notify()
-    }
 }
 
 impl QueueHandler for BlkQueue {
@@ -244,7 +245,7 @@ impl QueueHandler for BlkQueue {
     fn wake(&mut self, ready: Ready, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         if ready.token == COMPLETIONS {
             self.reap();
-            return self.give_back();
+            return self.ring.give_back(&mut self.done);
         }
         self.serve()
     }
@@ -258,6 +259,6 @@ impl QueueHandler for BlkQueue {
             }
         }
         // A broken ring takes nothing back; it is about to be reset.
-        let _ = self.give_back();
+        let _ = self.ring.give_back(&mut self.done);
     }
 }

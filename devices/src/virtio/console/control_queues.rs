@@ -10,8 +10,10 @@ use super::ConsoleShared;
 use super::control::Effect;
 use super::message::{FromDriver, HEADER_LEN};
 use super::port::wake;
-use crate::virtio::buffers::{Buffers, read_at, write_at};
+use crate::GuestRam;
+use crate::virtio::buffers::{BadChain, Buffers, read_at, write_at};
 use crate::virtio::notice::lock;
+use crate::virtio::responder::Responder;
 use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
 use crate::virtio::{Chain, Ring, RingError};
 
@@ -90,69 +92,32 @@ impl QueueHandler for ToDriverQueue {
     }
 }
 
-/// Messages from the driver.
-pub(super) struct FromDriverQueue {
-    ring: Ring,
-    shared: Arc<ConsoleShared>,
-    buffers: Buffers,
+/// What takes messages from the driver.
+pub(super) struct FromDriverMessages(pub(super) Arc<ConsoleShared>);
+
+impl Responder for FromDriverMessages {
+    fn respond(&mut self, mem: &GuestRam, request: Result<&Buffers, BadChain>) -> u32 {
+        if !request.is_ok_and(|buffers| self.receive(mem, buffers)) {
+            self.0.counters.refused_messages.bump();
+        }
+        0
+    }
 }
 
-impl FromDriverQueue {
-    pub(super) fn new(ring: Ring, shared: Arc<ConsoleShared>) -> Self {
-        Self { ring, shared, buffers: Buffers::default() }
-    }
-
-    fn serve(&mut self) -> Result<(), RingError> {
-        self.ring.disable_notification()?;
-        for _ in 0..TURN {
-            match self.ring.pop()? {
-                Some(chain) => {
-                    let head = chain.head_index();
-                    if !self.receive(chain) {
-                        self.shared.counters.refused_messages.bump();
-                    }
-                    self.ring.push_used(head, 0)?;
-                }
-                None => {
-                    self.ring.notify()?;
-                    if !self.ring.enable_notification()? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        yield_turn(&self.ring);
-        self.ring.notify()
-    }
-
+impl FromDriverMessages {
     /// Takes a message; false if it makes no sense.
-    fn receive(&mut self, chain: Chain) -> bool {
+    fn receive(&self, mem: &GuestRam, buffers: &Buffers) -> bool {
         let mut bytes = [0; HEADER_LEN];
-        let read = self.buffers.load(chain).is_ok()
-            && read_at(self.ring.mem(), &self.buffers.readable, 0, &mut bytes).is_ok();
+        let read = read_at(mem, &buffers.readable, 0, &mut bytes).is_ok();
         let Some(message) = FromDriver::decode(bytes).filter(|_| read) else { return false };
-        let Ok(effect) = lock(&self.shared.control).handle(message) else { return false };
+        let Ok(effect) = lock(&self.0.control).handle(message) else { return false };
         if let Effect::GuestOpen(index, open) = effect
-            && let Some(port) = self.shared.ports.get(index)
+            && let Some(port) = self.0.ports.get(index)
         {
             port.guest_open.store(open, Ordering::Release);
             wake(&port.input_wake);
         }
-        wake(&self.shared.outbox);
+        wake(&self.0.outbox);
         true
-    }
-}
-
-impl QueueHandler for FromDriverQueue {
-    fn ring(&self) -> &Ring {
-        &self.ring
-    }
-
-    fn start(&mut self, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
-        self.serve()
-    }
-
-    fn wake(&mut self, _ready: Ready, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
-        self.serve()
     }
 }

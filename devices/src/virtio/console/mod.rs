@@ -26,12 +26,13 @@ pub use self::port::{PortBackend, PortConfig};
 pub use self::state::{ConsoleState, PortState};
 
 use self::control::Control;
-use self::control_queues::{FromDriverQueue, ToDriverQueue};
+use self::control_queues::{FromDriverMessages, ToDriverQueue};
 use self::input::InputQueue;
 use self::output::OutputQueue;
 use self::port::{Port, wake};
 use super::config_space::ConfigSpace;
 use super::notice::{ConfigNotice, lock};
+use super::responder::responder;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId, feature};
 use crate::io_thread::{RunningWorker, Worker};
@@ -43,7 +44,8 @@ const MULTIPORT: u64 = 1 << 1;
 pub const MAX_PORTS: usize = 31;
 /// Longest name of a port that fits a driver's buffer with room to spare.
 const MAX_NAME: usize = 256;
-const QUEUE_SIZE: u16 = 128;
+/// Drivers fill receive queues with a page for each descriptor, of every port.
+const QUEUE_SIZE: u16 = 32;
 
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
@@ -212,7 +214,7 @@ impl VirtioDevice for ConsoleDevice {
             Role::Input(port) => QueueWorker::boxed(InputQueue::new(ring, shared, port)),
             Role::Output(port) => QueueWorker::boxed(OutputQueue::new(ring, shared, port)),
             Role::ToDriver => QueueWorker::boxed(ToDriverQueue::new(ring, shared)),
-            Role::FromDriver => QueueWorker::boxed(FromDriverQueue::new(ring, shared)),
+            Role::FromDriver => responder(ring, FromDriverMessages(shared)),
         };
         *slot = Some(self.threads.of(index / 2).start(worker)?);
         Ok(())

@@ -26,10 +26,11 @@ pub use self::config::NetConfig;
 pub use self::counters::{NetCounters, Traffic};
 pub use self::state::NetState;
 
-use self::ctrl::CtrlQueue;
+use self::ctrl::Commands;
 use self::rx::RxQueue;
 use self::tx::TxQueue;
 use super::notice::ConfigNotice;
+use super::responder::responder;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
 use crate::io_thread::{RunningWorker, Worker};
@@ -165,7 +166,7 @@ impl NetDevice {
                 let queue = link.open_queue(pair).map_err(failed)?;
                 QueueWorker::boxed(TxQueue::new(ring, queue, shared))
             }
-            Role::Control => QueueWorker::boxed(CtrlQueue::new(ring, shared)),
+            Role::Control => responder(ring, Commands(shared)),
         })
     }
 }

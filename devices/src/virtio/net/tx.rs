@@ -55,14 +55,14 @@ impl TxQueue {
                 taken += 1;
                 if let Sent::Blocked = self.send(chain) {
                     self.ring.unpop();
-                    self.give_back()?;
+                    self.ring.give_back(&mut self.done)?;
                     return self.wait_for_room(watch);
                 }
                 if self.done.len() >= BATCH {
-                    self.give_back()?;
+                    self.ring.give_back(&mut self.done)?;
                 }
             }
-            self.give_back()?;
+            self.ring.give_back(&mut self.done)?;
             if taken == TURN {
                 yield_turn(&self.ring);
                 return Ok(());
@@ -105,15 +105,6 @@ impl TxQueue {
     fn wait_for_room(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         self.blocked = true;
         if watch.add(self.port.fd(), LINK, EventSet::OUT) { Ok(()) } else { Err(RingError::Unwatched) }
-    }
-
-    fn give_back(&mut self) -> Result<(), RingError> {
-        if self.done.is_empty() {
-            return Ok(());
-        }
-        self.ring.push_used_together(&self.done)?;
-        self.done.clear();
-        self.ring.notify()
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use virtio_queue::QueueState;
 
-use self::queue::RngQueue;
-use super::worker::QueueWorker;
+use self::queue::RandomBytes;
+use super::responder::responder;
 use super::{Counter, DeviceState, Ring, StartError, VirtioDevice, VirtioId, feature};
 use crate::io_thread::{IoHandle, RunningWorker};
 
@@ -77,8 +77,8 @@ impl VirtioDevice for RngDevice {
         if index != 0 || self.worker.is_some() {
             return Err(StartError::NoSuchQueue(index));
         }
-        let queue = RngQueue::new(ring, Arc::clone(&self.counters));
-        self.worker = Some(self.thread.start(QueueWorker::boxed(queue))?);
+        let worker = responder(ring, RandomBytes(Arc::clone(&self.counters)));
+        self.worker = Some(self.thread.start(worker)?);
         Ok(())
     }
 
