@@ -13,7 +13,7 @@ pub(crate) const MAX_LAYERS: usize = 64;
 
 #[derive(Debug)]
 pub(super) enum Layer {
-    Qcow2(Core),
+    Qcow2(Box<Core>),
     Raw { storage: Arc<dyn Storage>, size: u64 },
 }
 
@@ -67,7 +67,7 @@ impl Chain {
     }
 
     /// What the backing files show.
-    pub(super) fn find_below(&self, offset: u64, max: u64) -> io::Result<(Found, u64)> {
+    fn find_below(&self, offset: u64, max: u64) -> io::Result<(Found, u64)> {
         let mut len = max;
         for (layer, below) in (1..).zip(&self.below) {
             let size = match below {
@@ -130,25 +130,11 @@ impl Chain {
 
     /// Reads in this thread.
     pub(super) fn read(&self, offset: u64, bufs: &Bufs) -> io::Result<()> {
-        self.read_with(offset, bufs, |offset, max| self.find(offset, max))
-    }
-
-    /// Reads what the backing files show.
-    pub(super) fn read_below(&self, offset: u64, bufs: &Bufs) -> io::Result<()> {
-        self.read_with(offset, bufs, |offset, max| self.find_below(offset, max))
-    }
-
-    fn read_with(
-        &self,
-        offset: u64,
-        bufs: &Bufs,
-        find: impl Fn(u64, u64) -> io::Result<(Found, u64)>,
-    ) -> io::Result<()> {
         let total = bufs.total_len();
         let mut done = 0;
         while done < total {
             let at = offset.saturating_add(done);
-            let (found, len) = find(at, total - done)?;
+            let (found, len) = self.find(at, total - done)?;
             let piece = bufs.part(done, len);
             let here = match found {
                 Found::Zero => {

@@ -8,6 +8,7 @@ use super::entry::{Cluster, Geometry, Host, L2Place, Packed, RawEntry};
 use super::error::QcowError;
 use super::header::{Header, MAX_HEADER};
 use super::packed::Unpacker;
+use super::reserved::Reserved;
 use super::slices::{Slice, Slices};
 use crate::buf::Bufs;
 use crate::storage::Storage;
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     pub(super) unpacker: Unpacker,
     /// Length of the file when it was opened, and what has been added since.
     pub(super) file_len: AtomicU64,
+    /// For an image that is written: where its tables are.
+    pub(super) reserved: Option<Arc<Reserved>>,
 }
 
 /// What one layer has at a place.
@@ -53,9 +56,7 @@ impl Core {
         start.truncate(usize::try_from(file_len).unwrap_or(MAX_HEADER));
         let header = Header::parse(&start, file_len)?;
         let geometry = Geometry::of(&header);
-        // Only as much as the disk needs: a larger table is allowed, and never used.
-        let entries = Header::l1_needed(header.cluster_bits, geometry.extended, header.size);
-        let entries = usize::try_from(entries).unwrap_or(0);
+        let entries = usize::try_from(header.l1_size).unwrap_or(0);
         let mut bytes = vec![0; (entries * 8).next_multiple_of(4096)];
         if entries > 0 {
             storage.read_bytes(header.l1_offset, &mut bytes)?;
@@ -75,6 +76,7 @@ impl Core {
             unpacker: Unpacker::new(header.compression),
             slices: Slices::new(budget),
             file_len: AtomicU64::new(file_len),
+            reserved: None,
             storage,
             header,
             geometry,
@@ -93,7 +95,11 @@ impl Core {
         let slice = self.slices.load(key, || {
             let mut bytes = vec![0; usize::try_from(self.geometry.slice_bytes()).unwrap_or(0)];
             self.storage.read_bytes(place, &mut bytes)?;
-            Ok(Slice::new(&bytes))
+            let slice = Slice::new(&bytes);
+            if let Some(reserved) = &self.reserved {
+                reserved.check(self.geometry, &slice)?;
+            }
+            Ok(slice)
         })?;
         Ok((Some(slice), index))
     }

@@ -8,19 +8,25 @@ mod chain;
 mod core;
 mod entry;
 mod error;
+mod flush;
+mod grow;
 mod header;
+mod image;
 mod open;
 mod packed;
 mod queue;
+mod refcount;
+mod reserved;
 mod slices;
 #[cfg(test)]
 mod tests;
+mod zero;
 
 use std::sync::Arc;
 
-use chain::Chain;
 pub use error::QcowError;
 pub use header::Compression;
+use image::Image;
 pub use open::{Backing, QcowOptions};
 
 use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
@@ -35,7 +41,7 @@ pub struct QcowDisk {
 
 #[derive(Debug)]
 struct Shared {
-    chain: Chain,
+    image: Image,
     /// The files of the chain's layers, in their order.
     files: Vec<Arc<Target>>,
     info: DiskInfo,
@@ -52,6 +58,7 @@ impl Disk for QcowDisk {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        Ok(())
+        let Some(file) = self.shared.files.first() else { return Ok(()) };
+        self.shared.image.flush().map_err(file.error("flush"))
     }
 }

@@ -7,16 +7,22 @@ use std::sync::Arc;
 use super::chain::{Chain, Layer, MAX_LAYERS};
 use super::core::Core;
 use super::error::QcowError;
+use super::image::Image;
 use super::{QcowDisk, Shared};
-use crate::disk::{DiskError, DiskInfo};
+use crate::disk::{DiscardLimits, DiskError, DiskInfo, WriteZeroesLimits};
 use crate::engine::EngineKind;
 use crate::raw::{CacheMode, RawDisk, RawOptions};
 use crate::storage::Storage;
-use crate::target::Target;
+use crate::target::{Kind, Target};
+
+/// Longest zeroing or discard in one request.
+const MAX_RANGE: u64 = 1 << 30;
 
 /// How to open a qcow2 disk.
 #[derive(Clone, Debug, Default)]
 pub struct QcowOptions {
+    /// Open it for reading only.
+    pub read_only: bool,
     /// Host caching.
     pub cache: CacheMode,
     /// Which engine carries out the I/O.
@@ -35,12 +41,12 @@ pub enum Backing {
 }
 
 impl QcowDisk {
-    /// Opens the image at `path` for reading.
+    /// Opens the image at `path`. Its backing files are only read.
     ///
     /// # Errors
-    /// When a file cannot be opened, is in use for writing, or is not an image that can be read safely.
+    /// When a file cannot be opened, is in use, or is not an image that can be read, or written, safely.
     pub fn open(path: &Path, options: &QcowOptions) -> Result<QcowDisk, DiskError> {
-        let file = RawDisk::open(path, raw_options(options))?;
+        let file = RawDisk::open(path, RawOptions { read_only: options.read_only, ..raw_options(options) })?;
         let mut files = vec![zero_padded(&file)?];
         let top = core(&files, path)?;
         let mut has_backing = top.header.backing.clone();
@@ -69,15 +75,26 @@ impl QcowDisk {
                 files.push(zero_padded(&file)?);
                 let core = core(&files, path)?;
                 has_backing = core.header.backing.clone();
-                below.push(Layer::Qcow2(core));
+                below.push(Layer::Qcow2(Box::new(core)));
             }
         }
         if let Some(name) = has_backing {
             return Err(format_error(path, QcowError::HasBacking(name)));
         }
-        let info = info(path, &top, &crate::Disk::info(&file))?;
+        let file_info = crate::Disk::info(&file);
+        let info = info(path, &top, &file_info)?;
         let chain = Chain { top, below };
-        Ok(QcowDisk { shared: Arc::new(Shared { chain, files, info, engine: options.engine }) })
+        let image = if file_info.read_only {
+            Image::read_only(chain)
+        } else if file.target().kind == Kind::Regular {
+            Image::writable(chain).map_err(|error| open_error(path, error))?
+        } else {
+            return Err(format_error(
+                path,
+                QcowError::Unsupported("a block device".into(), " for an image that is written"),
+            ));
+        };
+        Ok(QcowDisk { shared: Arc::new(Shared { image, files, info, engine: options.engine }) })
     }
 }
 
@@ -110,7 +127,11 @@ fn info(path: &Path, top: &Core, file: &DiskInfo) -> Result<DiskInfo, DiskError>
     if size_bytes == 0 {
         return Err(DiskError::Geometry { path: path.to_owned(), reason: "its disk is empty" });
     }
-    Ok(DiskInfo { size_bytes, read_only: true, discard: None, write_zeroes: None, ..*file })
+    let granularity = u32::try_from(top.geometry.unit_size()).unwrap_or(512);
+    let writable = !file.read_only;
+    let discard = writable.then_some(DiscardLimits { max_bytes: MAX_RANGE, granularity });
+    let write_zeroes = writable.then_some(WriteZeroesLimits { max_bytes: MAX_RANGE, may_unmap: true });
+    Ok(DiskInfo { size_bytes, discard, write_zeroes, ..*file })
 }
 
 fn format_error(path: &Path, source: QcowError) -> DiskError {

@@ -33,7 +33,7 @@ impl QcowQueue {
     /// Starts the reads that a request takes; what needs no file is done at once.
     fn read(&mut self, id: PendingId, offset: u64, bufs: Bufs) -> io::Result<()> {
         let total = bufs.total_len();
-        let (found, len) = self.shared.chain.find(offset, total)?;
+        let (found, len) = self.shared.image.chain.find(offset, total)?;
         if len == total
             && let Found::Data { layer, host, .. } = found
         {
@@ -43,7 +43,7 @@ impl QcowQueue {
         let mut done = 0;
         while done < total {
             let at = offset + done;
-            let (found, len) = self.shared.chain.find(at, total - done)?;
+            let (found, len) = self.shared.image.chain.find(at, total - done)?;
             let piece = bufs.part(done, len);
             match found {
                 Found::Zero => piece.fill_zero(),
@@ -51,12 +51,45 @@ impl QcowQueue {
                     self.start(id, layer, What::Read { offset: host, bufs: piece });
                 }
                 Found::Packed { layer, packed } => {
-                    if !self.shared.chain.read_packed(layer, packed, at, &piece)? {
+                    if !self.shared.image.chain.read_packed(layer, packed, at, &piece)? {
                         continue;
                     }
                 }
             }
             done += len;
+        }
+        Ok(())
+    }
+
+    /// Starts the writes that a request takes. Those to clusters that the image does not own yet
+    /// are done at once, in this thread.
+    fn write(&mut self, id: PendingId, offset: u64, bufs: Bufs) -> io::Result<()> {
+        let total = bufs.total_len();
+        let mut bufs = Some(bufs);
+        let mut done = 0;
+        while done < total {
+            let (found, len) = self.shared.image.chain.find(offset + done, total - done)?;
+            let piece =
+                if len == total { bufs.take() } else { bufs.as_ref().map(|bufs| bufs.part(done, len)) };
+            let piece = piece.unwrap_or_default();
+            match found {
+                Found::Data { owned: true, host, .. } => {
+                    self.start(id, 0, What::Write { offset: host, bufs: piece });
+                }
+                _ => self.shared.image.write(offset + done, &piece)?,
+            }
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Flushes in this thread where tables have to be written too.
+    fn flush(&mut self, id: PendingId) -> io::Result<()> {
+        if self.shared.image.is_dirty() {
+            return self.shared.image.flush();
+        }
+        if self.shared.image.is_writable() {
+            self.start(id, 0, What::Sync);
         }
         Ok(())
     }
@@ -68,10 +101,10 @@ impl DiskQueue for QcowQueue {
         let id = self.gather.begin(token, bytes);
         let result = match request {
             Request::Read { offset, bufs } => self.read(id, offset, bufs),
-            Request::Write { .. } | Request::Discard { .. } | Request::WriteZeroes { .. } => {
-                return Err(SubmitError::ReadOnly);
-            }
-            Request::Flush => Ok(()),
+            Request::Write { offset, bufs } => self.write(id, offset, bufs),
+            Request::Flush => self.flush(id),
+            Request::Discard { offset, len } => self.shared.image.discard(offset, len),
+            Request::WriteZeroes { offset, len, .. } => self.shared.image.zero(offset, len),
         };
         if self.gather.settle(id, result) {
             // All completions come from the engine.

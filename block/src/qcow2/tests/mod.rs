@@ -3,3 +3,4 @@
 mod hostile;
 mod oracle;
 mod read;
+mod write;

@@ -15,7 +15,13 @@ pub(super) fn available(test: &str) -> bool {
 }
 
 fn run(tool: &str, args: &[&str]) -> Output {
-    Command::new(tool).args(args).output().unwrap()
+    loop {
+        let output = Command::new(tool).args(args).output().unwrap();
+        // Between fork and exec, another test's child shares all our locks for a moment.
+        if !String::from_utf8_lossy(&output.stderr).contains("lock") {
+            return output;
+        }
+    }
 }
 
 pub(super) fn qemu_img(args: &[&str]) -> String {
@@ -35,7 +41,11 @@ pub(super) fn qemu_io(path: &Path, commands: &[String]) {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = run("qemu-io", &args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && !text.contains("failed"), "{args:?}: {text}");
+    assert!(
+        output.status.success() && !text.contains("failed"),
+        "{args:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// What a raw copy of an image holds.

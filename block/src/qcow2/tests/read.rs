@@ -7,7 +7,8 @@ use crate::qcow2::{Backing, QcowDisk, QcowOptions};
 use crate::{Blocking, Disk, EngineKind};
 
 fn open(path: &Path, backing: &[Backing], engine: EngineKind) -> QcowDisk {
-    let options = QcowOptions { backing: backing.to_vec(), engine, ..QcowOptions::default() };
+    let options =
+        QcowOptions { backing: backing.to_vec(), engine, read_only: true, ..QcowOptions::default() };
     QcowDisk::open(path, &options).unwrap()
 }
 
@@ -118,7 +119,7 @@ fn chains_of_backing_files() {
     agrees(&top, &[Backing::Qcow2(middle.clone()), Backing::Raw(raw.clone())]);
 
     let refused = |path: &Path, backing: &[Backing]| {
-        let options = QcowOptions { backing: backing.to_vec(), ..QcowOptions::default() };
+        let options = QcowOptions { backing: backing.to_vec(), read_only: true, ..QcowOptions::default() };
         let error = QcowDisk::open(path, &options).unwrap_err();
         format!("{error}: {}", std::error::Error::source(&error).unwrap())
     };
