@@ -2,7 +2,12 @@
 
 mod defaults;
 mod findings;
+mod instancetype;
+pub(crate) mod kinds;
+mod machine;
 mod object;
+mod preference;
+mod preset;
 mod rules;
 
 use std::fmt;
@@ -103,8 +108,7 @@ impl Verdict {
 /// among `manifests`.
 pub fn admit(document: &Document, manifests: &Manifests) -> Verdict {
     let mut findings = Findings::new(document);
-    let mut object = Object::read(document, &mut findings);
-    object.settle(document, manifests, &mut findings);
+    let object = Object::read(document, manifests, &mut findings);
     let (causes, warnings) = findings.finish();
     Verdict { allowed: causes.is_empty(), object, causes, warnings }
 }

@@ -1,136 +1,152 @@
 //! Documents to typed objects, by kind.
 
-use super::{Findings, Reason, defaults, rules};
+use super::{Findings, Reason, kinds, machine};
 use crate::api::read::{Reader, Value};
-use crate::api::{ConfigMap, ObjectMeta, Secret, VirtualMachine, VirtualMachineInstance};
+use crate::api::{
+    ConfigMap, DataVolume, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret, ServiceAccount,
+    VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration, VirtualMachineInstancePreset,
+    VirtualMachineInstanceReplicaSet, VirtualMachineInstancetype, VirtualMachinePool,
+    VirtualMachinePreference,
+};
 use crate::source::{Document, Manifests};
 use crate::support;
 
-/// A typed object of a manifest.
+/// A typed object of a manifest. Kinds that hold machines come with the instance to run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// A virtual machine, and the instance that its template describes.
     VirtualMachine(Box<VirtualMachine>, Box<VirtualMachineInstance>),
     /// A virtual machine instance.
     VirtualMachineInstance(Box<VirtualMachineInstance>),
+    /// A number of equal machines, and one of them.
+    ReplicaSet(Box<VirtualMachineInstanceReplicaSet>, Box<VirtualMachineInstance>),
+    /// A number of machines, and one of them.
+    Pool(Box<VirtualMachinePool>, Box<VirtualMachineInstance>),
+    /// An order to move a machine to another node.
+    Migration(Box<VirtualMachineInstanceMigration>),
+    /// Parts that are added to machines with certain labels.
+    Preset(Box<VirtualMachineInstancePreset>),
+    /// The size of a machine.
+    Instancetype(Box<VirtualMachineInstancetype>),
+    /// What fills the things a machine leaves open.
+    Preference(Box<VirtualMachinePreference>),
+    /// A claim that is filled with data.
+    DataVolume(Box<DataVolume>),
+    /// A claim to storage.
+    PersistentVolumeClaim(Box<PersistentVolumeClaim>),
+    /// A network that machines can be attached to.
+    NetworkAttachmentDefinition(Box<NetworkAttachmentDefinition>),
     /// A Secret.
     Secret(Box<Secret>),
     /// A ConfigMap.
     ConfigMap(Box<ConfigMap>),
+    /// An identity that pods act under.
+    ServiceAccount(Box<ServiceAccount>),
     /// An object that a manifest may hold beside the machine and that is not looked into.
-    Other,
+    Bystander,
     /// An object without a kind, or of a kind that has no business here.
     Unknown,
 }
 
-/// Kinds that manifests hold beside machines, not looked into.
-const BYSTANDERS: &[&str] = &[
-    "VirtualMachineInstanceReplicaSet",
-    "VirtualMachineInstanceMigration",
-    "VirtualMachineInstancePreset",
-    "VirtualMachinePool",
-    "VirtualMachineInstancetype",
-    "VirtualMachineClusterInstancetype",
-    "VirtualMachinePreference",
-    "VirtualMachineClusterPreference",
-    "DataVolume",
-    "NetworkAttachmentDefinition",
-    "PersistentVolumeClaim",
-    "ServiceAccount",
-    "MigrationPolicy",
-    "PriorityClass",
-    "ResourceClaimTemplate",
-    "Namespace",
-    "Service",
-];
-
 impl Object {
-    /// Reads a document as an object of its kind; faults go to the findings.
-    pub(super) fn read(document: &Document, findings: &mut Findings<'_>) -> Self {
+    /// Reads a document as an object of its kind, with defaults and rules applied; what is wrong goes to the findings.
+    pub(super) fn read(document: &Document, manifests: &Manifests, findings: &mut Findings<'_>) -> Self {
+        kinds::version_is_known(document, findings);
         match document.kind() {
-            "VirtualMachine" => Self::VirtualMachine(typed(document, findings), Box::default()),
-            "VirtualMachineInstance" => Self::VirtualMachineInstance(typed(document, findings)),
+            "VirtualMachine" => {
+                let mut vm = typed::<VirtualMachine>(document, findings);
+                let instance = machine::of_vm(&mut vm.spec, &vm.metadata, "", manifests, findings);
+                Self::VirtualMachine(vm, Box::new(instance))
+            }
+            "VirtualMachineInstance" => {
+                let mut vmi = typed::<VirtualMachineInstance>(document, findings);
+                machine::presets(&mut vmi, manifests, findings);
+                machine::settle(&mut vmi, findings);
+                Self::VirtualMachineInstance(vmi)
+            }
+            "VirtualMachineInstanceReplicaSet" => {
+                let mut set = typed::<VirtualMachineInstanceReplicaSet>(document, findings);
+                let instance = machine::of_set(&mut set, findings);
+                Self::ReplicaSet(set, Box::new(instance))
+            }
+            "VirtualMachinePool" => {
+                let mut pool = typed::<VirtualMachinePool>(document, findings);
+                let instance = machine::of_pool(&mut pool, manifests, findings);
+                Self::Pool(pool, Box::new(instance))
+            }
+            "VirtualMachineInstanceMigration" => {
+                let migration = typed::<VirtualMachineInstanceMigration>(document, findings);
+                kinds::migration_names_a_machine(&migration, findings);
+                Self::Migration(migration)
+            }
+            "VirtualMachineInstancePreset" => Self::Preset(typed(document, findings)),
+            "VirtualMachineInstancetype" | "VirtualMachineClusterInstancetype" => {
+                Self::Instancetype(typed(document, findings))
+            }
+            "VirtualMachinePreference" | "VirtualMachineClusterPreference" => {
+                Self::Preference(typed(document, findings))
+            }
+            "DataVolume" => Self::DataVolume(typed(document, findings)),
+            "PersistentVolumeClaim" => Self::PersistentVolumeClaim(typed(document, findings)),
+            "NetworkAttachmentDefinition" => Self::NetworkAttachmentDefinition(typed(document, findings)),
             "Secret" => Self::Secret(typed(document, findings)),
             "ConfigMap" => Self::ConfigMap(typed(document, findings)),
-            kind if BYSTANDERS.contains(&kind) => Self::Other,
-            "" => {
-                findings
-                    .required("kind", "kind is missing: say what the object is, e.g. VirtualMachineInstance");
-                Self::Unknown
-            }
-            kind => {
-                let shown = crate::text::shorten(kind, 60);
-                findings.put(
-                    Reason::NotSupported,
-                    "kind",
-                    format!("{shown:?} is not a kind that belongs to a VM"),
-                );
-                Self::Unknown
-            }
-        }
-    }
-
-    /// Applies defaults and rules.
-    pub(super) fn settle(
-        &mut self,
-        document: &Document,
-        _manifests: &Manifests,
-        findings: &mut Findings<'_>,
-    ) {
-        match self {
-            Self::VirtualMachineInstance(vmi) => {
-                support::check(document.root(), VirtualMachineInstance::KIND, findings);
-                settle_machine(vmi, findings);
-            }
-            Self::VirtualMachine(vm, machine) => {
-                support::check(document.root(), VirtualMachine::KIND, findings);
-                findings.within("spec.template.");
-                **machine = instance_of(vm);
-                settle_machine(machine, findings);
-                vm.spec.template.spec = machine.spec.clone();
-                findings.within("");
-            }
-            _ => {}
+            "ServiceAccount" => Self::ServiceAccount(typed(document, findings)),
+            kind => kinds::bystander(kind, findings),
         }
     }
 
     /// The machine to run, where the object describes one.
     pub fn machine(&self) -> Option<&VirtualMachineInstance> {
         match self {
-            Self::VirtualMachine(_, machine) => Some(machine),
+            Self::VirtualMachine(_, machine) | Self::ReplicaSet(_, machine) | Self::Pool(_, machine) => {
+                Some(machine)
+            }
             Self::VirtualMachineInstance(vmi) => Some(vmi),
             _ => None,
         }
     }
+
+    /// The object with its defaults as a JSON value, for people and programs to read; `null` for objects that are not
+    /// looked into.
+    pub fn to_json(&self) -> serde_json::Value {
+        let value = match self {
+            Self::VirtualMachine(object, _) => serde_json::to_value(object),
+            Self::VirtualMachineInstance(object) => serde_json::to_value(object),
+            Self::ReplicaSet(object, _) => serde_json::to_value(object),
+            Self::Pool(object, _) => serde_json::to_value(object),
+            Self::Migration(object) => serde_json::to_value(object),
+            Self::Preset(object) => serde_json::to_value(object),
+            Self::Instancetype(object) => serde_json::to_value(object),
+            Self::Preference(object) => serde_json::to_value(object),
+            Self::DataVolume(object) => serde_json::to_value(object),
+            Self::PersistentVolumeClaim(object) => serde_json::to_value(object),
+            Self::NetworkAttachmentDefinition(object) => serde_json::to_value(object),
+            Self::Secret(object) => serde_json::to_value(object),
+            Self::ConfigMap(object) => serde_json::to_value(object),
+            Self::ServiceAccount(object) => serde_json::to_value(object),
+            Self::Bystander | Self::Unknown => Ok(serde_json::Value::Null),
+        };
+        value.unwrap_or_default()
+    }
 }
 
+/// Reads a document as one type, and reports what of it has no effect.
 fn typed<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
     let mut reader = Reader::default();
     let object = Box::new(T::read(document.root(), &mut reader));
     findings.unread(reader.into_faults());
+    support::check(document.root(), T::KIND, findings);
     object
 }
 
-fn settle_machine(vmi: &mut VirtualMachineInstance, findings: &mut Findings<'_>) {
-    rules::before_defaults(vmi, findings);
-    defaults::machine(vmi);
-    rules::machine(vmi, findings);
+/// Reads a document as one type without a word, for objects that another refers to; they get verdicts of their own.
+pub(super) fn quietly<T: Value>(document: &Document) -> T {
+    T::read(document.root(), &mut Reader::default())
 }
 
-/// The instance that a cluster would make of a virtual machine.
-fn instance_of(vm: &VirtualMachine) -> VirtualMachineInstance {
-    let template = &vm.spec.template;
-    VirtualMachineInstance {
-        api_version: vm.api_version.clone(),
-        kind: "VirtualMachineInstance".into(),
-        metadata: ObjectMeta {
-            name: vm.metadata.name.clone(),
-            namespace: vm.metadata.namespace.clone(),
-            labels: template.metadata.labels.clone(),
-            annotations: template.metadata.annotations.clone(),
-            ..ObjectMeta::default()
-        },
-        spec: template.spec.clone(),
-        status: None,
-    }
+/// A kind that is none.
+pub(super) fn refuse(reason: Reason, message: String, findings: &mut Findings<'_>) -> Object {
+    findings.put(reason, "kind", message);
+    Object::Unknown
 }

@@ -68,7 +68,7 @@ fn cloud_init_documents_have_kubevirts_contents() {
 #[test]
 fn defaults_size_and_equip_a_bare_machine() {
     let verdict = verdict(
-        "kind: VirtualMachineInstance\nmetadata: {name: tiny.example}\nspec:\n  domain:\n    devices: {}\n    resources: {requests: {memory: 64M, cpu: 1500m}}\n  volumes: [{name: root, containerDisk: {image: x}}]\n",
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata: {name: tiny.example}\nspec:\n  domain:\n    devices: {}\n    resources: {requests: {memory: 64M, cpu: 1500m}}\n  volumes: [{name: root, containerDisk: {image: x}}]\n",
     );
     assert_eq!(fields(&verdict), []);
     let vmi = verdict.machine().unwrap();
@@ -84,7 +84,7 @@ fn defaults_size_and_equip_a_bare_machine() {
 #[test]
 fn every_fault_is_found_in_one_go_and_in_order() {
     let verdict = verdict(
-        "kind: VirtualMachineInstance\nmetadata: {name: x}\nspec:\n  domain:\n    cpu:\n      core: 2\n      threads: \"1\"\n    memory: {guest: 1G i}\n    devices:\n      disks: [{name: a}]\n      tpm: {}\n",
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata: {name: x}\nspec:\n  domain:\n    cpu:\n      core: 2\n      threads: \"1\"\n    memory: {guest: 1G i}\n    devices:\n      disks: [{name: a}]\n      tpm: {}\n",
     );
     assert_eq!(
         fields(&verdict),
@@ -97,13 +97,13 @@ fn every_fault_is_found_in_one_go_and_in_order() {
         ]
     );
     assert_eq!(verdict.causes[0].message, "unknown field \"core\": did you mean \"cores\"?");
-    assert_eq!(verdict.causes[2].location.to_string(), "vm.yaml:8:14");
+    assert_eq!(verdict.causes[2].location.to_string(), "vm.yaml:9:14");
 }
 
 #[test]
 fn the_template_of_a_virtual_machine_is_the_machine() {
     let all = verdicts(
-        "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\nspec:\n  runStrategy: Always\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      domain:\n        devices: {disks: [{name: x}]}\n        memory: {guest: 1Gi}\n---\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\ndata: {c: Zm9v}\n",
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: web}\nspec:\n  runStrategy: Always\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      domain:\n        devices: {disks: [{name: x}]}\n        memory: {guest: 1Gi}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}\ndata: {c: Zm9v}\n",
     );
     assert_eq!(fields(&all[0]), [("FieldValueInvalid", "spec.template.spec.domain.devices.disks[0].name")]);
     let machine = all[0].machine().unwrap();
@@ -116,4 +116,111 @@ fn the_template_of_a_virtual_machine_is_the_machine() {
 fn unknown_kinds_are_refused() {
     assert_eq!(fields(&verdict("kind: Pod\n")), [("FieldValueNotSupported", "kind")]);
     assert_eq!(fields(&verdict("spec: 1\n")), [("FieldValueRequired", "kind")]);
+}
+
+const SIZED: &str = "
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: web}
+spec:
+  runStrategy: Always
+  instancetype: {kind: VirtualMachineInstancetype, name: large}
+  preference: {kind: VirtualMachinePreference, name: linux}
+  template:
+    spec:
+      domain:
+        devices: {disks: [{name: root, disk: {}}]}
+      volumes: [{name: root, containerDisk: {image: x}}]
+---
+apiVersion: instancetype.kubevirt.io/v1beta1
+kind: VirtualMachineInstancetype
+metadata: {name: large}
+spec: {cpu: {guest: 4}, memory: {guest: 2Gi}}
+---
+apiVersion: instancetype.kubevirt.io/v1beta1
+kind: VirtualMachinePreference
+metadata: {name: linux}
+spec:
+  cpu: {preferredCPUTopology: spread, spreadOptions: {ratio: 2}}
+  devices: {preferredDiskBus: virtio, preferredRng: {}}
+";
+
+#[test]
+fn instancetypes_size_and_preferences_fill_a_machine() {
+    let all = verdicts(SIZED);
+    assert_eq!(all.iter().map(fields).collect::<Vec<_>>(), [vec![], vec![], vec![]]);
+    let machine = all[0].machine().unwrap();
+    assert_eq!(machine.memory_bytes(), 2 << 30);
+    assert_eq!(machine.topology(), crate::Topology { sockets: 2, cores: 2, threads: 1 });
+    let devices = &machine.spec.domain.devices;
+    assert!(devices.rng.is_some());
+    let crate::api::DiskDevice::Disk(disk) = &devices.disks[0].device else { panic!() };
+    assert_eq!(disk.bus, Some(crate::api::DiskBus::Virtio));
+}
+
+#[test]
+fn a_machine_may_not_size_itself_beside_an_instancetype() {
+    let text = SIZED
+        .replace("devices: {disks", "memory: {guest: 1Gi}\n        cpu: {cores: 2}\n        devices: {disks");
+    assert_eq!(
+        fields(&verdicts(&text)[0]),
+        [
+            ("FieldValueInvalid", "spec.template.spec.domain.memory.guest"),
+            ("FieldValueInvalid", "spec.template.spec.domain.cpu.cores"),
+        ]
+    );
+}
+
+#[test]
+fn what_an_object_names_must_be_given_too() {
+    let text = SIZED.split("---").next().unwrap();
+    let verdict = &verdicts(text)[0];
+    assert_eq!(
+        fields(verdict),
+        [
+            ("FieldValueNotSupported", "spec.instancetype"),
+            ("FieldValueNotSupported", "spec.preference"),
+            ("FieldValueRequired", ""),
+        ]
+    );
+}
+
+#[test]
+fn sets_and_pools_run_one_of_their_machines() {
+    let template = "{spec: {domain: {memory: {guest: 1Gi}, devices: {}}}, metadata: {labels: {a: b}}}";
+    let set = format!(
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceReplicaSet\nmetadata: {{name: set}}\nspec:\n  selector: {{matchLabels: {{a: b}}}}\n  template: {template}\n"
+    );
+    assert_eq!(verdict(&set).machine().unwrap().memory_bytes(), 1 << 30);
+    let wrong = verdict(&set.replace("matchLabels: {a: b}", "matchLabels: {a: c}"));
+    assert_eq!(fields(&wrong), [("FieldValueInvalid", "spec.selector")]);
+    let pool = format!(
+        "apiVersion: pool.kubevirt.io/v1beta1\nkind: VirtualMachinePool\nmetadata: {{name: pool}}\nspec:\n  replicas: 3\n  selector: {{matchLabels: {{x: z}}}}\n  virtualMachineTemplate:\n    metadata: {{labels: {{x: z}}}}\n    spec: {{runStrategy: Never, template: {template}}}\n"
+    );
+    let verdict = verdict(&pool);
+    assert_eq!(verdict.machine().unwrap().metadata.name, "pool");
+    assert_eq!(fields(&verdict), [("FieldValueInvalid", "spec.virtualMachineTemplate.spec.runStrategy")]);
+}
+
+#[test]
+fn presets_fill_machines_with_their_labels() {
+    let all = verdicts(
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata: {name: x, labels: {size: s}}\nspec: {domain: {devices: {}}}\n---\napiVersion: kubevirt.io/v1\nkind: VirtualMachineInstancePreset\nmetadata: {name: p}\nspec:\n  selector: {matchLabels: {size: s}}\n  domain: {memory: {guest: 64Mi}, devices: {}}\n",
+    );
+    assert_eq!(all.iter().map(fields).collect::<Vec<_>>(), [vec![], vec![]]);
+    assert_eq!(all[0].machine().unwrap().memory_bytes(), 64 << 20);
+}
+
+#[test]
+fn versions_and_strategies_are_checked() {
+    let text = "apiVersion: kubevirt.io/v2\nkind: VirtualMachine\nmetadata: {name: x}\nspec:\n  running: true\n  runStrategy: Always\n  dataVolumeTemplates: [{metadata: {name: d}, spec: {source: {blank: {}, http: {url: u}}, storage: {}}}]\n  template: {spec: {domain: {memory: {guest: 1Gi}, devices: {}}}}\n";
+    assert_eq!(
+        fields(&verdict(text)),
+        [
+            ("FieldValueNotSupported", "apiVersion"),
+            ("FieldValueInvalid", "spec.running"),
+            ("FieldValueRequired", "spec.dataVolumeTemplate[0]"),
+            ("FieldValueInvalid", "spec.dataVolumeTemplate[0].source"),
+        ]
+    );
 }

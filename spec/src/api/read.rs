@@ -131,7 +131,12 @@ impl Reader {
         }
     }
 
+    /// Notes an unknown key, with the name it most likely stands for. A status is written by clusters of any release
+    /// and ignored, so that nothing in it is a fault.
     fn unknown(&mut self, key: &str, object: &'static ObjectType) {
+        if self.path.starts_with("status.") {
+            return;
+        }
         let shown = crate::text::shorten(key, 60);
         let message = match nearest(key, object.fields().map(|field| field.name)) {
             Some(name) => format!("unknown field {shown:?}: did you mean {name:?}?"),

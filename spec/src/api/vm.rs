@@ -1,6 +1,6 @@
 //! VirtualMachine: a VirtualMachineInstance with a will to live.
 
-use super::{ObjectMeta, VirtualMachineInstanceSpec};
+use super::{DataVolumeTemplateSpec, ObjectMeta, VirtualMachineInstanceSpec};
 
 object! {
     /// A virtual machine that can be started and stopped.
@@ -32,7 +32,7 @@ object! {
         /// The instance that is run.
         template: VirtualMachineInstanceTemplateSpec [required], HONOURED;
         /// DataVolumes that a cluster makes for the machine.
-        data_volume_templates: Vec<serde_json::Value>,
+        data_volume_templates: Vec<DataVolumeTemplateSpec>,
             warn("nothing is imported: the volume must be there under the DataVolume's name");
         /// How changed volumes are taken up.
         update_volumes_strategy: Option<String>, CLUSTER;

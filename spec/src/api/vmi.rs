@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Affinity, DomainSpec, IntOrString, Network, ObjectMeta, PodDnsConfig, Toleration,
-    TopologySpreadConstraint, Volume,
+    TopologySpreadConstraint, VirtualMachineInstanceStatus, Volume,
 };
 
 object! {
@@ -19,7 +19,7 @@ object! {
         /// The machine that is wanted.
         spec: VirtualMachineInstanceSpec [required], HONOURED;
         /// The machine that is; written by the cluster and ignored on input.
-        status: Option<serde_json::Value>, CLUSTER;
+        status: Option<Box<VirtualMachineInstanceStatus>>, CLUSTER;
     }
 
     /// The machine that is wanted, with its storage and networks.

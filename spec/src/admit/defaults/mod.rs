@@ -16,6 +16,12 @@ pub(super) fn machine(vmi: &mut VirtualMachineInstance) {
     firmware_uuid(vmi.spec.domain.firmware.get_or_insert_default(), &vmi.metadata.name);
 }
 
+/// Only the disks and cards that are added, for a preference to fill what they leave open.
+pub(super) fn devices_of_volumes(spec: &mut VirtualMachineInstanceSpec) {
+    devices::network(spec);
+    devices::disk_of_each_volume(spec);
+}
+
 /// The defaults that do not depend on the machine's name.
 fn specification(spec: &mut VirtualMachineInstanceSpec) {
     let architecture = spec.architecture.get_or_insert_with(|| "amd64".into()).clone();

@@ -22,7 +22,10 @@ mod networks;
 mod ports;
 mod probes;
 mod scheduling;
+mod vm;
 mod volumes;
+
+pub(super) use vm::{selector_matches, vm};
 
 use super::Findings;
 use crate::api::{VirtualMachineInstance, VirtualMachineInstanceSpec};

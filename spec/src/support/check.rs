@@ -1,4 +1,4 @@
-//! What kubevmm does with each field, applied to a document: one walk over the tree and the table of types.
+//! The statuses applied to a document: one walk over the tree and the types.
 
 use crate::admit::{Findings, Reason};
 use crate::api::kind::{Field, Kind, ObjectType, Support, When};

@@ -1,0 +1,187 @@
+//! Instancetypes: they size a machine, which then must not size itself.
+
+use super::object::quietly;
+use super::{Findings, Reason, defaults, preference};
+use crate::api::{
+    InstancetypeCpu, InstancetypeSpec, PreferenceSpec, VirtualMachineInstance, VirtualMachineInstanceSpec,
+    VirtualMachineInstancetype, VirtualMachinePreference, VirtualMachineSpec,
+};
+use crate::source::{Document, Manifests};
+
+const CLUSTER_INSTANCETYPE: &str = "VirtualMachineClusterInstancetype";
+const CLUSTER_PREFERENCE: &str = "VirtualMachineClusterPreference";
+
+/// Applies the instancetype and the preference that a VirtualMachine names.
+pub(super) fn apply(
+    spec: &VirtualMachineSpec,
+    machine: &mut VirtualMachineInstance,
+    manifests: &Manifests,
+    findings: &mut Findings<'_>,
+) {
+    let find = Finder { namespace: &machine.metadata.namespace.clone(), manifests };
+    let instancetype: Option<VirtualMachineInstancetype> = spec.instancetype.as_ref().and_then(|matcher| {
+        let kind = if matcher.kind.is_empty() { CLUSTER_INSTANCETYPE } else { &matcher.kind };
+        find.named("instancetype", kind, &matcher.name, findings).map(quietly)
+    });
+    let preference: Option<VirtualMachinePreference> = spec.preference.as_ref().and_then(|matcher| {
+        let kind = if matcher.kind.is_empty() { CLUSTER_PREFERENCE } else { &matcher.kind };
+        find.named("preference", kind, &matcher.name, findings).map(quietly)
+    });
+    if instancetype.is_none() && preference.is_none() {
+        return;
+    }
+    let preference = preference.map(|preference| preference.spec);
+    if let Some(instancetype) = &instancetype {
+        size(&instancetype.spec, preference.as_ref(), machine, findings);
+    }
+    if let Some(preference) = &preference {
+        defaults::devices_of_volumes(&mut machine.spec);
+        preference::apply(preference, machine);
+        let from = if instancetype.is_some() { "spec.instancetype" } else { "spec.template.spec.domain" };
+        preference::requirements_are_met(preference, machine, from, findings);
+    }
+    devices_can_be_had(spec, &machine.spec, findings);
+}
+
+/// Looks for instancetypes and preferences among the manifests.
+struct Finder<'a> {
+    namespace: &'a str,
+    manifests: &'a Manifests,
+}
+
+impl<'a> Finder<'a> {
+    fn named(
+        &self,
+        field: &str,
+        kind: &str,
+        name: &str,
+        findings: &mut Findings<'_>,
+    ) -> Option<&'a Document> {
+        if name.is_empty() {
+            return None;
+        }
+        let found = if kind.contains("Cluster") {
+            self.manifests.find_cluster(kind, name)
+        } else {
+            self.manifests.find(kind, self.namespace, name)
+        };
+        if found.is_none() {
+            let message = format!("the {kind} {name:?} is not among the given objects: add its manifest");
+            findings.put(Reason::NotSupported, format!("spec.{field}"), message);
+        }
+        found
+    }
+}
+
+/// Takes over the sizes of an instancetype; a size that the machine gives itself is a conflict.
+fn size(
+    instancetype: &InstancetypeSpec,
+    preference: Option<&PreferenceSpec>,
+    machine: &mut VirtualMachineInstance,
+    findings: &mut Findings<'_>,
+) {
+    for path in conflicts(instancetype, &machine.spec) {
+        let message = "is set by the instancetype: remove it here";
+        findings.invalid(format!("spec.template.spec.{path}"), message);
+    }
+    let domain = &mut machine.spec.domain;
+    let cpu = domain.cpu.get_or_insert_default();
+    (cpu.sockets, cpu.cores, cpu.threads) =
+        preference::topology(instancetype.cpu.guest, preference, findings);
+    take_cpu_options(&instancetype.cpu, cpu);
+    let memory = domain.memory.get_or_insert_default();
+    memory.guest = Some(instancetype.memory.guest.clone());
+    memory.hugepages = instancetype.memory.hugepages.clone().or(memory.hugepages.take());
+    memory.max_guest = instancetype.memory.max_guest.clone().or(memory.max_guest.take());
+    domain.devices.gpus.extend(instancetype.gpus.iter().cloned());
+    domain.devices.host_devices.extend(instancetype.host_devices.iter().cloned());
+    domain.io_threads_policy = instancetype.io_threads_policy.clone().or(domain.io_threads_policy.take());
+    domain.io_threads = instancetype.io_threads.clone().or(domain.io_threads.take());
+    domain.launch_security = instancetype.launch_security.clone().or(domain.launch_security.take());
+    machine.spec.node_selector.extend(instancetype.node_selector.clone());
+    for (key, value) in &instancetype.annotations {
+        machine.metadata.annotations.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+fn take_cpu_options(instancetype: &InstancetypeCpu, cpu: &mut crate::api::Cpu) {
+    cpu.model = instancetype.model.clone().or(cpu.model.take());
+    cpu.numa = instancetype.numa.clone().or(cpu.numa.take());
+    cpu.realtime = instancetype.realtime.clone().or(cpu.realtime.take());
+    cpu.dedicated_cpu_placement |= instancetype.dedicated_cpu_placement == Some(true);
+    cpu.isolate_emulator_thread |= instancetype.isolate_emulator_thread == Some(true);
+    cpu.max_sockets = instancetype.max_sockets.unwrap_or(cpu.max_sockets);
+}
+
+/// The paths within the machine's specification that the instancetype sets too.
+fn conflicts(instancetype: &InstancetypeSpec, spec: &VirtualMachineInstanceSpec) -> Vec<&'static str> {
+    let domain = &spec.domain;
+    let cpu = domain.cpu.as_ref();
+    let memory = domain.memory.as_ref();
+    let has_cpu = |part: fn(&crate::api::Cpu) -> bool| cpu.is_some_and(part);
+    let all = [
+        (has_cpu(|cpu| cpu.sockets != 0), "domain.cpu.sockets"),
+        (has_cpu(|cpu| cpu.cores != 0), "domain.cpu.cores"),
+        (has_cpu(|cpu| cpu.threads != 0), "domain.cpu.threads"),
+        (has_cpu(|cpu| cpu.model.is_some()) && instancetype.cpu.model.is_some(), "domain.cpu.model"),
+        (
+            has_cpu(|cpu| cpu.dedicated_cpu_placement) && instancetype.cpu.dedicated_cpu_placement.is_some(),
+            "domain.cpu.dedicatedCpuPlacement",
+        ),
+        (has_cpu(|cpu| cpu.numa.is_some()) && instancetype.cpu.numa.is_some(), "domain.cpu.numa"),
+        (domain.resources.requests.contains_key("cpu"), "domain.resources.requests.cpu"),
+        (domain.resources.limits.contains_key("cpu"), "domain.resources.limits.cpu"),
+        (memory.is_some_and(|memory| memory.guest.is_some()), "domain.memory.guest"),
+        (
+            memory.is_some_and(|memory| memory.hugepages.is_some())
+                && instancetype.memory.hugepages.is_some(),
+            "domain.memory.hugepages",
+        ),
+        (domain.resources.requests.contains_key("memory"), "domain.resources.requests.memory"),
+        (domain.resources.limits.contains_key("memory"), "domain.resources.limits.memory"),
+        (!domain.devices.gpus.is_empty() && !instancetype.gpus.is_empty(), "domain.devices.gpus"),
+        (
+            !domain.devices.host_devices.is_empty() && !instancetype.host_devices.is_empty(),
+            "domain.devices.hostDevices",
+        ),
+        (
+            domain.io_threads_policy.is_some() && instancetype.io_threads_policy.is_some(),
+            "domain.ioThreadsPolicy",
+        ),
+        (domain.launch_security.is_some() && instancetype.launch_security.is_some(), "domain.launchSecurity"),
+    ];
+    all.into_iter().filter(|(given, _)| *given).map(|(_, path)| path).collect()
+}
+
+/// What the instancetype or preference brings in must be there; what the machine asks for itself is reported in its
+/// place.
+fn devices_can_be_had(
+    spec: &VirtualMachineSpec,
+    machine: &VirtualMachineInstanceSpec,
+    findings: &mut Findings<'_>,
+) {
+    let (asked, got) = (&spec.template.spec.domain, &machine.domain);
+    let added = [
+        (got.devices.gpus.len() > asked.devices.gpus.len(), "spec.instancetype", "graphics processors"),
+        (
+            got.devices.host_devices.len() > asked.devices.host_devices.len(),
+            "spec.instancetype",
+            "devices of the host",
+        ),
+        (
+            got.launch_security.is_some() && asked.launch_security.is_none(),
+            "spec.instancetype",
+            "confidential computing",
+        ),
+        (got.devices.tpm.is_some() && asked.devices.tpm.is_none(), "spec.preference", "a TPM"),
+    ];
+    for (is_added, path, what) in added {
+        if is_added {
+            findings.put(
+                Reason::NotSupported,
+                path,
+                format!("brings in {what}, which the machine cannot have"),
+            );
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Kinds and their API versions.
+
+use super::object::refuse;
+use super::{Findings, Object, Reason};
+use crate::api::VirtualMachineInstanceMigration;
+use crate::source::Document;
+
+/// The kinds that are looked into: name, API group, versions.
+const KINDS: &[(&str, &str, &[&str])] = &[
+    ("VirtualMachine", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("VirtualMachineInstance", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("VirtualMachineInstanceReplicaSet", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("VirtualMachineInstanceMigration", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("VirtualMachineInstancePreset", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("VirtualMachinePool", "pool.kubevirt.io", &["v1beta1", "v1alpha1"]),
+    ("VirtualMachineInstancetype", "instancetype.kubevirt.io", INSTANCETYPES),
+    ("VirtualMachineClusterInstancetype", "instancetype.kubevirt.io", INSTANCETYPES),
+    ("VirtualMachinePreference", "instancetype.kubevirt.io", INSTANCETYPES),
+    ("VirtualMachineClusterPreference", "instancetype.kubevirt.io", INSTANCETYPES),
+    ("DataVolume", "cdi.kubevirt.io", &["v1beta1", "v1alpha1"]),
+    ("NetworkAttachmentDefinition", "k8s.cni.cncf.io", &["v1"]),
+    ("PersistentVolumeClaim", "", &["v1"]),
+    ("Secret", "", &["v1"]),
+    ("ConfigMap", "", &["v1"]),
+    ("ServiceAccount", "", &["v1"]),
+];
+
+const INSTANCETYPES: &[&str] = &["v1", "v1beta1", "v1alpha2", "v1alpha1"];
+
+/// Kinds that stand beside machines in manifests and are not looked into.
+const BYSTANDERS: &[&str] = &[
+    "MigrationPolicy",
+    "PriorityClass",
+    "ResourceClaim",
+    "ResourceClaimTemplate",
+    "StorageClass",
+    "PersistentVolume",
+    "Namespace",
+    "Service",
+    "NetworkPolicy",
+    "Role",
+    "RoleBinding",
+    "DataSource",
+    "DataImportCron",
+    "VirtualMachineSnapshot",
+    "VirtualMachineRestore",
+    "VirtualMachineExport",
+    "VirtualMachineClone",
+];
+
+/// The names of all kinds that are looked into.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(name, _, _)| *name)
+}
+
+/// The API versions of a kind, the usual one first.
+pub(crate) fn versions(kind: &str) -> Vec<String> {
+    let Some((_, group, versions)) = KINDS.iter().find(|(name, _, _)| *name == kind) else {
+        return Vec::new();
+    };
+    let full =
+        |version: &&str| if group.is_empty() { (*version).into() } else { format!("{group}/{version}") };
+    versions.iter().map(full).collect()
+}
+
+/// The document names a version of its kind's API.
+pub(super) fn version_is_known(document: &Document, findings: &mut Findings<'_>) {
+    let known = versions(document.kind());
+    let Some(usual) = known.first() else { return };
+    match document.api_version() {
+        "" => findings.required("apiVersion", format!("is missing: give {usual}")),
+        version if !known.iter().any(|known| known == version) => {
+            let shown = crate::text::shorten(version, 60);
+            let message = format!("{shown:?} is not an API version of {}: use {usual}", document.kind());
+            findings.put(Reason::NotSupported, "apiVersion", message);
+        }
+        _ => {}
+    }
+}
+
+/// A kind that is not looked into, or none at all.
+pub(super) fn bystander(kind: &str, findings: &mut Findings<'_>) -> Object {
+    if BYSTANDERS.contains(&kind) {
+        return Object::Bystander;
+    }
+    if kind.is_empty() {
+        let message = "is missing: say what the object is, e.g. VirtualMachineInstance".to_owned();
+        return refuse(Reason::Required, message, findings);
+    }
+    let shown = crate::text::shorten(kind, 60);
+    let message = match crate::api::nearest(kind, names()) {
+        Some(name) => format!("unknown kind {shown:?}: did you mean {name:?}?"),
+        None => format!("{shown:?} is not a kind that belongs to a machine"),
+    };
+    refuse(Reason::NotSupported, message, findings)
+}
+
+pub(super) fn migration_names_a_machine(
+    migration: &VirtualMachineInstanceMigration,
+    findings: &mut Findings<'_>,
+) {
+    if migration.spec.vmi_name.is_empty() {
+        findings.required("spec.vmiName", "give the name of the machine");
+    }
+}

@@ -1,0 +1,98 @@
+//! VirtualMachine: run strategy, DataVolume templates; and the selectors of sets.
+
+use super::super::{Findings, Reason};
+use crate::api::{
+    DataVolumeOrigin, DataVolumeTemplateSpec, LabelSelector, ObjectMeta, RunStrategy, VirtualMachineSpec,
+    VolumeSource,
+};
+use crate::labels;
+
+/// Checks what a VirtualMachine says beside its machine.
+pub(in super::super) fn vm(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
+    run_strategy_is_one(spec, findings);
+    for (index, template) in spec.data_volume_templates.iter().enumerate() {
+        data_volume_is_whole(index, template, findings);
+        data_volume_is_used(index, template, spec, findings);
+    }
+}
+
+fn run_strategy_is_one(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
+    if spec.running.is_some() && spec.run_strategy.is_some() {
+        findings.invalid("spec.running", "running and runStrategy exclude each other: keep runStrategy");
+    }
+    if let Some(RunStrategy::Other(word)) = &spec.run_strategy {
+        let known = RunStrategy::WORDS.join(", ");
+        findings.invalid("spec.runStrategy", format!("{word:?} is not a run strategy: use one of {known}"));
+    }
+}
+
+/// Reports a fault of a DataVolume template; a cluster spells the list without its last letter.
+fn fault(reason: Reason, index: usize, field: &str, path: &str, message: &str, findings: &mut Findings<'_>) {
+    let field = format!("spec.dataVolumeTemplate[{index}]{field}");
+    findings.put_as(reason, field, format!("spec.dataVolumeTemplates[{index}]{path}"), message);
+}
+
+fn data_volume_is_whole(index: usize, template: &DataVolumeTemplateSpec, findings: &mut Findings<'_>) {
+    let spec = &template.spec;
+    if template.metadata.name.is_empty() {
+        fault(Reason::Required, index, ".name", ".metadata.name", "must not be empty", findings);
+    }
+    match (&spec.pvc, &spec.storage) {
+        (None, None) => {
+            fault(Reason::Invalid, index, ".PVC.Storage", ".spec", "give storage, or pvc", findings);
+        }
+        (Some(_), Some(_)) => {
+            let message = "pvc and storage exclude each other: keep one";
+            fault(Reason::Invalid, index, ".PVC.Storage", ".spec.pvc", message, findings);
+        }
+        _ => {}
+    }
+    let claim = spec.pvc.as_ref().or(spec.storage.as_ref());
+    let is_populated =
+        claim.is_some_and(|claim| claim.data_source.is_some() || claim.data_source_ref.is_some());
+    let has_source = spec.source.is_some() || spec.source_ref.is_some();
+    if is_populated && has_source {
+        let message = "source and dataSource exclude each other: keep one";
+        fault(Reason::Invalid, index, ".source", ".spec.source", message, findings);
+    }
+    if !is_populated && !has_source {
+        let message = "give source, e.g. `blank: {}`, or sourceRef";
+        fault(Reason::Invalid, index, ".source.sourceRef", ".spec", message, findings);
+    }
+    let message = match spec.source.as_ref().map(|source| &source.from) {
+        Some(DataVolumeOrigin::Missing) => "the source is empty: give one, e.g. `blank: {}`",
+        Some(DataVolumeOrigin::Several(_)) => "several sources are given: keep one",
+        _ => return,
+    };
+    fault(Reason::Invalid, index, ".source", ".spec.source", message, findings);
+}
+
+fn data_volume_is_used(
+    index: usize,
+    template: &DataVolumeTemplateSpec,
+    spec: &VirtualMachineSpec,
+    findings: &mut Findings<'_>,
+) {
+    let name = &template.metadata.name;
+    let is_used = spec.template.spec.volumes.iter().any(|volume| match &volume.source {
+        VolumeSource::DataVolume(source) => source.name == *name,
+        VolumeSource::PersistentVolumeClaim(source) => source.claim_name == *name,
+        _ => false,
+    });
+    if !is_used && !name.is_empty() {
+        let message =
+            format!("no volume of the template refers to {name:?}: add one, or remove the DataVolume");
+        fault(Reason::Required, index, "", "", &message, findings);
+    }
+}
+
+/// The selector of a set chooses the machines that the set makes.
+pub(in super::super) fn selector_matches(
+    selector: Option<&LabelSelector>,
+    template: &ObjectMeta,
+    findings: &mut Findings<'_>,
+) {
+    if selector.is_some_and(|selector| !labels::match_selector(selector, &template.labels)) {
+        findings.invalid("spec.selector", "the selector does not choose the template: make its labels match");
+    }
+}
