@@ -5,7 +5,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryError, Permissions}
 use super::Chain;
 use crate::GuestRam;
 
-/// Most pieces that a chain may have: what the kernel takes in one call (`UIO_MAXIOV`), which is also more than any
+/// Most descriptors that a chain may have: what the kernel takes in one call (`UIO_MAXIOV`), which is also more than any
 /// queue here has descriptors.
 pub(crate) const MAX_SEGMENTS: usize = 1024;
 
@@ -15,7 +15,7 @@ pub(crate) enum BadChain {
     /// A loop, an index out of the table, a broken indirect table, or descriptors out of memory.
     #[error("the chain does not end")]
     Endless,
-    /// More than [`MAX_SEGMENTS`] pieces.
+    /// More than [`MAX_SEGMENTS`] descriptors.
     #[error("the chain has too many descriptors")]
     TooLong,
     /// Device-readable after device-writable (virtio 1.3 §2.7.4.2).
@@ -49,7 +49,10 @@ impl Buffers {
         self.readable.clear();
         self.writable.clear();
         let mut ended = false;
-        for descriptor in chain {
+        for (count, descriptor) in chain.enumerate() {
+            if count == MAX_SEGMENTS {
+                return Err(BadChain::TooLong);
+            }
             ended = !descriptor.has_next();
             if descriptor.len() == 0 {
                 continue;
@@ -61,9 +64,6 @@ impl Buffers {
                 self.readable.push(segment);
             } else {
                 return Err(BadChain::Order);
-            }
-            if self.readable.len() + self.writable.len() > MAX_SEGMENTS {
-                return Err(BadChain::TooLong);
             }
         }
         if ended { Ok(()) } else { Err(BadChain::Endless) }

@@ -11,6 +11,9 @@ const TURN: usize = 64;
 
 /// What answers the chains of a queue.
 pub(crate) trait Responder: Send + 'static {
+    /// What the queue is, in messages.
+    const NAME: &'static str;
+
     /// Answers a chain; returns how many bytes were written to it.
     fn respond(&mut self, mem: &GuestRam, request: Result<&Buffers, BadChain>) -> u32;
 }
@@ -49,6 +52,8 @@ impl<R: Responder> ResponderQueue<R> {
 }
 
 impl<R: Responder> QueueHandler for ResponderQueue<R> {
+    const NAME: &'static str = R::NAME;
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

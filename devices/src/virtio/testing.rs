@@ -1,6 +1,7 @@
 //! A driver for tests: lays a split virtqueue out in guest memory and plays the guest's part.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -92,6 +93,7 @@ impl Machine {
             features: feature::VERSION_1,
             free: 0,
             avail: 0,
+            kicked: 0,
             seen: 0,
         }
     }
@@ -135,6 +137,8 @@ pub(crate) struct Driver {
     /// Next free descriptor.
     free: u16,
     avail: u16,
+    /// Available index at the last notification.
+    kicked: u16,
     seen: u16,
 }
 
@@ -215,6 +219,21 @@ impl Driver {
         self.kick.write(1).unwrap();
     }
 
+    /// Notifies as drivers do: only if the device asked for it (virtio 1.3 §2.7.10).
+    pub(crate) fn kick_if_wanted(&mut self) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let old = std::mem::replace(&mut self.kicked, self.avail);
+        let wanted = if self.features & feature::RING_EVENT_IDX != 0 {
+            let event = self.read_u16(self.state.used_ring + 4 + u64::from(self.state.size) * 8);
+            self.avail.wrapping_sub(event).wrapping_sub(1) < self.avail.wrapping_sub(old)
+        } else {
+            self.read_u16(self.state.used_ring) & 1 == 0
+        };
+        if wanted {
+            self.kick();
+        }
+    }
+
     /// The next used element, if the device returned one.
     pub(crate) fn used(&mut self) -> Option<(u16, u32)> {
         if self.read_u16(self.state.used_ring + 2) == self.seen {
@@ -229,13 +248,18 @@ impl Driver {
     /// Waits for the next used element.
     pub(crate) fn wait_used(&mut self) -> (u16, u32) {
         let end = Instant::now() + WAIT;
-        loop {
+        for spins in 0u32.. {
             if let Some(used) = self.used() {
                 return used;
+            }
+            if spins < 2000 {
+                std::hint::spin_loop();
+                continue;
             }
             assert!(Instant::now() < end, "the device returned nothing");
             std::thread::sleep(Duration::from_micros(100));
         }
+        panic!("the device returned nothing");
     }
 
     /// Adds a chain, notifies, and waits for its return.

@@ -14,6 +14,9 @@ pub(crate) const KICK: u32 = 0;
 
 /// The part of a worker that knows its device.
 pub(crate) trait QueueHandler: Send {
+    /// What the queue is, in messages.
+    const NAME: &'static str;
+
     /// The queue.
     fn ring(&self) -> &Ring;
 
@@ -53,8 +56,9 @@ impl<H: QueueHandler + 'static> QueueWorker<H> {
         Box::new(Self { handler, watched: Vec::new(), broken: false })
     }
 
-    /// The queue cannot go on: tells the driver and watches nothing any more.
-    fn fail(&mut self, ops: &mut EventOps) {
+    /// The queue cannot go on: says so, tells the driver, and watches nothing any more.
+    fn fail(&mut self, error: &RingError, ops: &mut EventOps) {
+        eprintln!("kubevmm: {} stopped until the guest resets the device: {error}", H::NAME);
         self.broken = true;
         while let Some(&fd) = self.watched.last() {
             Watch { ops, watched: &mut self.watched }.remove(fd);
@@ -69,8 +73,9 @@ impl<H: QueueHandler + 'static> MutEventSubscriber for QueueWorker<H> {
         let mut watch = Watch { ops, watched: &mut self.watched };
         // Edge-triggered: every notification wakes the thread without the counter having to be read back.
         let watching = watch.add(kick, KICK, EventSet::IN | EventSet::EDGE_TRIGGERED);
-        if !watching || self.handler.start(&mut watch).is_err() {
-            self.fail(ops);
+        let started = if watching { self.handler.start(&mut watch) } else { Err(RingError::Unwatched) };
+        if let Err(error) = started {
+            self.fail(&error, ops);
         }
     }
 
@@ -80,8 +85,8 @@ impl<H: QueueHandler + 'static> MutEventSubscriber for QueueWorker<H> {
         }
         let ready = Ready { token: events.data(), events: events.event_set() };
         let mut watch = Watch { ops, watched: &mut self.watched };
-        if self.handler.wake(ready, &mut watch).is_err() {
-            self.fail(ops);
+        if let Err(error) = self.handler.wake(ready, &mut watch) {
+            self.fail(&error, ops);
         }
     }
 }

@@ -229,6 +229,8 @@ impl BlkQueue {
 }
 
 impl QueueHandler for BlkQueue {
+    const NAME: &'static str = "virtio-blk queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

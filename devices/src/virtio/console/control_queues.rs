@@ -75,6 +75,8 @@ impl ToDriverQueue {
 }
 
 impl QueueHandler for ToDriverQueue {
+    const NAME: &'static str = "virtio-console control queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }
@@ -96,6 +98,8 @@ impl QueueHandler for ToDriverQueue {
 pub(super) struct FromDriverMessages(pub(super) Arc<ConsoleShared>);
 
 impl Responder for FromDriverMessages {
+    const NAME: &'static str = "virtio-console control queue";
+
     fn respond(&mut self, mem: &GuestRam, request: Result<&Buffers, BadChain>) -> u32 {
         if !request.is_ok_and(|buffers| self.receive(mem, buffers)) {
             self.0.counters.refused_messages.bump();

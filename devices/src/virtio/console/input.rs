@@ -169,6 +169,8 @@ impl InputQueue {
 }
 
 impl QueueHandler for InputQueue {
+    const NAME: &'static str = "virtio-console input queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

@@ -154,6 +154,8 @@ impl OutputQueue {
 }
 
 impl QueueHandler for OutputQueue {
+    const NAME: &'static str = "virtio-console output queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

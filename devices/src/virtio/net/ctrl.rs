@@ -25,6 +25,8 @@ mod command {
 pub(super) struct Commands(pub(super) Arc<NetShared>);
 
 impl Responder for Commands {
+    const NAME: &'static str = "virtio-net control queue";
+
     fn respond(&mut self, mem: &GuestRam, request: Result<&Buffers, BadChain>) -> u32 {
         let accepted = request.is_ok_and(|buffers| self.carry_out(mem, buffers));
         if !accepted {

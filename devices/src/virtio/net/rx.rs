@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use net::{FrameQueue, HEADER_LEN};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use vmm_sys_util::epoll::EventSet;
 
 use super::config::MRG_RXBUF;
@@ -221,10 +221,7 @@ impl RxQueue {
     /// Writes how many chains the frame takes into its header, and hands all of them to the driver together.
     fn complete(&mut self) -> Result<Next, RingError> {
         let count = u16::try_from(self.frame.len()).unwrap_or(u16::MAX);
-        for (address, byte) in self.count_at.iter().zip(count.to_le_bytes()) {
-            // The chain was checked when it was posted.
-            self.ring.mem().write_obj(byte, *address).map_err(virtio_queue::Error::GuestMemory)?;
-        }
+        self.write_count(count).map_err(virtio_queue::Error::GuestMemory)?;
         self.ring.push_used_together(&self.frame)?;
         self.shared.counters.rx.frame(self.frame.iter().map(|(_, part)| u64::from(*part)).sum());
         self.frame.clear();
@@ -232,7 +229,22 @@ impl RxQueue {
     }
 }
 
+impl RxQueue {
+    /// The chain was checked when it was posted, so that this does not fail.
+    fn write_count(&self, count: u16) -> Result<(), GuestMemoryError> {
+        let [low, high] = self.count_at;
+        if low.0.wrapping_add(1) == high.0 {
+            return self.ring.mem().write_obj(count.to_le(), low);
+        }
+        let [first, second] = count.to_le_bytes();
+        self.ring.mem().write_obj(first, low)?;
+        self.ring.mem().write_obj(second, high)
+    }
+}
+
 impl QueueHandler for RxQueue {
+    const NAME: &'static str = "virtio-net receive queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

@@ -281,6 +281,36 @@ fn frames_that_come_before_buffers_wait_in_the_link() {
 }
 
 #[test]
+fn no_notification_is_lost_when_the_driver_gives_only_those_asked_for() {
+    for event_idx in [0, feature::RING_EVENT_IDX] {
+        let mut setup = Setup::new();
+        let mut rx = setup.start(RX, 16, MRG_RXBUF | event_idx);
+        let mut tx = setup.start(TX, 16, event_idx);
+        let mut bytes = [0; 2000];
+        for round in 0..3000usize {
+            let sent = frame(20 + round % 400);
+            let len = u32::try_from(sent.len()).unwrap();
+            setup.machine.fill(DATA, &sent);
+            tx.add(&[out(DATA, len)]);
+            tx.kick_if_wanted();
+            tx.wait_used();
+            let count = setup.hosts[0].recv(&mut bytes).unwrap();
+            // Buffers come one by one, before or after the frame.
+            if round % 2 == 0 {
+                rx.add(&[inp(DATA + 0x1000, 2000)]);
+                rx.kick_if_wanted();
+            }
+            setup.hosts[0].send(&bytes[..count]).unwrap();
+            if round % 2 == 1 {
+                rx.add(&[inp(DATA + 0x1000, 2000)]);
+                rx.kick_if_wanted();
+            }
+            assert_eq!(rx.wait_used().1, len);
+        }
+    }
+}
+
+#[test]
 fn an_unplugged_cable_loses_frames_and_the_driver_is_told() {
     let mut setup = Setup::new();
     let mut rx = setup.start(RX, 64, MRG_RXBUF);

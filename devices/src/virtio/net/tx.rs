@@ -109,6 +109,8 @@ impl TxQueue {
 }
 
 impl QueueHandler for TxQueue {
+    const NAME: &'static str = "virtio-net transmit queue";
+
     fn ring(&self) -> &Ring {
         &self.ring
     }

@@ -15,6 +15,8 @@ const STEP: usize = 256;
 pub(super) struct RandomBytes(pub(super) Arc<RngCounters>);
 
 impl Responder for RandomBytes {
+    const NAME: &'static str = "virtio-rng queue";
+
     fn respond(&mut self, mem: &GuestRam, request: Result<&Buffers, BadChain>) -> u32 {
         let written = request.and_then(|buffers| fill(mem, buffers)).unwrap_or_else(|_| {
             self.0.rejected.bump();

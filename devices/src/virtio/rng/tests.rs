@@ -55,6 +55,42 @@ fn a_stopped_queue_goes_on_where_it_was() {
 }
 
 #[test]
+fn no_notification_is_lost_when_the_driver_gives_only_those_asked_for() {
+    for event_idx in [0, feature::RING_EVENT_IDX] {
+        let machine = Machine::new();
+        let mut device = RngDevice::new(machine.thread.handle());
+        let mut driver = machine.driver(0, 16);
+        driver.features |= event_idx;
+        driver.start(&mut device);
+        for round in 0..5000u32 {
+            let count = 1 + round % 7;
+            for _ in 0..count {
+                driver.add(&[inp(DATA, 4)]);
+                driver.kick_if_wanted();
+            }
+            for _ in 0..count {
+                assert_eq!(driver.wait_used().1, 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_has_an_end_even_if_its_descriptors_are_empty() {
+    let machine = Machine::new();
+    let mut device = RngDevice::new(machine.thread.handle());
+    let mut driver = machine.driver(0, 16);
+    driver.start(&mut device);
+    let empty = vec![inp(DATA, 0); 1030];
+    driver.add_indirect(DATA + 0x10000, &empty);
+    driver.kick();
+    assert_eq!(driver.wait_used().1, 0);
+    driver.add_indirect(DATA + 0x10000, &[&empty[..1000], &[inp(DATA, 7)]].concat());
+    driver.kick();
+    assert_eq!(driver.wait_used().1, 7);
+}
+
+#[test]
 fn state_makes_the_round_trip() {
     let machine = Machine::new();
     let mut device = RngDevice::new(machine.thread.handle());
