@@ -11,11 +11,13 @@ pub mod explain;
 pub mod formats;
 mod labels;
 pub mod machine;
+pub mod report;
 pub mod schema;
 pub mod source;
 pub mod support;
 mod text;
 pub mod uuid;
+pub mod yaml;
 
 pub use admit::{Cause, Object, Reason, Verdict, Warning, admit};
 pub use explain::{ExplainError, Explanation, explain};

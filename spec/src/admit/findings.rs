@@ -36,6 +36,12 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// Whether everything at `path` could be read; where not, what it lacks says nothing.
+    pub(crate) fn has_read(&self, path: &str) -> bool {
+        let path = format!("{}{path}", self.base);
+        !self.unread.iter().any(|unread| *unread == path)
+    }
+
     /// A value that is not allowed.
     pub(crate) fn invalid(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.put(Reason::Invalid, path, message);

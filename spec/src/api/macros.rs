@@ -56,7 +56,7 @@ macro_rules! object {
                     name: wire_name!($field $($wire)?),
                     doc: concat!($($doc),+),
                     default: concat!($($default)?),
-                    required: concat!($(stringify!($required))?).len() > 0,
+                    required: !concat!($(stringify!($required))?).is_empty(),
                     kind: <$ty as $crate::api::read::Value>::KIND,
                     support: $support,
                 }),*],
@@ -104,7 +104,8 @@ macro_rules! object {
                     #[allow(unused_mut)]
                     let mut map = serializer.serialize_map(None)?;
                     $(
-                        if !$crate::api::read::Value::is_absent(&self.$field) {
+                        let is_required = !concat!($(stringify!($required))?).is_empty();
+                        if is_required || !$crate::api::read::Value::is_absent(&self.$field) {
                             map.serialize_entry(wire_name!($field $($wire)?), &self.$field)?;
                         }
                     )*

@@ -103,7 +103,7 @@ impl Reader {
     ) {
         if !matches!(node.value, NodeValue::Map(_)) {
             if !node.is_null() {
-                self.wrong_type("an object", node);
+                self.wrong_type("an object (lines of \"name: value\")", node);
             }
             return;
         }

@@ -10,6 +10,7 @@ mod yaml;
 pub use document::{Document, Location, Source};
 pub use load::{LoadError, MAX_FILE_BYTES, Manifests, load};
 pub use node::{Entry, Mark, Node, Value};
+pub(crate) use scalar::is_plain_text;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,19 @@ pub(crate) fn value(text: &str, plain: bool, tag: Option<&str>) -> Result<Value,
     }
 }
 
+/// Whether a word stands for itself as text when it is written without quotes.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    let is_plain = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | ' ' | ':' | '@' | '%')
+    };
+    let is_start = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_');
+    text.starts_with(is_start)
+        && text.chars().all(is_plain)
+        && !text.ends_with([' ', ':'])
+        && !text.contains(": ")
+        && matches!(resolve(text), Value::Text(_))
+}
+
 fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,

@@ -60,26 +60,44 @@ fn syntax(text: &str, error: &ScanError) -> Fault {
         let message = "a tab is used for indentation; YAML allows only spaces there".to_owned();
         return Fault { mark: Mark { line: mark.line, column }, message };
     }
-    Fault { mark, message: explain(&error.info()) }
+    Fault { mark, message: explain(error) }
 }
 
-/// The parser's words, with a remedy where one is known.
-fn explain(info: &str) -> String {
-    let hints = [
-        (
-            "mapping values are not allowed",
-            "a key cannot stand here: indent it like its neighbours, or quote a value that holds \": \"",
-        ),
-        ("did not find expected key", "the indentation does not match the lines above"),
-        ("simple key expect", "a key needs a colon and a space after it (\"name: value\")"),
-        ("could not find expected ':'", "a key needs a colon and a space after it (\"name: value\")"),
-        ("nesting limit", "lists and mappings are nested too deeply"),
-    ];
-    let lower = info.to_ascii_lowercase();
-    hints
-        .iter()
-        .find(|(key, _)| lower.contains(key))
-        .map_or_else(|| format!("not valid YAML: {info}"), |(_, hint)| (*hint).to_owned())
+/// What is wrong, with a remedy where one is known.
+fn explain(error: &ScanError) -> String {
+    use granit_parser::ErrorKind as Kind;
+    let hint = match error.kind() {
+        Kind::TabNotAllowed
+        | Kind::TabInBlockIndentation
+        | Kind::TabAtBlockScalarStart
+        | Kind::TabInIndentation
+        | Kind::TabInPlainScalar => "a tab stands where YAML allows only spaces",
+        Kind::MappingValueNotAllowed | Kind::InvalidColonPlacement => {
+            "a colon cannot stand here: indent the key like its neighbours, or quote a value that holds \": \""
+        }
+        Kind::SimpleKeyExpected | Kind::InvalidSimpleKey => {
+            "a key needs a colon and a space behind it, as in \"name: value\""
+        }
+        Kind::ExpectedBlockMappingKey
+        | Kind::ExpectedBlockSequenceEntry
+        | Kind::InvalidIndentation
+        | Kind::InvalidFlowScalarIndent
+        | Kind::BlockSequenceEntryNotAllowed => "the indentation does not fit the lines above",
+        Kind::UnclosedQuotedScalar | Kind::InvalidQuotedScalarIndent => {
+            "a quotation mark opened here or above is not closed"
+        }
+        Kind::UnclosedFlowCollection { .. }
+        | Kind::UnexpectedEofFlowSequence
+        | Kind::UnexpectedEofFlowMapping
+        | Kind::UnexpectedEofImplicitFlowMapping => "a bracket or brace is not closed",
+        Kind::ExpectedFlowMappingSeparator | Kind::ExpectedFlowSequenceSeparator => {
+            "a comma is missing between brackets or braces, or they are not closed"
+        }
+        Kind::UnknownAnchor => "the alias refers to an anchor that does not stand before it",
+        Kind::RecursionLimitExceeded => "lists and mappings are nested too deeply",
+        _ => return format!("this is not YAML: {}", error.info()),
+    };
+    hint.to_owned()
 }
 
 /// A list or mapping whose end has not come yet.

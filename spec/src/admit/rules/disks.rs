@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{Findings, Reason};
+use super::similar;
 use crate::api::{
     Disk, DiskBus, DiskCache, DiskDevice, DiskIo, ErrorPolicy, FeatureState, VirtualMachineInstanceSpec,
     VolumeSource,
@@ -84,8 +85,9 @@ fn disk_has_volume(
     findings: &mut Findings<'_>,
 ) {
     let has_volume = spec.volumes.iter().any(|volume| volume.name == disk.name);
-    if !has_volume && !matches!(disk.device, DiskDevice::CdRom(_)) {
-        let message = format!("there is no volume named {:?}: add it to spec.volumes", disk.name);
+    if !has_volume && !matches!(disk.device, DiskDevice::CdRom(_)) && findings.has_read("spec.volumes") {
+        let hint = similar(&disk.name, spec.volumes.iter().map(|volume| volume.name.as_str()));
+        let message = format!("there is no volume named {:?}{hint}: add it to spec.volumes", disk.name);
         findings.invalid(format!("{}.name", at(index)), message);
     }
 }

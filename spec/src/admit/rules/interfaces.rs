@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{Findings, Reason};
+use super::similar;
 use crate::api::{
     Interface, InterfaceBinding, InterfaceState, Network, NetworkSource, VirtualMachineInstanceSpec,
 };
@@ -22,7 +23,9 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
     interface_names_are_unique(spec, findings);
     for (index, interface) in spec.domain.devices.interfaces.iter().enumerate() {
         let network = spec.networks.iter().find(|network| network.name == interface.name);
-        interface_has_network(index, interface, network, findings);
+        if network.is_none() && findings.has_read("spec.networks") {
+            interface_has_network(index, interface, spec, findings);
+        }
         name_has_plain_letters(index, interface, findings);
         interface_has_one_binding(index, interface, findings);
         binding_fits_network(index, interface, network, findings);
@@ -51,13 +54,12 @@ fn interface_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut 
 fn interface_has_network(
     index: usize,
     interface: &Interface,
-    network: Option<&Network>,
+    spec: &VirtualMachineInstanceSpec,
     findings: &mut Findings<'_>,
 ) {
-    if network.is_none() {
-        let message = format!("there is no network named {:?}: add it to spec.networks", interface.name);
-        findings.invalid(at(index, "name"), message);
-    }
+    let hint = similar(&interface.name, spec.networks.iter().map(|network| network.name.as_str()));
+    let message = format!("there is no network named {:?}{hint}: add it to spec.networks", interface.name);
+    findings.invalid(at(index, "name"), message);
 }
 
 fn name_has_plain_letters(index: usize, interface: &Interface, findings: &mut Findings<'_>) {
@@ -94,7 +96,7 @@ fn binding_fits_network(
         InterfaceBinding::PasstBinding(_) | InterfaceBinding::Passt(_) => "passt",
         _ => return,
     };
-    if !is_pod {
+    if !is_pod && network.is_some() {
         let message =
             format!("{name} works on the pod network only: use bridge, or a network with `pod: {{}}`");
         findings.invalid(at(index, "name"), message);

@@ -61,6 +61,12 @@ pub(super) fn before_defaults(vmi: &VirtualMachineInstance, findings: &mut Findi
     disks::disk_without_bus_is_virtio(&vmi.spec, findings);
 }
 
+/// A remark about a name like one that is missing.
+fn similar<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> String {
+    let near = crate::api::nearest(name, others);
+    near.map(|near| format!(" (there is {near:?})")).unwrap_or_default()
+}
+
 /// Checks a machine.
 pub(super) fn machine(vmi: &VirtualMachineInstance, findings: &mut Findings<'_>) {
     for check in CHECKS {

@@ -24,6 +24,9 @@ fn network_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Fi
 }
 
 fn network_has_interface(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
+    if !findings.has_read("spec.domain.devices.interfaces") {
+        return;
+    }
     for (index, network) in spec.networks.iter().enumerate() {
         if !spec.domain.devices.interfaces.iter().any(|interface| interface.name == network.name) {
             let message = format!(
