@@ -73,12 +73,15 @@ fn chip_entry(gsi: u32, irqchip: u32, pin: u32) -> kvm_irq_routing_entry {
     entry
 }
 
+/// Identifiers of APICs beyond 8 bits stand in address bits 11:5 of a guest's message (KVM_FEATURE_MSI_EXT_DEST_ID) and in
+/// bits 14:8 of the upper half of KVM's (KVM_X2APIC_API_USE_32BIT_IDS).
 fn message_entry(gsi: u32, message: MsiMessage) -> kvm_irq_routing_entry {
     let mut entry = kvm_irq_routing_entry { gsi, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
     let [a, b, c, d, e, f, g, h] = message.address.to_le_bytes();
+    let low = u32::from_le_bytes([a, b, c, d]);
     entry.u.msi = kvm_irq_routing_msi {
-        address_lo: u32::from_le_bytes([a, b, c, d]),
-        address_hi: u32::from_le_bytes([e, f, g, h]),
+        address_lo: low & !0xfe0,
+        address_hi: u32::from_le_bytes([e, f, g, h]) | (low & 0xfe0) << 3,
         data: message.data,
         ..Default::default()
     };

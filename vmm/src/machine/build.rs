@@ -100,7 +100,7 @@ impl Machine {
         let mut entry = Some(entry);
         for (index, vcpu) in (0..).zip(vcpus) {
             let role = entry.take().map_or(Role::Application, Role::Boot);
-            let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), role);
+            let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), topology.needs_x2apic(), role);
             let thread = VcpuThread::spawn(setup, shared.clone())
                 .map_err(|source| BuildError::Device { what: format!("the thread of vCPU {index}"), source });
             match thread {

@@ -13,6 +13,9 @@ use crate::kvm::add_slot;
 use crate::plan::{Backing, MemoryPlan};
 use crate::sys::memory::{keep_out_of_core_dumps, prefer_huge_pages};
 
+/// A transparent huge page of x86_64.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Maps the memory of `plan`.
 pub(super) fn map(plan: &MemoryPlan) -> Result<GuestRam, BuildError> {
     let regions = plan.ram.regions().map(|region| map_region(region.start, region.size, plan.backing));
@@ -41,14 +44,32 @@ fn map_region(start: u64, bytes: u64, backing: Backing) -> Result<GuestRegionMma
             private | libc::MAP_HUGETLB | shift << libc::MAP_HUGE_SHIFT
         }
     };
+    let padding = if backing == Backing::Anonymous { padding(size) } else { None };
     let region = MmapRegion::build(None, size, libc::PROT_READ | libc::PROT_WRITE, flags)
         .map_err(|error| fail(mmap_error(error)))?;
+    drop(padding);
     let region = GuestRegionMmap::new(region, GuestAddress(start)).ok_or_else(too_big)?;
     if backing == Backing::Anonymous {
         prefer_huge_pages(&region);
     }
     keep_out_of_core_dumps(&region);
     Ok(region)
+}
+
+/// A mapping that takes up just so much address space that the next one of `size` bytes begins on a boundary of
+/// [`HUGE_PAGE`]: the host places mappings one below the other. Guest memory needs this for huge pages on both sides; if
+/// another thread gets in between, only speed is lost.
+fn padding(size: usize) -> Option<MmapRegion> {
+    let reserve = |size| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        MmapRegion::build(None, size, libc::PROT_NONE, flags).ok()
+    };
+    let room = size.checked_add(HUGE_PAGE)?;
+    let end = reserve(room)?.as_ptr() as usize + room;
+    match (end - size) % HUGE_PAGE {
+        0 => None,
+        excess => reserve(excess),
+    }
 }
 
 fn mmap_error(error: vm_memory::mmap::MmapRegionError) -> io::Error {
@@ -67,5 +88,30 @@ fn hint(backing: Backing) -> String {
                 ": raise the host's pool of huge pages in /sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages"
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arch::layout::RamLayout;
+
+    use super::*;
+
+    #[test]
+    fn memory_begins_where_huge_pages_do() {
+        let plan = MemoryPlan { ram: RamLayout::new(64 << 20).unwrap(), backing: Backing::Anonymous };
+        // Another test's thread may get in between, but not every time.
+        let aligned = (0..20).any(|_| {
+            let ram = map(&plan).unwrap();
+            (ram.get_host_address(GuestAddress(0)).unwrap() as usize).is_multiple_of(HUGE_PAGE)
+        });
+        assert!(aligned);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_says_what_to_do() {
+        let ram = RamLayout::new(32 << 40).unwrap();
+        let error = map(&MemoryPlan { ram, backing: Backing::HugePages { page_size: 1 << 30 } }).unwrap_err();
+        assert!(error.to_string().contains("nr_hugepages"), "{error}");
     }
 }

@@ -21,13 +21,15 @@ pub struct VcpuSetup {
     vcpu: VcpuFd,
     index: u32,
     cpuid: Vec<kvm_cpuid_entry2>,
+    x2apic: bool,
     role: Role,
 }
 
 impl VcpuSetup {
-    /// The new vCPU number `index`, which is to have these CPUID leaves.
-    pub fn new(vcpu: VcpuFd, index: u32, cpuid: Vec<kvm_cpuid_entry2>, role: Role) -> Self {
-        Self { vcpu, index, cpuid, role }
+    /// The new vCPU number `index`, which is to have these CPUID leaves. With `x2apic` its local APIC starts in that
+    /// mode, as it has to where identifiers do not fit the old one.
+    pub fn new(vcpu: VcpuFd, index: u32, cpuid: Vec<kvm_cpuid_entry2>, x2apic: bool, role: Role) -> Self {
+        Self { vcpu, index, cpuid, x2apic, role }
     }
 
     /// Number of the vCPU.
@@ -40,7 +42,11 @@ impl VcpuSetup {
         let cpuid =
             CpuId::from_entries(&self.cpuid).map_err(|_| KvmError::Capability("so many CPUID leaves"))?;
         self.vcpu.set_cpuid2(&cpuid).map_err(failed("set CPUID leaves"))?;
-        let msrs = Msrs::from_entries(&arch::msr::boot_entries())
+        let mut entries = arch::msr::boot_entries().to_vec();
+        if self.x2apic {
+            entries.push(arch::msr::x2apic_entry(matches!(self.role, Role::Boot(_))));
+        }
+        let msrs = Msrs::from_entries(&entries)
             .map_err(|_| KvmError::Capability("so many model-specific registers"))?;
         self.vcpu.set_msrs(&msrs).map_err(failed("set model-specific registers"))?;
         if let Role::Boot(entry) = &self.role {
