@@ -1,8 +1,10 @@
 //! The memory that a chain of descriptors names, checked for form.
 
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryError, Permissions};
+use std::ops::Deref;
 
-use super::Chain;
+use virtio_queue::DescriptorChain;
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryError};
+
 use crate::GuestRam;
 
 /// Most descriptors that a chain may have: what the kernel takes in one call (`UIO_MAXIOV`), which is also more than any
@@ -45,7 +47,10 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     /// Replaces the contents by those of `chain`; empty descriptors are left out.
-    pub(crate) fn load(&mut self, chain: Chain) -> Result<(), BadChain> {
+    pub(crate) fn load<M>(&mut self, chain: DescriptorChain<M>) -> Result<(), BadChain>
+    where
+        M: Deref<Target: GuestMemory>,
+    {
         self.readable.clear();
         self.writable.clear();
         let mut ended = false;
@@ -132,7 +137,12 @@ pub(crate) fn host_pieces(
 ) -> Result<(), BadChain> {
     let whole = |_: GuestMemoryError| BadChain::OutsideRam;
     let len = usize_len(segment.len);
-    for piece in mem.get_slices(segment.address, len, Permissions::ReadWrite).map_err(whole)? {
+    // Nearly every buffer lies in one region.
+    if let Ok(piece) = mem.get_slice(segment.address, len) {
+        each(piece.ptr_guard_mut().as_ptr(), piece.len());
+        return Ok(());
+    }
+    for piece in GuestMemoryBackend::get_slices(mem.as_ref(), segment.address, len) {
         let piece = piece.map_err(whole)?;
         each(piece.ptr_guard_mut().as_ptr(), piece.len());
     }

@@ -26,7 +26,8 @@ pub mod transport;
 pub use counter::Counter;
 pub use device::{DeviceState, StartError, VirtioDevice, VirtioId};
 pub use events::{DeviceEvents, QueueInterrupt};
-pub use ring::{Chain, Ring, RingError};
+pub(crate) use ring::Taken;
+pub use ring::{Ring, RingError};
 pub use threads::Threads;
 
 /// Feature bits that belong to the ring and the transport, not to a kind of device (virtio 1.3 §6).

@@ -2,7 +2,7 @@
 
 use super::buffers::{BadChain, Buffers};
 use super::worker::{QueueHandler, QueueWorker, Ready, Watch, yield_turn};
-use super::{Ring, RingError};
+use super::{Ring, RingError, Taken};
 use crate::GuestRam;
 use crate::io_thread::Worker;
 
@@ -34,15 +34,14 @@ impl<R: Responder> ResponderQueue<R> {
     fn serve(&mut self) -> Result<(), RingError> {
         self.ring.disable_notification()?;
         for _ in 0..TURN {
-            let Some(chain) = self.ring.pop()? else {
+            let Some(Taken { head, form }) = self.ring.take(&mut self.buffers)? else {
                 self.ring.notify()?;
                 if self.ring.enable_notification()? {
                     continue;
                 }
                 return Ok(());
             };
-            let head = chain.head_index();
-            let request = self.buffers.load(chain).map(|()| &self.buffers);
+            let request = form.map(|()| &self.buffers);
             let written = self.responder.respond(self.ring.mem(), request);
             self.ring.push_used(head, written)?;
         }

@@ -3,18 +3,25 @@
 use std::num::Wrapping;
 use std::sync::atomic::{Ordering, fence};
 
-use virtio_queue::{DescriptorChain, Queue, QueueState, QueueT};
+use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::buffers::{BadChain, Buffers};
 use super::{DeviceEvents, QueueInterrupt};
 use crate::GuestRam;
 
 /// Flag of the available ring: the driver wants no interrupts (virtio 1.3 §2.7.6).
 const AVAIL_NO_INTERRUPT: u16 = 1;
 
-/// A chain of descriptors that the driver made available.
-pub type Chain = DescriptorChain<GuestRam>;
+/// A chain of descriptors that the driver made available, taken off the ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// Its first descriptor, which names it when it is returned.
+    pub(crate) head: u16,
+    /// Whether it has the form of a chain.
+    pub(crate) form: Result<(), BadChain>,
+}
 
 /// The driver broke the ring; the queue cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +89,11 @@ impl Ring {
         &self.events
     }
 
-    /// The next available chain, if there is one.
+    /// Takes the next available chain, if there is one, and puts what it names into `buffers`.
     ///
     /// # Errors
-    /// The driver's index ran ahead of the ring's size.
-    pub fn pop(&mut self) -> Result<Option<Chain>, RingError> {
+    /// The ring cannot be read, or the driver's index ran ahead of its size.
+    pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Result<Option<Taken>, RingError> {
         let next = Wrapping(self.queue.next_avail());
         if self.available == next {
             self.available = self.queue.avail_idx(self.mem.as_ref(), Ordering::Acquire)?;
@@ -97,13 +104,15 @@ impl Ring {
         if (self.available - next).0 > self.queue.size() {
             return Err(virtio_queue::Error::InvalidAvailRingIndex.into());
         }
-        // Something waits, so that nothing coming out means a ring that cannot be read.
-        let chain = self.queue.pop_descriptor_chain(self.mem.clone());
-        Ok(Some(chain.ok_or(virtio_queue::Error::QueueNotReady)?))
+        // The memory is lent, not shared: workers on different threads would all count the same references. Something
+        // waits, so that nothing coming out means a ring that cannot be read.
+        let chain = self.queue.iter(self.mem.as_ref())?.next();
+        let chain = chain.ok_or(virtio_queue::Error::QueueNotReady)?;
+        Ok(Some(Taken { head: chain.head_index(), form: buffers.load(chain) }))
     }
 
-    /// Puts back the chain popped last, as if it had not been popped.
-    pub fn unpop(&mut self) {
+    /// Puts back the chain taken last, as if it had not been taken.
+    pub fn put_back(&mut self) {
         self.queue.set_next_avail(self.queue.next_avail().wrapping_sub(1));
     }
 

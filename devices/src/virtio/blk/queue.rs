@@ -11,7 +11,7 @@ use super::request::{Command, Status, parse, status_address, written_data};
 use super::{BlkShared, config};
 use crate::virtio::buffers::{BadChain, Buffers, write_at};
 use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Chain, Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 /// Token of the disk's completions.
 const COMPLETIONS: u32 = 1;
@@ -67,7 +67,7 @@ impl BlkQueue {
         let mut taken = 0;
         loop {
             while taken < self.size
-                && let Some(chain) = self.ring.pop()?
+                && let Some(chain) = self.ring.take(&mut self.buffers)?
             {
                 taken += 1;
                 self.accept(chain)?;
@@ -85,15 +85,14 @@ impl BlkQueue {
         }
     }
 
-    fn accept(&mut self, chain: Chain) -> Result<(), RingError> {
-        let head = chain.head_index();
+    fn accept(&mut self, Taken { head, form }: Taken) -> Result<(), RingError> {
         if head >= self.size {
             return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
         }
         if let Some(Some(_)) = self.in_flight.get(usize::from(head)) {
             return Err(RingError::Reused(head));
         }
-        match self.buffers.load(chain).and_then(|()| status_address(&self.buffers)) {
+        match form.and_then(|()| status_address(&self.buffers)) {
             Ok(status) => self.carry_out(head, status),
             Err(_) => {
                 self.shared.counters.malformed.bump();

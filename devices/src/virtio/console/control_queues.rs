@@ -15,7 +15,7 @@ use crate::virtio::buffers::{BadChain, Buffers, read_at, write_at};
 use crate::virtio::notice::lock;
 use crate::virtio::responder::Responder;
 use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Chain, Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 /// Token of messages to be sent.
 const OUTBOX: u32 = 1;
@@ -38,7 +38,7 @@ impl ToDriverQueue {
         self.ring.disable_notification()?;
         for _ in 0..TURN {
             let Some(message) = lock(&self.shared.control).next_message() else { return self.ring.notify() };
-            match self.ring.pop()? {
+            match self.ring.take(&mut self.buffers)? {
                 Some(chain) => self.send(chain, &message)?,
                 None => {
                     self.ring.notify()?;
@@ -54,13 +54,8 @@ impl ToDriverQueue {
 
     /// Sends what was the next message when this thread looked. Should it have changed meanwhile, the driver hears of
     /// the change as well, because only what was sent is marked as told.
-    fn send(&mut self, chain: Chain, message: &[u8]) -> Result<(), RingError> {
-        let head = chain.head_index();
-        let sent = self
-            .buffers
-            .load(chain)
-            .and_then(|()| write_at(self.ring.mem(), &self.buffers.writable, 0, message))
-            .is_ok();
+    fn send(&mut self, Taken { head, form }: Taken, message: &[u8]) -> Result<(), RingError> {
+        let sent = form.and_then(|()| write_at(self.ring.mem(), &self.buffers.writable, 0, message)).is_ok();
         if !sent {
             self.shared.counters.malformed.bump();
             return self.ring.push_used(head, 0);

@@ -12,7 +12,7 @@ use super::port::{Port, wake};
 use super::{ConsoleShared, MULTIPORT};
 use crate::virtio::buffers::{Buffers, total, write_at};
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 /// Tokens of what is waited on.
 const WAKE: u32 = 1;
@@ -94,9 +94,8 @@ impl InputQueue {
         if !source.readable {
             return Ok(Next::Idle);
         }
-        let Some(chain) = self.ring.pop()? else { return Ok(Next::Starve) };
-        let head = chain.head_index();
-        if self.buffers.load(chain).is_err() || total(&self.buffers.writable) == 0 {
+        let Some(Taken { head, form }) = self.ring.take(&mut self.buffers)? else { return Ok(Next::Starve) };
+        if form.is_err() || total(&self.buffers.writable) == 0 {
             self.shared.counters.malformed.bump();
             self.ring.push_used(head, 0)?;
             return Ok(Next::Again);
@@ -132,7 +131,7 @@ impl InputQueue {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => self.disconnect(watch),
         }
-        self.ring.unpop();
+        self.ring.put_back();
         Ok(Next::Again)
     }
 

@@ -12,7 +12,7 @@ use super::ConsoleShared;
 use super::port::Port;
 use crate::virtio::buffers::{Buffers, read_at, total};
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 /// Tokens of what is waited on.
 const WAKE: u32 = 1;
@@ -79,20 +79,19 @@ impl OutputQueue {
 
     /// Moves a chunk of the oldest chain.
     fn step(&mut self) -> Result<Next, RingError> {
-        let Some(chain) = self.ring.pop()? else { return Ok(Next::Idle) };
-        let head = chain.head_index();
-        if self.buffers.load(chain).is_err() || self.buffers.readable.is_empty() {
+        let Some(Taken { head, form }) = self.ring.take(&mut self.buffers)? else { return Ok(Next::Idle) };
+        if form.is_err() || self.buffers.readable.is_empty() {
             self.shared.counters.malformed.bump();
             return self.finish(head);
         }
         match self.write() {
             Moved::All => self.finish(head),
             Moved::Part => {
-                self.ring.unpop();
+                self.ring.put_back();
                 Ok(Next::Again)
             }
             Moved::Blocked => {
-                self.ring.unpop();
+                self.ring.put_back();
                 Ok(Next::Block)
             }
         }
@@ -145,9 +144,9 @@ impl OutputQueue {
     fn change_sink(&mut self) -> Result<(), RingError> {
         self.sink = self.shared.ports.get(self.index).and_then(Port::sink);
         if self.skip > 0
-            && let Some(chain) = self.ring.pop()?
+            && let Some(Taken { head, .. }) = self.ring.take(&mut self.buffers)?
         {
-            self.finish(chain.head_index())?;
+            self.finish(head)?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::window::WindowSize;
 use super::{NetShared, rx_chain};
 use crate::virtio::buffers::{Buffers, usize_len, write_at};
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 use rx_chain::RxChain;
 
@@ -130,12 +130,11 @@ impl RxQueue {
     fn refill(&mut self) -> Result<(), RingError> {
         let mut bad = 0;
         while (self.mergeable && self.capacity < self.window.wanted()) || self.waiting.is_empty() {
-            let Some(chain) = self.ring.pop()? else { return Ok(()) };
-            let head = chain.head_index();
-            let checked = self.buffers.load(chain).and_then(|()| RxChain::check(head, &self.buffers));
+            let Some(Taken { head, form }) = self.ring.take(&mut self.buffers)? else { return Ok(()) };
+            let checked = form.and_then(|()| RxChain::check(head, &self.buffers));
             let pieces = self.buffers.writable.len();
             if checked.is_ok() && !self.waiting.is_empty() && !self.port.has_room(pieces) {
-                self.ring.unpop();
+                self.ring.put_back();
                 return Ok(());
             }
             match checked.and_then(|chain| Ok((chain, self.port.post(&self.buffers.writable)?))) {
@@ -192,12 +191,11 @@ impl RxQueue {
     /// Copies the rest of a frame to further chains.
     fn take_from_spill(&mut self) -> Result<Next, RingError> {
         let Some(rest) = self.spilled.take() else { return Ok(Next::Frame) };
-        let Some(chain) = self.ring.pop()? else {
+        let Some(Taken { head, form }) = self.ring.take(&mut self.buffers)? else {
             self.spilled = Some(rest);
             return Ok(Next::Starve);
         };
-        let head = chain.head_index();
-        let checked = self.buffers.load(chain).and_then(|()| RxChain::check(head, &self.buffers));
+        let checked = form.and_then(|()| RxChain::check(head, &self.buffers));
         let data = self.port.spill().get(rest.clone()).unwrap_or_default();
         let copied = checked.and_then(|chain| {
             let part = data.get(..data.len().min(usize_len(chain.len)));
@@ -274,7 +272,7 @@ impl QueueHandler for RxQueue {
             self.frame.clear();
         }
         for _ in 0..self.waiting.len() + self.frame.len() {
-            self.ring.unpop();
+            self.ring.put_back();
         }
         self.waiting.clear();
         self.frame.clear();

@@ -11,7 +11,7 @@ use super::config::MAX_FRAME;
 use super::ports::{SendError, TxPort};
 use crate::virtio::buffers::{Buffers, total};
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
-use crate::virtio::{Chain, Ring, RingError};
+use crate::virtio::{Ring, RingError, Taken};
 
 /// Token of the link.
 const LINK: u32 = 1;
@@ -50,11 +50,11 @@ impl TxQueue {
         let mut taken = 0;
         loop {
             while taken < TURN
-                && let Some(chain) = self.ring.pop()?
+                && let Some(chain) = self.ring.take(&mut self.buffers)?
             {
                 taken += 1;
                 if let Sent::Blocked = self.send(chain) {
-                    self.ring.unpop();
+                    self.ring.put_back();
                     self.ring.give_back(&mut self.done)?;
                     return self.wait_for_room(watch);
                 }
@@ -73,10 +73,9 @@ impl TxQueue {
         }
     }
 
-    fn send(&mut self, chain: Chain) -> Sent {
-        let head = chain.head_index();
+    fn send(&mut self, Taken { head, form }: Taken) -> Sent {
         let counters = &self.shared.counters.tx;
-        let frame = match self.buffers.load(chain) {
+        let frame = match form {
             Ok(()) if self.buffers.writable.is_empty() => &self.buffers.readable,
             _ => {
                 counters.malformed.bump();
