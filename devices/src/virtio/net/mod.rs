@@ -4,6 +4,8 @@ mod config;
 mod counters;
 mod ctrl;
 mod ports;
+#[cfg(test)]
+mod restart_tests;
 mod rx;
 mod rx_chain;
 mod state;
