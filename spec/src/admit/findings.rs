@@ -39,12 +39,17 @@ impl<'a> Findings<'a> {
     /// Whether everything at `path` could be read; where not, what it lacks says nothing.
     pub(crate) fn has_read(&self, path: &str) -> bool {
         let path = format!("{}{path}", self.base);
-        !self.unread.iter().any(|unread| *unread == path)
+        !self.unread.contains(&path)
     }
 
     /// A value that is not allowed.
     pub(crate) fn invalid(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.put(Reason::Invalid, path, message);
+    }
+
+    /// A value that KubeVirt takes and kubevmm cannot: its own rules, not the API's.
+    pub(crate) fn cannot(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.put(Reason::NotSupported, path, message);
     }
 
     /// A value that is missing.

@@ -9,6 +9,9 @@ use crate::source::Manifests;
 
 /// Applies defaults and rules to a machine.
 pub(super) fn settle(vmi: &mut VirtualMachineInstance, findings: &mut Findings<'_>) {
+    if !rules::lists_are_short(&vmi.spec, findings) {
+        return;
+    }
     rules::before_defaults(vmi, findings);
     defaults::machine(vmi);
     rules::machine(vmi, findings);

@@ -98,6 +98,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What stands in the document before the paths of the machine: empty for an instance, `spec.template.` for a
+    /// VirtualMachine. With it, [`Document::locate`] finds the line of a machine's field.
+    pub fn machine_base(&self) -> &'static str {
+        match self.object {
+            Object::VirtualMachine(..) | Object::ReplicaSet(..) => "spec.template.",
+            Object::Pool(..) => "spec.virtualMachineTemplate.spec.template.",
+            _ => "",
+        }
+    }
+
     /// The machine to run: the instance itself, or the one that the object's template describes.
     pub fn machine(&self) -> Option<&VirtualMachineInstance> {
         self.object.machine()

@@ -40,6 +40,15 @@ object! {
     }
 }
 
+impl ConfigMap {
+    /// All values by key, in the order of the keys.
+    pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
+        let text = self.data.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes()));
+        let bytes = self.binary_data.iter().map(|(key, bytes)| (key.clone(), bytes.0.clone()));
+        text.chain(bytes).collect()
+    }
+}
+
 impl Secret {
     /// The value of a key; plain text wins over base64, as it does in a cluster.
     pub fn value(&self, key: &str) -> Option<&[u8]> {

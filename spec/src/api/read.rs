@@ -134,7 +134,7 @@ impl Reader {
     /// Notes an unknown key, with the name it most likely stands for. A status is written by clusters of any release
     /// and ignored, so that nothing in it is a fault.
     fn unknown(&mut self, key: &str, object: &'static ObjectType) {
-        if self.path.starts_with("status.") {
+        if self.path.starts_with("status.") || self.faults.len() >= Self::MAX_FAULTS {
             return;
         }
         let shown = crate::text::shorten(key, 60);

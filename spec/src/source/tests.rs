@@ -92,3 +92,34 @@ fn serde_values_make_the_same_tree() {
     let shown: Vec<_> = node.get("a").unwrap().items().iter().map(|item| item.value.to_string()).collect();
     assert_eq!(shown, ["1", "-2", "1.5", "true", "nothing", "\"x\""]);
 }
+
+#[test]
+fn files_that_are_no_manifests_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let huge = folder.path().join("huge.yaml");
+    std::fs::File::create(&huge).unwrap().set_len(100 << 20).unwrap();
+    let latin = folder.path().join("latin.yaml");
+    std::fs::write(&latin, b"kind: A\nname: caf\xe9\n").unwrap();
+    let gone = folder.path().join("gone.yaml");
+    let errors = load(&[huge, latin, gone]).unwrap_err();
+    let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(said[0].ends_with("huge.yaml is larger than 16 MiB: is it a manifest?"), "{}", said[0]);
+    assert!(
+        said[1].ends_with("latin.yaml:2:10: not UTF-8 text (byte 17): save the file as UTF-8"),
+        "{}",
+        said[1]
+    );
+    assert!(said[2].starts_with("cannot read the manifest"), "{}", said[2]);
+}
+
+#[test]
+fn json_is_read_in_any_layout() {
+    let pretty = "{\n\t\"kind\": \"A\",\n\t\"list\": [\n\t\t1,\n\t\ttrue\n\t],\n\t\"text\": \"\\ud83e\\udd80\\/\"\n}\n";
+    let dense = "{\"kind\":\"A\",\"list\":[1,true],\"text\":\"\\ud83e\\udd80\\/\"}";
+    for text in [pretty, dense] {
+        let manifests = parse(text);
+        let root = manifests.documents[0].root();
+        assert_eq!(root.get("list").unwrap().items().len(), 2);
+        assert_eq!(root.get("text").unwrap().text(), Some("🦀/"));
+    }
+}

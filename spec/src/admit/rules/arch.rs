@@ -16,7 +16,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
             arm_has_virtio_and_scsi_disks(spec, findings);
             arm_has_no_watchdog_and_sound(spec, findings);
         }
-        "s390x" => {}
+        "s390x" => s390x_has_no_panic_devices(spec, findings),
         other => {
             let message = format!("{other:?} is not an architecture: use amd64");
             findings.invalid("spec.architecture", message);
@@ -109,5 +109,11 @@ fn arm_has_no_watchdog_and_sound(spec: &VirtualMachineInstanceSpec, findings: &m
             let path = format!("spec.domain.devices.{key}");
             findings.put(Reason::NotSupported, path, format!("arm64 has no {key} device"));
         }
+    }
+}
+
+fn s390x_has_no_panic_devices(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
+    if !spec.domain.devices.panic_devices.is_empty() {
+        findings.invalid("spec.domain.devices.panicDevices", "s390x has no panic devices");
     }
 }

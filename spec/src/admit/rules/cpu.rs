@@ -60,7 +60,7 @@ fn vcpus_can_be_had(cpu: &Cpu, findings: &mut Findings<'_>) {
     let vcpus = part(cpu.sockets).saturating_mul(part(cpu.cores)).saturating_mul(part(cpu.threads));
     if vcpus > MOST_VCPUS {
         let message = format!("{vcpus} vCPUs (sockets × cores × threads) are more than a machine can have");
-        findings.invalid("spec.domain.cpu", message);
+        findings.cannot("spec.domain.cpu", message);
     }
 }
 

@@ -116,7 +116,7 @@ fn watchdog_actions_are_known(devices: &Devices, findings: &mut Findings<'_>) {
     for (action, key) in [i6300esb, diag288].into_iter().flatten() {
         if !matches!(action.as_str(), "" | "poweroff" | "reset" | "shutdown") {
             let path = format!("{DEVICES}.watchdog.{key}.action");
-            findings.invalid(path, "must be poweroff, reset or shutdown");
+            findings.cannot(path, "must be poweroff, reset or shutdown");
         }
     }
 }

@@ -215,8 +215,15 @@ fn serial_is_a_serial(index: usize, disk: &Disk, findings: &mut Findings<'_>) {
 
 fn cache_and_io_are_known(index: usize, disk: &Disk, findings: &mut Findings<'_>) {
     if let Some(DiskCache::Other(word)) = &disk.cache {
-        let message = format!("{word:?} is not a cache mode: use none, writethrough or writeback");
-        findings.invalid(format!("{}.cache", at(index)), message);
+        let path = format!("{}.cache", at(index));
+        match word.as_str() {
+            // Newer releases of KubeVirt know it.
+            "directsync" => findings.cannot(path, "disks cannot be synchronous: use none or writethrough"),
+            _ => {
+                let message = format!("{word:?} is not a cache mode: use none, writethrough or writeback");
+                findings.invalid(path, message);
+            }
+        }
     }
     if let Some(DiskIo::Other(word)) = &disk.io {
         let message = format!("{word:?} is not an I/O mode: use native or threads");
@@ -265,6 +272,6 @@ fn block_sizes_fit(index: usize, disk: &Disk, findings: &mut Findings<'_>) {
 fn shareable_disks_are_not_cached(index: usize, disk: &Disk, findings: &mut Findings<'_>) {
     let is_cached = disk.cache.as_ref().is_some_and(|cache| *cache != DiskCache::None);
     if disk.shareable == Some(true) && is_cached {
-        findings.invalid(format!("{}.cache", at(index)), "shareable disks must not be cached: use none");
+        findings.cannot(format!("{}.cache", at(index)), "shareable disks must not be cached: use none");
     }
 }

@@ -37,17 +37,17 @@ fn features_have_what_they_need(hyperv: &FeatureHyperv, findings: &mut Findings<
     }
 }
 
-/// Fewer tries than 4096 are refused by Hyper-V guests (KubeVirt's schema has the same bound).
+/// Fewer tries than 4096 make no sense to a guest; KubeVirt's documentation has the same bound.
 fn spinlocks_are_enough(hyperv: &FeatureHyperv, findings: &mut Findings<'_>) {
     let tries = hyperv.spinlocks.as_ref().and_then(|spinlocks| spinlocks.spinlocks);
     if tries.is_some_and(|tries| tries < 4096) {
-        findings.invalid(format!("{HYPERV}.spinlocks.spinlocks"), "must be at least 4096");
+        findings.cannot(format!("{HYPERV}.spinlocks.spinlocks"), "must be at least 4096");
     }
 }
 
 /// CPUID has room for 12 characters.
 fn vendor_is_short(hyperv: &FeatureHyperv, findings: &mut Findings<'_>) {
     if hyperv.vendorid.as_ref().is_some_and(|vendor| vendor.vendorid.len() > 12) {
-        findings.invalid(format!("{HYPERV}.vendorid.vendorid"), "must be at most 12 characters long");
+        findings.cannot(format!("{HYPERV}.vendorid.vendorid"), "must be at most 12 characters long");
     }
 }

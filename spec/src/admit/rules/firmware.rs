@@ -27,7 +27,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
 /// The UUID must be one, for it goes into SMBIOS as bytes.
 fn uuid_is_a_uuid(firmware: &Firmware, findings: &mut Findings<'_>) {
     if let Some(Err(error)) = firmware.uuid.as_deref().map(str::parse::<Uuid>) {
-        findings.invalid("spec.domain.firmware.uuid", error.to_string());
+        findings.cannot("spec.domain.firmware.uuid", error.to_string());
     }
 }
 

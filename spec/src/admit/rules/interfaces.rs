@@ -125,7 +125,7 @@ fn mac_is_a_mac(index: usize, interface: &Interface, findings: &mut Findings<'_>
         }
         Some([first, ..]) if first & 1 == 1 => {
             let message = format!("{shown} is a group address: a card needs one with an even first byte");
-            findings.invalid(at(index, "macAddress"), message);
+            findings.cannot(at(index, "macAddress"), message);
         }
         Some(_) => {}
     }
@@ -141,7 +141,7 @@ fn pci_address_is_one(index: usize, interface: &Interface, findings: &mut Findin
 /// ACPI indices end where QEMU's PCI slots do.
 fn acpi_index_is_in_range(index: usize, interface: &Interface, findings: &mut Findings<'_>) {
     if interface.acpi_index != 0 && !(1..=16383).contains(&interface.acpi_index) {
-        findings.invalid(at(index, "acpiIndex"), "must be from 1 to 16383");
+        findings.cannot(at(index, "acpiIndex"), "must be from 1 to 16383");
     }
 }
 

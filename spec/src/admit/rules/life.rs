@@ -1,4 +1,4 @@
-//! Start, eviction, reboot, grace period.
+//! Start, eviction, reboot.
 
 use super::super::Findings;
 use crate::api::{EvictionStrategy, RebootPolicy, StartStrategy, VirtualMachineInstanceSpec};

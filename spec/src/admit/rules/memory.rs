@@ -57,7 +57,7 @@ fn guest_memory_is_positive(spec: &VirtualMachineInstanceSpec, findings: &mut Fi
     let Some(guest) = guest(spec).filter(|guest| !guest.is_zero()) else { return };
     let is_requested = spec.domain.resources.requests.get("memory") == Some(guest);
     if *guest < Quantity::of(1_000_000) && !is_requested {
-        findings.invalid(
+        findings.cannot(
             "spec.domain.memory.guest",
             format!("{guest} is too little for a machine: give at least 1M"),
         );
@@ -69,7 +69,7 @@ fn guest_memory_is_within_maximum(spec: &VirtualMachineInstanceSpec, findings: &
     if let (Some(guest), Some(most)) = (guest(spec), most)
         && guest > most
     {
-        findings.invalid("spec.domain.memory.guest", format!("{guest} is more than maxGuest {most}"));
+        findings.cannot("spec.domain.memory.guest", format!("{guest} is more than maxGuest {most}"));
     }
 }
 

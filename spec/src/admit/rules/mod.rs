@@ -56,6 +56,28 @@ const CHECKS: &[Check] = &[
     arch::check,
 ];
 
+/// The API takes at most 256 items in each of the long lists. Longer ones are not looked at any further, for many rules
+/// compare each item with each other.
+pub(super) fn lists_are_short(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) -> bool {
+    const MOST: usize = 256;
+    let lists = [
+        (spec.domain.devices.disks.len(), "spec.domain.devices.disks"),
+        (spec.domain.devices.interfaces.len(), "spec.domain.devices.interfaces"),
+        (spec.domain.devices.filesystems.len(), "spec.domain.devices.filesystems"),
+        (spec.domain.devices.gpus.len(), "spec.domain.devices.gpus"),
+        (spec.domain.devices.host_devices.len(), "spec.domain.devices.hostDevices"),
+        (spec.resource_claims.len(), "spec.resourceClaims"),
+        (spec.networks.len(), "spec.networks"),
+        (spec.volumes.len(), "spec.volumes"),
+        (spec.access_credentials.len(), "spec.accessCredentials"),
+    ];
+    let long: Vec<_> = lists.into_iter().filter(|(length, _)| *length > MOST).collect();
+    for (length, path) in &long {
+        findings.invalid(*path, format!("has {length} items, more than {MOST}"));
+    }
+    long.is_empty()
+}
+
 /// Looks at what the defaults will hide.
 pub(super) fn before_defaults(vmi: &VirtualMachineInstance, findings: &mut Findings<'_>) {
     disks::disk_without_bus_is_virtio(&vmi.spec, findings);

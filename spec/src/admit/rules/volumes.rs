@@ -97,7 +97,7 @@ fn host_disk_is_whole(index: usize, disk: &HostDisk, findings: &mut Findings<'_>
         }
         Some(HostDiskType::DiskOrCreate) => {
             if disk.capacity.as_ref().is_some_and(Quantity::is_negative) {
-                findings.invalid(path("capacity"), "must not be below zero");
+                findings.cannot(path("capacity"), "must not be below zero");
             }
         }
         None | Some(HostDiskType::Other(_)) => findings.invalid(path("type"), "must be Disk or DiskOrCreate"),
