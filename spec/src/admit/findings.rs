@@ -42,6 +42,11 @@ impl<'a> Findings<'a> {
         !self.unread.contains(&path)
     }
 
+    /// Says that a value was to come from elsewhere and did not, so that its absence is no fault of its own.
+    pub(crate) fn lacks(&mut self, path: &str) {
+        self.unread.push(format!("{}{path}", self.base));
+    }
+
     /// A value that is not allowed.
     pub(crate) fn invalid(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.put(Reason::Invalid, path, message);

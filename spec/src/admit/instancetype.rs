@@ -21,11 +21,23 @@ pub(super) fn apply(
     let find = Finder { namespace: &machine.metadata.namespace.clone(), manifests };
     let instancetype: Option<VirtualMachineInstancetype> = spec.instancetype.as_ref().and_then(|matcher| {
         let kind = if matcher.kind.is_empty() { CLUSTER_INSTANCETYPE } else { &matcher.kind };
-        find.named("instancetype", kind, &matcher.name, findings).map(quietly)
+        let found = find.named(kind, &matcher.name);
+        if found.is_none() {
+            instancetype_is_missing(kind, &matcher.name, &machine.spec, findings);
+        }
+        found.map(quietly)
     });
     let preference: Option<VirtualMachinePreference> = spec.preference.as_ref().and_then(|matcher| {
         let kind = if matcher.kind.is_empty() { CLUSTER_PREFERENCE } else { &matcher.kind };
-        find.named("preference", kind, &matcher.name, findings).map(quietly)
+        let found = find.named(kind, &matcher.name);
+        if found.is_none() && !matcher.name.is_empty() {
+            let message = format!(
+                "the {kind} {:?} is not among the given objects: what it fills in is left out",
+                matcher.name
+            );
+            findings.warn("spec.preference", message);
+        }
+        found.map(quietly)
     });
     if instancetype.is_none() && preference.is_none() {
         return;
@@ -50,26 +62,35 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn named(
-        &self,
-        field: &str,
-        kind: &str,
-        name: &str,
-        findings: &mut Findings<'_>,
-    ) -> Option<&'a Document> {
-        if name.is_empty() {
-            return None;
-        }
-        let found = if kind.contains("Cluster") {
+    fn named(&self, kind: &str, name: &str) -> Option<&'a Document> {
+        if kind.contains("Cluster") {
             self.manifests.find_cluster(kind, name)
         } else {
             self.manifests.find(kind, self.namespace, name)
-        };
-        if found.is_none() {
-            let message = format!("the {kind} {name:?} is not among the given objects: add its manifest");
-            findings.put(Reason::NotSupported, format!("spec.{field}"), message);
         }
-        found
+    }
+}
+
+/// A machine with sizes of its own can do without its instancetype, another cannot.
+fn instancetype_is_missing(
+    kind: &str,
+    name: &str,
+    spec: &VirtualMachineInstanceSpec,
+    findings: &mut Findings<'_>,
+) {
+    if name.is_empty() {
+        return;
+    }
+    let missing = format!("the {kind} {name:?} is not among the given objects");
+    let domain = &spec.domain;
+    let has_memory = domain.memory.as_ref().is_some_and(|memory| memory.guest.is_some())
+        || domain.resources.requests.contains_key("memory")
+        || domain.resources.limits.contains_key("memory");
+    if has_memory {
+        findings.warn("spec.instancetype", format!("{missing}: the machine has the sizes of its template"));
+    } else {
+        findings.cannot("spec.instancetype", format!("{missing}: add its manifest"));
+        findings.lacks("spec.template.spec.domain.memory.guest");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::object::refuse;
 use super::{Findings, Object, Reason};
 use crate::api::VirtualMachineInstanceMigration;
+use crate::formats;
 use crate::source::Document;
 
 /// The kinds that are looked into: name, API group, versions.
@@ -75,6 +76,25 @@ pub(super) fn version_is_known(document: &Document, findings: &mut Findings<'_>)
             findings.put(Reason::NotSupported, "apiVersion", message);
         }
         _ => {}
+    }
+}
+
+/// The object has a name, and name and name space can stand in paths of files.
+pub(super) fn name_is_a_name(document: &Document, findings: &mut Findings<'_>) {
+    let metadata = document.root().get("metadata");
+    let is_generated = metadata.and_then(|metadata| metadata.get("generateName")).is_some();
+    match document.name() {
+        "" if is_generated => findings.cannot("metadata.name", "names are not generated: give one"),
+        "" => findings.required("metadata.name", "is missing: give the object a name"),
+        name => {
+            if let Some(fault) = formats::subdomain(name) {
+                findings.invalid("metadata.name", fault);
+            }
+        }
+    }
+    let namespace = document.namespace();
+    if let Some(fault) = formats::label(namespace).filter(|_| !namespace.is_empty()) {
+        findings.invalid("metadata.namespace", fault);
     }
 }
 

@@ -136,6 +136,7 @@ fn typed<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
     let mut reader = Reader::default();
     let object = Box::new(T::read(document.root(), &mut reader));
     findings.unread(reader.into_faults());
+    kinds::name_is_a_name(document, findings);
     support::check(document.root(), T::KIND, findings);
     object
 }

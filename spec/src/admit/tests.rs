@@ -172,17 +172,37 @@ fn a_machine_may_not_size_itself_beside_an_instancetype() {
 }
 
 #[test]
-fn what_an_object_names_must_be_given_too() {
+fn an_instancetype_that_is_missing_is_missed_where_it_sizes_the_machine() {
     let text = SIZED.split("---").next().unwrap();
     let verdict = &verdicts(text)[0];
+    assert_eq!(fields(verdict), [("FieldValueNotSupported", "spec.instancetype")]);
+    let warned: Vec<_> = verdict.warnings.iter().map(|warning| warning.path.as_str()).collect();
     assert_eq!(
-        fields(verdict),
+        warned,
         [
-            ("FieldValueNotSupported", "spec.instancetype"),
-            ("FieldValueNotSupported", "spec.preference"),
-            ("FieldValueRequired", ""),
+            "spec.preference",
+            "spec.template.spec.domain.firmware",
+            "spec.template.spec.domain.devices.disks[0].disk"
         ]
     );
+    let own = text.replace("devices: {disks", "memory: {guest: 1Gi}\n        devices: {disks");
+    assert_eq!(fields(&verdicts(&own)[0]), []);
+}
+
+#[test]
+fn names_stay_names() {
+    let named = |metadata: &str| {
+        let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n");
+        fields(&verdict(&text))
+            .into_iter()
+            .map(|(reason, field)| format!("{reason} {field}"))
+            .collect::<String>()
+    };
+    assert_eq!(named("{name: a.b-c, namespace: x}"), "");
+    assert_eq!(named("{}"), "FieldValueRequired metadata.name");
+    assert_eq!(named("{generateName: a-}"), "FieldValueNotSupported metadata.name");
+    assert_eq!(named("{name: ../../etc}"), "FieldValueInvalid metadata.name");
+    assert_eq!(named("{name: a, namespace: ..}"), "FieldValueInvalid metadata.namespace");
 }
 
 #[test]

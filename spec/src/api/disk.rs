@@ -18,7 +18,7 @@ object! {
         /// How the host does the disk's I/O.
         io: Option<DiskIo>, HONOURED;
         /// A word that cloud-init's config drive gives for the disk.
-        tag: String, HONOURED;
+        tag: String, warn("there is no config drive to show the word");
         /// Sizes of blocks.
         block_size: Option<BlockSize> = "512 bytes", HONOURED;
         /// Other machines may use the disk at the same time.

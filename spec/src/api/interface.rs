@@ -24,7 +24,7 @@ object! {
         /// What the DHCP server tells the guest.
         dhcp_options: Option<DhcpOptions>, warn("kubevmm answers no DHCP requests");
         /// A word that cloud-init's config drive gives for the card.
-        tag: String, HONOURED;
+        tag: String, warn("there is no config drive to show the word");
         /// The card's ACPI index, from which the guest names it (`eno<N>`).
         acpi_index: i64, warn("the guest does not learn the ACPI index");
         /// Whether the card is there and its link up.
@@ -89,9 +89,11 @@ object! {
     /// The cluster's own network.
     pub struct PodNetwork {
         /// The guest's IPv4 network behind masquerade.
-        vm_network_cidr as "vmNetworkCIDR": String = "10.0.2.0/24", HONOURED;
+        vm_network_cidr as "vmNetworkCIDR": String = "10.0.2.0/24",
+            warn("the guest's addresses come from whoever set up the network");
         /// The guest's IPv6 network behind masquerade.
-        vm_ipv6_network_cidr as "vmIPv6NetworkCIDR": String = "fd10:0:2::/120", HONOURED;
+        vm_ipv6_network_cidr as "vmIPv6NetworkCIDR": String = "fd10:0:2::/120",
+            warn("the guest's addresses come from whoever set up the network");
     }
 
     /// A further network of the cluster.

@@ -8,12 +8,12 @@ object! {
         /// The object's name; a VM's name is also the base of its host name and firmware UUID.
         name: String, HONOURED;
         /// A prefix from which a cluster makes a unique name.
-        generate_name: String, warn("no name is generated: give metadata.name");
+        generate_name: String, HONOURED;
         /// The name space, part of the VM's runtime folder and cloud-init identity.
         namespace: String = "default", HONOURED;
         /// Free words to select objects by.
         labels: BTreeMap<String, String>, CLUSTER;
-        /// Free notes; a few change the VM (see `kubevmm explain vmi.metadata.annotations`).
+        /// Free notes. Those by which KubeVirt changes a machine are warned of where they have no effect.
         annotations: BTreeMap<String, String>, HONOURED;
         /// The cluster's unique id of the object.
         uid: String, HONOURED;
