@@ -25,16 +25,20 @@ impl Agent {
     /// If it does not within `limit`.
     pub fn connect(socket: &Path, limit: Duration) -> Result<Self, Failure> {
         let deadline = Instant::now() + limit;
-        let stream = loop {
-            match UnixStream::connect(socket) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => {
-                    return Err(Failure(format!("connecting to {}: {error}", socket.display())));
-                }
+        loop {
+            // The VMM hangs up on a client while no program in the guest has the port open.
+            match Self::attempt(socket, deadline.saturating_duration_since(Instant::now())) {
+                Ok(agent) => return Ok(agent),
+                Err(failure) if Instant::now() > deadline => return Err(failure),
                 Err(_) => thread::sleep(Duration::from_millis(20)),
             }
-        };
-        stream.set_read_timeout(Some(limit))?;
+        }
+    }
+
+    fn attempt(socket: &Path, patience: Duration) -> Result<Self, Failure> {
+        let stream = UnixStream::connect(socket)
+            .map_err(|error| Failure(format!("connecting to {}: {error}", socket.display())))?;
+        stream.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
         let mut agent = Self { stream: BufReader::new(stream) };
         agent.call(&Request::Ping).doing("waiting for the guest's program")?;
         agent.stream.get_ref().set_read_timeout(Some(PATIENCE))?;

@@ -1,4 +1,4 @@
-//! The runner: as init of the test host it does what the kernel's command line says;
+//! The runner: as init of the test host it does what it is ordered to;
 //! elsewhere `case` runs one case, `payload` the cases for any KVM, `demo` the example.
 
 use std::path::{Path, PathBuf};

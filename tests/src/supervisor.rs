@@ -48,6 +48,7 @@ pub fn run_all(cases: &[Case], places: &Places, jobs: usize, sink: &Sink<'_>) ->
     let totals = Mutex::new(Totals::default());
     let work = |queue: &Mutex<VecDeque<Case>>| {
         while let Some(case) = take(queue) {
+            sink(&Line::Begin { case: case.name.to_owned() });
             let verdict = run_one(&case, places);
             totals.lock().unwrap_or_else(PoisonError::into_inner).count(verdict.result);
             sink(&Line::Case(verdict));

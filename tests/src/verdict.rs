@@ -11,6 +11,11 @@ pub enum Line {
         /// From `/proc/uptime`.
         seconds: f64,
     },
+    /// A case begins.
+    Begin {
+        /// The case.
+        case: String,
+    },
     /// A case has ended.
     Case(Verdict),
     /// A figure of a benchmark.

@@ -88,8 +88,9 @@ impl Vm {
     /// # Errors
     /// If the process cannot be started.
     pub fn start_file(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
+        let root = ctx.scratch.join("run");
         let files = Files {
-            runtime: ctx.scratch.join(format!("run-{name}")),
+            runtime: root.join("default").join(name),
             errors: ctx.results.join(format!("{name}.stderr.log")),
             report: ctx.results.join(format!("{name}.exit.json")),
         };
@@ -98,7 +99,7 @@ impl Vm {
             .arg("run")
             .arg(manifest)
             .args(["--console", "stdio", "--timings"])
-            .args(pair("--runtime-dir", &files.runtime))
+            .args(pair("--runtime-dir", &root))
             .args(pair("--exit-report", &files.report))
             .args(pair("--volumes", &ctx.volumes()))
             .args(args)

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests::host::Mode;
 use tests::host::bench::figure;
+use tests::host::orders::Orders;
 use tests::verdict::Line;
 
 use crate::cargo::{Programs, Subject};
 use crate::error::{Doing, Result};
-use crate::host::{Boot, Host};
+use crate::host::{Boot, Ended, Host};
 use crate::store::Store;
 
 /// When a benchmark is given up.
@@ -67,14 +67,7 @@ pub(crate) fn boot(store: &Store) -> Result<ExitCode> {
     let programs = Programs::build(store, &Subject::Release)?;
     let host = Host::prepare(store, &programs)?;
     println!("measuring in the test host, where a nanosecond is an instruction; this takes a few minutes");
-    let boot = Boot {
-        mode: Mode::Bench,
-        arguments: Vec::new(),
-        terminal: false,
-        counting: true,
-        memory: 2048,
-        limit: LIMIT,
-    };
+    let boot = Boot { orders: Orders::Bench, terminal: false, counting: true, memory: 2048, limit: LIMIT };
     let mut figures = BTreeMap::new();
     let ended = host.run(&boot, |line| match line {
         Line::Figure { name, value, unit } => {
@@ -86,7 +79,7 @@ pub(crate) fn boot(store: &Store) -> Result<ExitCode> {
     let size = std::fs::metadata(&programs.kubevmm).doing("looking at the binary")?.len();
     figures.insert(figure::BINARY.to_owned(), (mebibytes(size), "MiB".to_owned()));
     print(&figures);
-    Ok(if ended.status == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ended == Ended::Whole(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size is printed with two digits")]

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::host::{EXIT_PORT, Mode, argument};
+use tests::host::EXIT_PORT;
+use tests::host::orders::Orders;
 use tests::verdict::Line;
 
 use crate::cargo::Programs;
@@ -23,6 +24,8 @@ use crate::store::{Fingerprint, Store, empty_folder, place, place_tree};
 /// What the test host's kernel needs beyond what is built in.
 const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth", "bridge", "macvtap", "loop"];
 
+/// What the test host's kernel is told.
+const KERNEL_ARGS: &str = "console=ttyS0 panic=-1 mitigations=off quiet";
 /// When a start of the test host is given up; it takes a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// How often the test host is started before that is called a failure.
@@ -42,9 +45,7 @@ pub(crate) struct Host {
 #[derive(Debug, Clone)]
 pub(crate) struct Boot {
     /// What the host does.
-    pub(crate) mode: Mode,
-    /// More words for its kernel.
-    pub(crate) arguments: Vec<String>,
+    pub(crate) orders: Orders,
     /// Whether its console is this process's terminal (else a file).
     pub(crate) terminal: bool,
     /// Count instructions instead of time.
@@ -56,27 +57,50 @@ pub(crate) struct Boot {
 }
 
 /// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The first process of the host did all it was told and returned this.
+    Whole(i32),
+    /// The host went down before.
+    Broken,
+}
+
+/// What comes out of Debian's archive.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    /// What the first process of the host returned.
-    pub(crate) status: i32,
-    /// Whether all lines came.
-    pub(crate) complete: bool,
+pub(crate) struct Parts {
+    qemu: Qemu,
+    kernel: Kernel,
+    busybox: PathBuf,
+}
+
+impl Parts {
+    /// Fetches what is not there yet. An error means that this machine cannot have a test host.
+    pub(crate) fn gather(store: &Store) -> Result<Self> {
+        process::need("mkfs.ext4", "e2fsprogs")?;
+        process::need("tar", "tar")?;
+        let qemu = Qemu::find(store)?;
+        let kernel = Kernel::unpack(store)?;
+        let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
+        Ok(Self { qemu, kernel, busybox })
+    }
 }
 
 impl Host {
-    /// Gathers all parts, as far as they are not there.
-    pub(crate) fn prepare(store: &Store, programs: &Programs) -> Result<Self> {
-        let qemu = Qemu::find(store)?;
-        let kernel = Kernel::unpack(store)?;
-        let guest = guest_image::prepare(store, &kernel, programs)?;
+    /// Puts the test host together.
+    pub(crate) fn assemble(store: &Store, parts: Parts, programs: &Programs) -> Result<Self> {
+        let guest = guest_image::prepare(store, &parts.kernel, programs)?;
         Ok(Self {
-            qemu,
-            vmlinuz: kernel.vmlinuz.clone(),
-            initramfs: initramfs(store, &kernel, programs)?,
+            initramfs: initramfs(store, &parts, programs)?,
             payload: payload(store, &programs.kubevmm, &guest)?,
+            vmlinuz: parts.kernel.vmlinuz,
+            qemu: parts.qemu,
             dir: store.path("host"),
         })
+    }
+
+    /// Both steps at once.
+    pub(crate) fn prepare(store: &Store, programs: &Programs) -> Result<Self> {
+        Self::assemble(store, Parts::gather(store)?, programs)
     }
 
     /// Where the console's log and the results disk are.
@@ -101,6 +125,8 @@ impl Host {
     fn attempt(&self, boot: &Boot, sink: &mut impl FnMut(Line)) -> Result<Option<Ended>> {
         let (lines, results) = (self.file("lines.json"), self.file("results.raw"));
         File::create(&lines).doing("creating a file for results")?;
+        fs::write(self.file("orders.raw"), boot.orders.to_disk().map_err(|failure| failure.0)?)
+            .doing("writing the orders")?;
         let disk = File::create(&results).doing("creating the results disk")?;
         disk.set_len(1 << 30).doing("sizing the results disk")?;
         let mut child = self.command(boot, &lines, &results).spawn().doing("starting QEMU")?;
@@ -128,23 +154,15 @@ impl Host {
         };
         // `isa-debug-exit` makes 2n + 1 of n.
         let status = status.code().filter(|code| code % 2 == 1).map(|code| code / 2);
-        let status = status.ok_or_else(|| {
-            Error(format!("the test host ended without a verdict; {}", self.where_console()))
-        })?;
-        Ok(Some(Ended { status, complete: reader.ended }))
+        Ok(Some(status.filter(|_| reader.ended).map_or(Ended::Broken, Ended::Whole)))
     }
 
-    fn where_console(&self) -> String {
+    /// Where to look when the host went wrong.
+    pub(crate) fn where_console(&self) -> String {
         format!("its console is in {}", self.file("console.log").display())
     }
 
     fn command(&self, boot: &Boot, lines: &Path, results: &Path) -> Command {
-        let mut append =
-            format!("console=ttyS0 panic=-1 mitigations=off quiet {}={}", argument::MODE, boot.mode.word());
-        for word in &boot.arguments {
-            append.push(' ');
-            append.push_str(word);
-        }
         let mut command = self.qemu.command();
         if boot.counting {
             command.args(["-accel", "tcg,tb-size=1024", "-icount", "shift=0,sleep=off", "-smp", "1"]);
@@ -167,7 +185,7 @@ impl Host {
             .arg(&self.vmlinuz)
             .arg("-initrd")
             .arg(&self.initramfs)
-            .args(["-append", &append]);
+            .args(["-append", KERNEL_ARGS]);
         let console = if boot.terminal {
             command.stdin(Stdio::inherit());
             "stdio,id=console,signal=off".to_owned()
@@ -177,7 +195,10 @@ impl Host {
         };
         command.args(["-chardev", &console, "-serial", "chardev:console"]);
         command.args(["-serial", &format!("file:{}", lines.display())]);
-        for (file, more) in [(self.payload.as_path(), ",readonly=on"), (results, ",cache=unsafe")] {
+        let orders = self.file("orders.raw");
+        let disks =
+            [(self.payload.as_path(), ",readonly=on"), (results, ",cache=unsafe"), (&orders, ",readonly=on")];
+        for (file, more) in disks {
             command.args(["-drive", &format!("file={},format=raw,if=virtio{more}", file.display())]);
         }
         if let Ok(log) = File::create(self.file("qemu.log")) {
@@ -238,13 +259,13 @@ impl Lines {
     }
 }
 
-fn initramfs(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<PathBuf> {
-    let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
-    let inputs = Fingerprint::new("host 1").file(&busybox).file(&kernel.vmlinuz).file(&programs.runner);
+fn initramfs(store: &Store, parts: &Parts, programs: &Programs) -> Result<PathBuf> {
+    let Parts { kernel, busybox, .. } = parts;
+    let inputs = Fingerprint::new("host 1").file(busybox).file(&kernel.vmlinuz).file(&programs.runner);
     let folder = store.folder("host-initramfs", &inputs.text(&MODULES.join(" ")), |folder| {
         let mut archive = Archive::default();
         archive.copy("init", &programs.runner)?;
-        add_busybox(&mut archive, &busybox)?;
+        add_busybox(&mut archive, busybox)?;
         kernel.add_modules(&mut archive, MODULES)?;
         fs::write(folder.join("initrd.img"), archive.finish()).doing("writing the test host's initramfs")
     })?;

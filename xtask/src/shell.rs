@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests::host::Mode;
+use tests::host::orders::Orders;
 
 use crate::cargo::{Programs, Subject};
 use crate::error::Result;
@@ -13,8 +13,7 @@ use crate::store::Store;
 pub(crate) fn run(store: &Store) -> Result<ExitCode> {
     let host = Host::prepare(store, &Programs::build(store, &Subject::Release)?)?;
     let boot = Boot {
-        mode: Mode::Shell,
-        arguments: Vec::new(),
+        orders: Orders::Shell,
         terminal: true,
         counting: false,
         memory: 4096,

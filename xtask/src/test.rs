@@ -6,17 +6,22 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use ::tests::host::{Mode, argument};
-use ::tests::verdict::{Line, Totals};
+use ::tests::host::orders::{Orders, Selection};
+use ::tests::verdict::{CaseResult, Line, Totals, Verdict};
 
 use crate::cargo::{self, Programs, Subject};
 use crate::error::{Doing, Error, Result};
-use crate::host::{Boot, Host, available_memory};
+use crate::host::{Boot, Ended, Host, Parts, available_memory};
 use crate::kvm::{self, Kvm};
 use crate::store::{Store, empty_folder};
 
 /// When a run of the test host is given up: cases have limits of their own.
 const HOST_LIMIT: Duration = Duration::from_secs(25 * 60);
+/// How many cases are run at a time. QEMU's software CPU breaks down when two guests run at once
+/// for long, and is not faster that way where both of this machine's processors are at work anyway.
+const JOBS: usize = 1;
+/// How often the test host is started again after QEMU's software CPU broke down.
+const BREAKDOWNS: usize = 4;
 /// Memory in MiB that all cases can be run with; fewer are run with less.
 const HOST_MEMORY: u64 = 10_000;
 
@@ -162,35 +167,74 @@ fn payload(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
 /// All cases, in the test host.
 fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
     let programs = Programs::build(store, &request.subject)?;
-    let host = match Host::prepare(store, &programs) {
-        Ok(host) => host,
+    let parts = match Parts::gather(store) {
+        Ok(parts) => parts,
         // On a machine that is there to run the tests, not to run them is a failure.
         Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => return Err(error),
         Err(Error(why)) => return Ok(skipped(Tier::Host, &why)),
     };
-    let mut arguments = vec![format!("{}=2", argument::JOBS)];
-    if !request.filter.is_empty() {
-        arguments.push(format!("{}={}", argument::FILTER, request.filter));
-    }
-    if request.keep {
-        arguments.push(argument::KEEP.to_owned());
-    }
-    let boot = Boot {
-        mode: Mode::Test,
-        arguments,
+    let host = Host::assemble(store, parts, &programs)?;
+    let mut progress = Progress::default();
+    let selection =
+        Selection { filter: request.filter.clone(), done: Vec::new(), jobs: JOBS, keep: request.keep };
+    let mut boot = Boot {
+        orders: Orders::Test(selection.clone()),
         terminal: false,
         counting: false,
         memory: HOST_MEMORY.min(available_memory().saturating_mul(3) / 4),
         limit: HOST_LIMIT,
     };
-    let mut totals = Totals::default();
-    let ended = host.run(&boot, |line| show(&line, &mut totals))?;
-    host.take_results(results)?;
-    if !ended.complete || usize::try_from(ended.status).is_ok_and(|failed| failed != totals.failed.min(100)) {
-        let log = host.file("console.log");
-        return Err(Error(format!("the test host was cut short; its console is in {}", log.display())));
+    for _ in 0..BREAKDOWNS {
+        let ended = host.run(&boot, |line| progress.take(&line))?;
+        host.take_results(results)?;
+        if ended != Ended::Broken {
+            return Ok(progress.totals);
+        }
+        println!(
+            "the test host broke down; {}; starting it again for the cases that are left",
+            host.where_console()
+        );
+        progress.give_up_repeaters();
+        boot.orders = Orders::Test(Selection { done: progress.done.clone(), ..selection.clone() });
     }
-    Ok(totals)
+    Err("the test host breaks down again and again".into())
+}
+
+/// How far a run of the test host has come, over several starts of it if need be.
+#[derive(Debug, Default)]
+struct Progress {
+    totals: Totals,
+    done: Vec<String>,
+    running: Vec<String>,
+    interrupted: Vec<String>,
+}
+
+impl Progress {
+    fn take(&mut self, line: &Line) {
+        match line {
+            Line::Begin { case } => self.running.push(case.clone()),
+            Line::Case(verdict) => {
+                self.running.retain(|case| *case != verdict.case);
+                self.done.push(verdict.case.clone());
+            }
+            _ => {}
+        }
+        show(line, &mut self.totals);
+    }
+
+    /// Notes the cases during which the host broke down. One that was there twice has failed:
+    /// then it may well be the cause.
+    fn give_up_repeaters(&mut self) {
+        for case in std::mem::take(&mut self.running) {
+            if self.interrupted.contains(&case) {
+                let message = "the test host broke down both times".to_owned();
+                let verdict =
+                    Verdict { case: case.clone(), result: CaseResult::Failed, seconds: 0.0, message };
+                self.take(&Line::Case(verdict));
+            }
+            self.interrupted.push(case);
+        }
+    }
 }
 
 fn show(line: &Line, totals: &mut Totals) {
@@ -201,7 +245,7 @@ fn show(line: &Line, totals: &mut Totals) {
             println!("{verdict}");
         }
         Line::Note { text } => println!("{text}"),
-        Line::Figure { .. } | Line::End => {}
+        Line::Begin { .. } | Line::Figure { .. } | Line::End => {}
     }
 }
 
@@ -219,6 +263,17 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s";
         assert_eq!(counts(line), Some(Totals { passed: 12, failed: 3, skipped: 1 }));
         assert_eq!(counts("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn a_case_that_breaks_the_host_twice_has_failed() {
+        let mut progress = Progress::default();
+        progress.take(&Line::Begin { case: "a".into() });
+        progress.give_up_repeaters();
+        assert_eq!(progress.totals.failed, 0);
+        progress.take(&Line::Begin { case: "a".into() });
+        progress.give_up_repeaters();
+        assert_eq!((progress.totals.failed, progress.done), (1, vec!["a".to_owned()]));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use guest::sys::{self, Down};
 use guest::{early, protocol};
 
-use super::{EXIT_PORT, LINES, Mode, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, argument, bench, demo};
+use super::orders::{Orders, Selection};
+use super::{EXIT_PORT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, demo};
+use crate::case::Case;
 use crate::cases;
 use crate::failure::{Doing, Failure};
 use crate::supervisor::{self, Places, Sink};
@@ -17,7 +19,7 @@ use crate::verdict::{CaseResult, Line};
 /// Where cases keep logs until they are sent out.
 const RESULTS: &str = "/tmp/results";
 
-/// Does what the kernel's command line asks for and takes the machine down.
+/// Does what it is ordered to and takes the machine down.
 pub fn main() -> ! {
     let status = match prepare() {
         Ok(()) => act(),
@@ -52,14 +54,15 @@ fn act() -> u8 {
         Err(_) => Box::new(|_: &Line| {}),
     };
     sink(&Line::Up { seconds: uptime() });
-    let mode = early::argument(argument::MODE).and_then(|word| Mode::from_word(&word)).unwrap_or(Mode::Shell);
-    let outcome = match mode {
-        Mode::Test => test(&*sink),
-        Mode::Demo => demo::interactive(),
-        Mode::DemoBatch => demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD)),
-        Mode::Bench => bench::run(&*sink).map(|()| 0),
-        Mode::Shell => shell(),
-    };
+    let outcome = Orders::from_disk(Path::new(ORDERS_DISK)).and_then(|orders| match orders {
+        Orders::Test(selection) => test(&selection, &*sink),
+        Orders::Demo => demo::interactive(),
+        Orders::DemoBatch => {
+            demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD))
+        }
+        Orders::Bench => bench::run(&*sink).map(|()| 0),
+        Orders::Shell => shell(),
+    });
     let status = outcome.unwrap_or_else(|Failure(why)| {
         println!("test host: {why}");
         sink(&Line::Note { text: why });
@@ -70,10 +73,7 @@ fn act() -> u8 {
 }
 
 /// The number of cases that failed, at most 100.
-fn test(sink: &Sink<'_>) -> Result<u8, Failure> {
-    let filter = early::argument(argument::FILTER).unwrap_or_default();
-    let jobs = early::argument(argument::JOBS).and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
-    let keep = early::argument(argument::KEEP).is_some();
+fn test(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
     let disk = std::sync::Mutex::new(
         OpenOptions::new().write(true).open(RESULTS_DISK).doing("opening the results disk")?,
     );
@@ -83,10 +83,13 @@ fn test(sink: &Sink<'_>) -> Result<u8, Failure> {
         results: RESULTS.into(),
         scratch: "/tmp/scratch".into(),
     };
-    let selected: Vec<_> = cases::all().into_iter().filter(|case| case.name.contains(&filter)).collect();
-    let totals = supervisor::run_all(&selected, &places, jobs, &|line| {
+    let wanted = |case: &Case| {
+        case.name.contains(&selection.filter) && !selection.done.iter().any(|done| done == case.name)
+    };
+    let selected: Vec<_> = cases::all().into_iter().filter(wanted).collect();
+    let totals = supervisor::run_all(&selected, &places, selection.jobs, &|line| {
         if let Line::Case(verdict) = line
-            && (keep || verdict.result != CaseResult::Passed)
+            && (selection.keep || verdict.result != CaseResult::Passed)
             && let Ok(disk) = disk.lock()
             && let Err(Failure(why)) = send_out(&disk, &verdict.case)
         {
