@@ -46,6 +46,12 @@ impl Case {
         Self { name, tier: Tier::Payload, limit: Duration::from_secs(20), alone: false, run }
     }
 
+    /// Whether a filter picks it: parts of names, parted by commas; an empty filter picks all.
+    #[must_use]
+    pub fn matches(&self, filter: &str) -> bool {
+        filter.split(',').any(|part| self.name.contains(part))
+    }
+
     /// The same with another limit.
     #[must_use]
     pub const fn within(mut self, seconds: u64) -> Self {

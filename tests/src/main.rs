@@ -43,10 +43,8 @@ fn payload(arguments: &[String]) -> ExitCode {
         results: results.into(),
         scratch: Path::new(scratch).into(),
     };
-    let selected: Vec<_> = cases::all()
-        .into_iter()
-        .filter(|case| case.tier == Tier::Payload && case.name.contains(filter))
-        .collect();
+    let selected: Vec<_> =
+        cases::all().into_iter().filter(|case| case.tier == Tier::Payload && case.matches(filter)).collect();
     let sink = |line: &Line| {
         if let Ok(text) = serde_json::to_string(line) {
             println!("{text}");

@@ -31,7 +31,7 @@ Tasks of the kubevmm repository
                                         unit     cargo test of the whole workspace
                                         payload  small kernels on this machine's /dev/kvm
                                         host     stock Linux guests in the test host (emulated; needs no /dev/kvm)
-      --filter TEXT                     only cases whose names contain TEXT
+      --filter TEXT                     only cases whose names contain TEXT, or one of TEXT,TEXT,…
       --keep                            keep logs of cases that pass, too
       --dev                             test an unoptimised kubevmm, which builds faster
       --binary PATH                     test a kubevmm that is there already

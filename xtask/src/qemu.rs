@@ -53,9 +53,16 @@ impl Qemu {
         process::output(self.command().arg("--version"))
     }
 
-    /// A command without arguments. QEMU finds its firmware relative to itself.
+    /// A command without arguments. QEMU finds its firmware relative to itself; it ends when this process does.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match process::find("setpriv") {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL"]).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }

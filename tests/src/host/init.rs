@@ -83,9 +83,8 @@ fn test(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
         results: RESULTS.into(),
         scratch: "/tmp/scratch".into(),
     };
-    let wanted = |case: &Case| {
-        case.name.contains(&selection.filter) && !selection.done.iter().any(|done| done == case.name)
-    };
+    let wanted =
+        |case: &Case| case.matches(&selection.filter) && !selection.done.iter().any(|done| done == case.name);
     let selected: Vec<_> = cases::all().into_iter().filter(wanted).collect();
     let totals = supervisor::run_all(&selected, &places, selection.jobs, &|line| {
         if let Line::Case(verdict) = line

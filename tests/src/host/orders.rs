@@ -29,7 +29,7 @@ pub enum Orders {
 /// Which cases to run, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Selection {
-    /// Those whose names contain this.
+    /// Those that [`Case::matches`](crate::case::Case::matches) picks.
     pub filter: String,
     /// But not these: they have been run.
     pub done: Vec<String>,
