@@ -49,6 +49,31 @@ fn block(text: &mut String, word: &str, path: &str, message: &str, location: &Lo
     let _ = write!(text, "{word}: {path}{message}\n --> {location}\n{}\n\n", location.excerpt());
 }
 
+/// A fault of a manifest file for programs, in the form of a verdict without an object.
+pub fn load_error_json(error: &LoadError) -> Value {
+    let message = match error {
+        LoadError::Syntax { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    json!({
+        "file": error.file().display().to_string(),
+        "document": 0,
+        "kind": "",
+        "namespace": "",
+        "name": "",
+        "allowed": false,
+        "causes": [{
+            "reason": "FieldValueInvalid",
+            "field": "",
+            "path": "",
+            "message": message,
+            "line": error.location().map_or(0, Location::line),
+            "column": error.location().map_or(0, Location::column),
+        }],
+        "warnings": [],
+    })
+}
+
 /// The verdict for programs, as `kubevmm check -o json` prints it. `field` is what a KubeVirt cluster names, `path`
 /// where the value stands; line and column count from 1.
 pub fn json(document: &Document, verdict: &Verdict) -> Value {

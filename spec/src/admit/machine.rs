@@ -41,7 +41,10 @@ pub(super) fn of_vm(
     });
     settle(&mut machine, findings);
     findings.within("");
-    spec.template.spec = machine.spec.clone();
+    // With its sizes written out beside its instancetype the object would contradict itself.
+    if spec.instancetype.is_none() {
+        spec.template.spec = machine.spec.clone();
+    }
     machine
 }
 

@@ -15,6 +15,7 @@ use std::fmt;
 pub use object::Object;
 
 use crate::api::VirtualMachineInstance;
+use crate::resolve::Missing;
 use crate::source::{Document, Location, Manifests};
 pub(crate) use findings::Findings;
 
@@ -106,6 +107,23 @@ impl Verdict {
             Object::Pool(..) => "spec.virtualMachineTemplate.spec.template.",
             _ => "",
         }
+    }
+
+    /// Adds what the machine refers to and was not found: as causes where the machine is to run, else as warnings.
+    pub fn miss(&mut self, document: &Document, missing: &[Missing], is_to_run: bool) {
+        for missing in missing {
+            let path = format!("{}{}", self.machine_base(), missing.path);
+            let (message, location) = (missing.message.clone(), document.locate(&path));
+            if is_to_run {
+                let field = path.clone();
+                self.causes.push(Cause { reason: Reason::NotFound, field, path, message, location });
+            } else {
+                self.warnings.push(Warning { path, message, location });
+            }
+        }
+        self.causes.sort_by_key(|cause| (cause.location.line(), cause.location.column()));
+        self.warnings.sort_by_key(|warning| (warning.location.line(), warning.location.column()));
+        self.allowed = self.causes.is_empty();
     }
 
     /// The machine to run: the instance itself, or the one that the object's template describes.

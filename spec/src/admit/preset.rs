@@ -8,10 +8,8 @@ use crate::source::Manifests;
 
 /// Adds what presets among the manifests have for the machine; a preset that contradicts it is skipped whole.
 pub(super) fn apply(vmi: &mut VirtualMachineInstance, manifests: &Manifests, findings: &mut Findings<'_>) {
-    let presets = manifests.documents.iter().filter(|document| {
-        document.kind() == "VirtualMachineInstancePreset" && document.namespace() == vmi.metadata.namespace
-    });
-    for document in presets {
+    let namespace = vmi.metadata.namespace.clone();
+    for document in manifests.within("VirtualMachineInstancePreset", &namespace) {
         let preset: VirtualMachineInstancePreset = quietly(document);
         let Some(domain) = &preset.spec.domain else { continue };
         if !labels::match_selector(&preset.spec.selector, &vmi.metadata.labels) {

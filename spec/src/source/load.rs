@@ -113,13 +113,20 @@ impl Manifests {
 
     /// The first object of this kind, namespace and name; an empty namespace is `default`.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Document> {
+        self.within(kind, namespace).find(|document| document.name() == name)
+    }
+
+    /// All objects of this kind and namespace; an empty namespace is `default`.
+    pub fn within<'a, 'b>(
+        &'a self,
+        kind: &'b str,
+        namespace: &'b str,
+    ) -> impl Iterator<Item = &'a Document> + use<'a, 'b> {
         fn or_default(namespace: &str) -> &str {
             if namespace.is_empty() { "default" } else { namespace }
         }
-        self.documents.iter().find(|document| {
-            document.kind() == kind
-                && document.name() == name
-                && or_default(document.namespace()) == or_default(namespace)
+        self.documents.iter().filter(move |document| {
+            document.kind() == kind && or_default(document.namespace()) == or_default(namespace)
         })
     }
 

@@ -1,13 +1,16 @@
 //! Names become things: the Secrets, ConfigMaps and claims that a machine refers to are looked up among the given
 //! objects first, then in folders.
 
+mod references;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::admit::Object;
-use crate::api::{ConfigMap, Secret, VirtualMachineInstance, VolumeSource};
+use crate::api::{ConfigMap, Secret, VirtualMachineInstance};
 use crate::source::Manifests;
+use references::{Kind, Reference};
 
 /// The values of a Secret or ConfigMap by key.
 pub type Values = BTreeMap<String, Vec<u8>>;
@@ -24,6 +27,10 @@ pub struct Places {
     pub secrets: Option<PathBuf>,
     /// Holds a folder for each ConfigMap, with a file for each key.
     pub config_maps: Option<PathBuf>,
+    /// The private folder of a KubeVirt pod, `/var/run/kubevirt-private`, where this process runs inside one. It holds
+    /// `secret/<volume>`, `secret/<secret>-access-cred`, `config-map/<volume>` and `vmi-disks/<volume>/disk.img`; a claim
+    /// that is a block device is `/dev/<volume>`.
+    pub pod: Option<PathBuf>,
 }
 
 /// A claim's storage on this host.
@@ -57,35 +64,19 @@ pub struct Missing {
     pub message: String,
 }
 
-/// What is looked for.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Secret,
-    ConfigMap,
-    Claim,
-}
-
-/// A reference of a machine to something by name.
-struct Reference {
-    kind: Kind,
-    name: String,
-    path: String,
-    optional: bool,
-}
-
 /// Looks up everything that the machine refers to.
 pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: &Places) -> Resolved {
     let mut resolved = Resolved::default();
     let search = Search { machine, manifests, places };
-    for reference in references(machine) {
+    for reference in references::of(machine) {
         let found = match reference.kind {
-            Kind::Secret => search.secret(&reference.name).map(|values| {
+            Kind::Secret => search.secret(&reference).map(|values| {
                 resolved.secrets.insert(reference.name.clone(), values);
             }),
-            Kind::ConfigMap => search.config_map(&reference.name).map(|values| {
+            Kind::ConfigMap => search.config_map(&reference).map(|values| {
                 resolved.config_maps.insert(reference.name.clone(), values);
             }),
-            Kind::Claim => search.claim(&reference.name).map(|claim| {
+            Kind::Claim => search.claim(&reference).map(|claim| {
                 resolved.claims.insert(reference.name.clone(), claim);
             }),
         };
@@ -117,73 +108,6 @@ fn missing(reference: Reference, places: &Places) -> Missing {
     Missing { path, message }
 }
 
-/// Everything that a machine refers to by name.
-fn references(machine: &VirtualMachineInstance) -> Vec<Reference> {
-    let mut all = Vec::new();
-    let mut add = |kind, name: &str, path: String, optional: bool| {
-        if !name.is_empty() {
-            all.push(Reference { kind, name: name.to_owned(), path, optional });
-        }
-    };
-    for (index, volume) in machine.spec.volumes.iter().enumerate() {
-        let key = volume.source.key().unwrap_or_default();
-        let path = format!("spec.volumes[{index}].{key}");
-        match &volume.source {
-            VolumeSource::PersistentVolumeClaim(claim) => add(Kind::Claim, &claim.claim_name, path, false),
-            VolumeSource::DataVolume(volume) => add(Kind::Claim, &volume.name, path, false),
-            VolumeSource::Ephemeral(source) => {
-                if let Some(claim) = &source.persistent_volume_claim {
-                    add(Kind::Claim, &claim.claim_name, path, false);
-                }
-            }
-            VolumeSource::CloudInitNoCloud(source) => {
-                let references = [
-                    (&source.secret_ref, "secretRef"),
-                    (&source.network_data_secret_ref, "networkDataSecretRef"),
-                ];
-                for (reference, key) in references {
-                    let name =
-                        reference.as_ref().map(|reference| reference.name.as_str()).unwrap_or_default();
-                    add(Kind::Secret, name, format!("{path}.{key}"), false);
-                }
-            }
-            VolumeSource::CloudInitConfigDrive(source) => {
-                let references = [
-                    (&source.secret_ref, "secretRef"),
-                    (&source.network_data_secret_ref, "networkDataSecretRef"),
-                ];
-                for (reference, key) in references {
-                    let name =
-                        reference.as_ref().map(|reference| reference.name.as_str()).unwrap_or_default();
-                    add(Kind::Secret, name, format!("{path}.{key}"), false);
-                }
-            }
-            VolumeSource::Secret(source) => {
-                add(Kind::Secret, &source.secret_name, path, source.optional == Some(true));
-            }
-            VolumeSource::ConfigMap(source) => {
-                add(Kind::ConfigMap, &source.name, path, source.optional == Some(true));
-            }
-            VolumeSource::Sysprep(source) => {
-                let name = |reference: &Option<crate::api::LocalObjectReference>| {
-                    reference.as_ref().map(|reference| reference.name.clone()).unwrap_or_default()
-                };
-                add(Kind::Secret, &name(&source.secret), format!("{path}.secret"), false);
-                add(Kind::ConfigMap, &name(&source.config_map), format!("{path}.configMap"), false);
-            }
-            _ => {}
-        }
-    }
-    for (index, credential) in machine.spec.access_credentials.iter().enumerate() {
-        let key = credential.ssh_public_key.as_ref().filter(|key| key.propagation_method.no_cloud.is_some());
-        if let Some(secret) = key.and_then(|key| key.source.secret.as_ref()) {
-            let path = format!("spec.accessCredentials[{index}].sshPublicKey.source.secret");
-            add(Kind::Secret, &secret.secret_name, path, false);
-        }
-    }
-    all
-}
-
 struct Search<'a> {
     machine: &'a VirtualMachineInstance,
     manifests: &'a Manifests,
@@ -196,30 +120,46 @@ impl Search<'_> {
         Some(crate::admit(document, self.manifests).object)
     }
 
-    fn secret(&self, name: &str) -> Option<Values> {
-        match self.object("Secret", name) {
+    fn secret(&self, reference: &Reference) -> Option<Values> {
+        match self.object("Secret", &reference.name) {
             Some(Object::Secret(secret)) => Some(Secret::values(&secret)),
-            _ => folder_values(self.places.secrets.as_deref()?, name),
+            _ => folder_values(self.places.secrets.as_deref(), &reference.name)
+                .or_else(|| folder_values(self.pod("secret").as_deref(), &reference.folder)),
         }
     }
 
-    fn config_map(&self, name: &str) -> Option<Values> {
-        match self.object("ConfigMap", name) {
+    fn config_map(&self, reference: &Reference) -> Option<Values> {
+        match self.object("ConfigMap", &reference.name) {
             Some(Object::ConfigMap(map)) => Some(ConfigMap::values(&map)),
-            _ => folder_values(self.places.config_maps.as_deref()?, name),
+            _ => folder_values(self.places.config_maps.as_deref(), &reference.name)
+                .or_else(|| folder_values(self.pod("config-map").as_deref(), &reference.folder)),
         }
     }
 
-    fn claim(&self, name: &str) -> Option<Claim> {
-        let path = self.places.volumes.as_deref()?.join(plain_name(name)?);
-        let metadata = fs::metadata(&path).ok()?;
-        if metadata.is_dir() {
-            let image = path.join("disk.img");
-            return fs::metadata(&image).ok()?.is_file().then_some(Claim::File(image));
-        }
-        use std::os::unix::fs::FileTypeExt;
-        metadata.file_type().is_block_device().then_some(Claim::Device(path))
+    fn claim(&self, reference: &Reference) -> Option<Claim> {
+        let named = || storage(&self.places.volumes.as_deref()?.join(plain_name(&reference.name)?));
+        let mounted = || storage(&self.pod("vmi-disks")?.join(plain_name(&reference.folder)?));
+        let device = || {
+            self.places.pod.as_ref()?;
+            storage(&Path::new("/dev").join(plain_name(&reference.folder)?))
+        };
+        named().or_else(mounted).or_else(device)
     }
+
+    fn pod(&self, folder: &str) -> Option<PathBuf> {
+        self.places.pod.as_ref().map(|pod| pod.join(folder))
+    }
+}
+
+/// The storage at a path: a folder with an image, or a block device.
+fn storage(path: &Path) -> Option<Claim> {
+    use std::os::unix::fs::FileTypeExt;
+    let metadata = fs::metadata(path).ok()?;
+    if metadata.is_dir() {
+        let image = path.join("disk.img");
+        return fs::metadata(&image).ok()?.is_file().then_some(Claim::File(image));
+    }
+    metadata.file_type().is_block_device().then(|| Claim::Device(path.to_owned()))
 }
 
 /// A name that stays within its folder.
@@ -228,9 +168,9 @@ fn plain_name(name: &str) -> Option<&str> {
 }
 
 /// The files of a folder as values; the kubelet's own entries (`..data`) are left out.
-fn folder_values(folder: &Path, name: &str) -> Option<Values> {
+fn folder_values(folder: Option<&Path>, name: &str) -> Option<Values> {
     let mut values = Values::new();
-    for entry in fs::read_dir(folder.join(plain_name(name)?)).ok()? {
+    for entry in fs::read_dir(folder?.join(plain_name(name)?)).ok()? {
         let path = entry.ok()?.path();
         let key = path.file_name()?.to_str()?.to_owned();
         let metadata = fs::metadata(&path).ok()?;
@@ -274,7 +214,14 @@ stringData: {userdata: hello}
         fs::write(secrets.join("filed/networkdata"), "net").unwrap();
         let manifests = Manifests::parse("x", MACHINE).unwrap();
         let verdict = crate::admit(&manifests.documents[0], &manifests);
-        let places = Places { volumes: Some(volumes.clone()), secrets: Some(secrets), config_maps: None };
+        let pod = folder.path().join("private");
+        fs::create_dir_all(pod.join("vmi-disks/b")).unwrap();
+        let places = Places {
+            volumes: Some(volumes.clone()),
+            secrets: Some(secrets),
+            pod: Some(pod.clone()),
+            ..Places::default()
+        };
         let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
         assert_eq!(resolved.claims["there"], Claim::File(volumes.join("there/disk.img")));
         assert_eq!(resolved.secrets["given"]["userdata"], b"hello");
@@ -282,5 +229,14 @@ stringData: {userdata: hello}
         let missing: Vec<_> = resolved.missing.iter().map(|missing| missing.path.as_str()).collect();
         assert_eq!(missing, ["spec.volumes[1].dataVolume", "spec.volumes[4].secret"]);
         assert!(resolved.missing[0].message.contains("put gone/disk.img"), "{}", resolved.missing[0].message);
+
+        let mut verdict = verdict;
+        verdict.miss(&manifests.documents[0], &resolved.missing, true);
+        assert!(!verdict.allowed);
+        assert_eq!(verdict.causes[0].location.to_string(), "x:9:15");
+
+        fs::write(pod.join("vmi-disks/b/disk.img"), "").unwrap();
+        let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
+        assert_eq!(resolved.claims["gone"], Claim::File(pod.join("vmi-disks/b/disk.img")));
     }
 }
