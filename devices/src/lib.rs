@@ -9,11 +9,13 @@ mod chain;
 pub mod doorbell;
 pub mod io_thread;
 pub mod irq;
+mod limited_log;
 pub mod pci;
 pub mod platform;
 pub mod virtio;
 
 pub use chain::chain;
+pub use limited_log::LimitedLog;
 
 use std::sync::Arc;
 

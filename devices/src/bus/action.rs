@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::BusDevice;
+use super::{BusDevice, Window};
 
 /// Consequence of a bus write, carried out by the vCPU thread when no device lock is held.
 #[must_use = "an action that is dropped is a guest request that is lost"]
@@ -42,28 +42,17 @@ pub enum Space {
     Pio,
 }
 
-/// One window of a device (a PCI BAR) that changes its place.
+/// A device whose window may have to move.
 #[derive(Clone)]
 pub struct Remap {
-    /// The address space that the window is in.
-    pub space: Space,
     /// Who answers in the window.
     pub device: Arc<dyn BusDevice>,
-    /// Length of the window in bytes, at least 1.
-    pub size: u64,
-    /// Where it was, if it was mapped.
-    pub from: Option<u64>,
-    /// Where it is from now on, if it is to be mapped.
-    pub to: Option<u64>,
+    /// The window.
+    pub window: Arc<Window>,
 }
 
 impl fmt::Debug for Remap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remap")
-            .field("space", &self.space)
-            .field("size", &self.size)
-            .field("from", &self.from)
-            .field("to", &self.to)
-            .finish_non_exhaustive()
+        f.debug_struct("Remap").field("window", &self.window).finish_non_exhaustive()
     }
 }

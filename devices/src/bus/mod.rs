@@ -2,9 +2,11 @@
 
 mod action;
 mod space;
+mod window;
 
 pub use action::{Action, Panic, Remap, Space};
 pub use space::{Bus, BusError};
+pub use window::Window;
 
 /// A device that answers reads and writes of a range of ports or memory addresses.
 ///

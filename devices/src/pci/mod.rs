@@ -6,6 +6,8 @@ mod bus;
 mod config;
 mod fixed;
 mod host_bridge;
+#[cfg(test)]
+mod hostile_tests;
 mod lpc;
 pub mod msix;
 mod ports;

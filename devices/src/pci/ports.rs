@@ -8,6 +8,8 @@ use super::{PciAddress, PciBus};
 use crate::bus::{Action, BusDevice};
 
 const ENABLE: u32 = 1 << 31;
+/// Enable, bus, device, function, register; everything else is reserved and reads as zero.
+const IMPLEMENTED: u32 = 0x80ff_fffc;
 /// Offsets from 0xCF8.
 const DATA: u64 = 4;
 const RESET: u64 = 1;
@@ -32,7 +34,7 @@ impl ConfigPorts {
 
     /// Takes over a saved address register.
     pub fn restore(&self, address: u32) {
-        self.address.store(address, Ordering::Release);
+        self.address.store(address & IMPLEMENTED, Ordering::Release);
     }
 
     /// Function and register that an access `offset` bytes into the data port reaches.
@@ -61,7 +63,7 @@ impl BusDevice for ConfigPorts {
     fn write(&self, offset: u64, data: &[u8]) -> Action {
         if offset == 0 {
             if let Ok(bytes) = data.try_into() {
-                self.address.store(u32::from_le_bytes(bytes), Ordering::Release);
+                self.restore(u32::from_le_bytes(bytes));
             }
             return Action::None;
         }

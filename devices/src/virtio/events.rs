@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
+use crate::LimitedLog;
 use crate::pci::msix::MsixTable;
 
 /// ISR status bit: used buffers (virtio 1.3 §4.1.4.5).
@@ -26,6 +27,7 @@ pub struct DeviceEvents(Arc<Shared>);
 
 struct Shared {
     msix: Arc<MsixTable>,
+    log: Arc<LimitedLog>,
     isr: AtomicU8,
     /// Status bits that the device itself sets.
     failed: AtomicU8,
@@ -34,10 +36,11 @@ struct Shared {
 }
 
 impl DeviceEvents {
-    /// Events of a device whose messages go through `msix`.
-    pub fn new(msix: Arc<MsixTable>) -> Self {
+    /// Events of a device whose interrupts go through `msix`, and whose complaints about its driver go to `log`.
+    pub fn new(msix: Arc<MsixTable>, log: Arc<LimitedLog>) -> Self {
         Self(Arc::new(Shared {
             msix,
+            log,
             isr: AtomicU8::new(0),
             failed: AtomicU8::new(0),
             config_vector: AtomicU16::new(crate::pci::msix::NO_VECTOR),
@@ -56,6 +59,11 @@ impl DeviceEvents {
         if self.0.failed.fetch_or(STATUS_NEEDS_RESET, Ordering::AcqRel) == 0 {
             self.signal_config();
         }
+    }
+
+    /// Where to say what the driver did wrong.
+    pub fn log(&self) -> &LimitedLog {
+        &self.0.log
     }
 
     /// Interrupt for a queue whose driver chose `vector`.

@@ -11,10 +11,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::events::{ISR_QUEUE, STATUS_NEEDS_RESET};
 use super::{DeviceEvents, Ring, VirtioDevice, feature};
-use crate::GuestRam;
 use crate::io_thread::IoThread;
 use crate::irq::{MsiMessage, MsiRoutes};
 use crate::pci::msix::MsixTable;
+use crate::{GuestRam, LimitedLog};
 
 /// Size of test memory; everything from here on is outside RAM.
 pub(crate) const RAM: u64 = 4 << 20;
@@ -66,7 +66,9 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new() -> Self {
         let mem = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4 << 20)]).unwrap();
-        let events = DeviceEvents::new(Arc::new(MsixTable::new(Vec::new(), Arc::new(NoRoutes))));
+        let log = Arc::new(LimitedLog::new("test"));
+        let msix = MsixTable::new(Vec::new(), Arc::new(NoRoutes), Arc::clone(&log));
+        let events = DeviceEvents::new(Arc::new(msix), log);
         Self { mem: Arc::new(mem), events, thread: IoThread::spawn("test-io", || ()).unwrap() }
     }
 

@@ -58,7 +58,8 @@ impl<H: QueueHandler + 'static> QueueWorker<H> {
 
     /// The queue cannot go on: says so, tells the driver, and watches nothing any more.
     fn fail(&mut self, error: &RingError, ops: &mut EventOps) {
-        eprintln!("kubevmm: {} stopped until the guest resets the device: {error}", H::NAME);
+        let log = self.handler.ring().events().log();
+        log.say(format_args!("{} stopped until the guest resets the device: {error}", H::NAME));
         self.broken = true;
         while let Some(&fd) = self.watched.last() {
             Watch { ops, watched: &mut self.watched }.remove(fd);

@@ -25,6 +25,9 @@ pub(super) const NOTIFY_STRIDE: u32 = 4;
 /// Most queues that a function can have: what fits the notification structure and the vector table.
 pub(crate) const MAX_QUEUES: usize = 512;
 
+/// Most vectors that a function can have: what fits the vector table.
+pub(crate) const MAX_VECTORS: u16 = 768;
+
 impl Part {
     /// The offset within this part of an access of `len` bytes at `offset` in the window, if all of it lies inside.
     pub(super) fn inner(self, offset: u64, len: usize) -> Option<u64> {

@@ -5,9 +5,11 @@ mod layout;
 mod pci;
 mod queues;
 mod registers;
+mod running;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use pci::{PciParts, VirtioPci};
 pub use queues::QueueSnapshot;
-pub use registers::TransportState;
+pub use snapshot::TransportState;

@@ -8,14 +8,15 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::capabilities::{self, Offsets};
 use super::layout::{self, NOTIFY_STRIDE, WINDOW_BAR, WINDOW_SIZE};
-use super::registers::{Registers, TransportState};
-use crate::GuestRam;
-use crate::bus::{Action, BusDevice, Remap, Space};
+use super::registers::Registers;
+use super::snapshot::TransportState;
+use crate::bus::{Action, BusDevice, Remap, Space, Window};
 use crate::doorbell::Doorbells;
 use crate::irq::{MsiRoutes, MsiSlot};
 use crate::pci::msix::{MsixTable, NO_VECTOR};
 use crate::pci::{Bar, BarChange, BarKind, ConfigSpace, Identity, PciFunction};
 use crate::virtio::{DeviceEvents, VirtioDevice, VirtioId};
+use crate::{GuestRam, LimitedLog};
 
 /// Header type register, and its bit that sends the guest looking for functions 1 to 7.
 const HEADER_TYPE: usize = 0x0e;
@@ -32,7 +33,7 @@ pub struct PciParts {
     pub doorbells: Arc<dyn Doorbells>,
     /// Interrupt routes.
     pub routes: Arc<dyn MsiRoutes>,
-    /// One slot a vector; one vector a queue and one for the configuration is what drivers like best.
+    /// One slot a vector, 1 to 768; one vector a queue and one for the configuration is what drivers like best.
     pub msi_slots: Vec<MsiSlot>,
     /// Where the window is at power-on (not decoded until the guest enables it); a multiple of its size.
     pub window: u64,
@@ -42,7 +43,7 @@ pub struct PciParts {
 
 /// The shared, unlocked part of a function.
 pub(super) struct Machine {
-    pub(super) name: String,
+    pub(super) log: Arc<LimitedLog>,
     pub(super) mem: GuestRam,
     pub(super) msix: Arc<MsixTable>,
     pub(super) events: DeviceEvents,
@@ -66,7 +67,7 @@ impl Machine {
         if let Some((address, kick)) = self.doorbell(window, queue)
             && let Err(error) = self.doorbells.attach(address, kick)
         {
-            eprintln!("kubevmm: {}: queue {queue} has no fast doorbell: {error}", self.name);
+            self.log.say(format_args!("queue {queue} has no fast doorbell: {error}"));
         }
     }
 
@@ -87,6 +88,7 @@ impl Machine {
 pub struct VirtioPci {
     machine: Arc<Machine>,
     offsets: Offsets,
+    window: Arc<Window>,
     inner: Mutex<Inner>,
     this: Weak<Self>,
 }
@@ -100,25 +102,30 @@ impl VirtioPci {
     /// Puts `device` behind a PCI function.
     ///
     /// # Errors
-    /// The process is out of descriptors, or the device has more queues than a function can have.
+    /// The process is out of descriptors, or the device has more queues or vectors than a function can have.
     pub fn new(device: Box<dyn VirtioDevice>, parts: PciParts) -> io::Result<Arc<Self>> {
         let queues = device.queue_sizes().len();
         if queues > layout::MAX_QUEUES {
             return Err(io::Error::other(format!("{queues} queues are more than {}", layout::MAX_QUEUES)));
         }
         let vectors = u16::try_from(parts.msi_slots.len()).unwrap_or(u16::MAX);
+        if !(1..=layout::MAX_VECTORS).contains(&vectors) {
+            let message = format!("{vectors} vectors are not 1 to {}", layout::MAX_VECTORS);
+            return Err(io::Error::other(message));
+        }
         let mut config = ConfigSpace::new(identity(device.id()));
         config.add_bar(BAR, parts.window);
         if parts.multifunction {
             config.put(HEADER_TYPE, &[MULTI_FUNCTION]);
         }
         let offsets = capabilities::add(&mut config, vectors);
-        let msix = Arc::new(MsixTable::new(parts.msi_slots, parts.routes));
+        let log = Arc::new(LimitedLog::new(parts.name));
+        let msix = Arc::new(MsixTable::new(parts.msi_slots, parts.routes, Arc::clone(&log)));
         let kicks = (0..queues).map(|_| EventFd::new(EFD_NONBLOCK)).collect::<Result<_, _>>()?;
         let machine = Arc::new(Machine {
-            name: parts.name,
+            events: DeviceEvents::new(Arc::clone(&msix), Arc::clone(&log)),
+            log,
             mem: parts.mem,
-            events: DeviceEvents::new(Arc::clone(&msix)),
             msix,
             kicks,
             doorbells: parts.doorbells,
@@ -127,6 +134,7 @@ impl VirtioPci {
         Ok(Arc::new_cyclic(|this| Self {
             machine,
             offsets,
+            window: Arc::new(Window::new(Space::Mmio, WINDOW_SIZE)),
             inner: Mutex::new(Inner { config, registers }),
             this: Weak::clone(this),
         }))
@@ -148,14 +156,16 @@ impl VirtioPci {
         inner.registers.save(inner.config.save())
     }
 
-    /// Takes over a saved state; the device is to be paused. Gives back the window's move, or `None` if the state
-    /// does not fit this device.
+    /// Takes over a saved state, and leaves the device paused. Gives back the window's move, or `None` if the state
+    /// does not fit this device, which then is of no further use.
     pub fn restore(&self, state: &TransportState) -> Option<Action> {
         let mut inner = self.inner();
+        inner.registers.pause();
         if !self.machine.msix.restore(&state.msix) || !inner.registers.restore(state) {
             return None;
         }
         let changes = inner.config.restore(&state.config);
+        self.update_msix_control(&inner);
         Some(self.remap(&mut inner, &changes))
     }
 
@@ -163,16 +173,12 @@ impl VirtioPci {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the window follow its register. There is only one.
     fn remap(&self, inner: &mut Inner, changes: &[BarChange]) -> Action {
-        let Some(this) = self.this.upgrade() else { return Action::None };
-        let mut remaps = Vec::new();
-        for change in changes {
-            inner.registers.move_window(change.to);
-            let device: Arc<dyn BusDevice> = Arc::clone(&this) as _;
-            let (from, to, size) = (change.from, change.to, change.bar.size);
-            remaps.push(Remap { space: Space::Mmio, device, size, from, to });
-        }
-        if remaps.is_empty() { Action::None } else { Action::Remap(remaps) }
+        let (Some(change), Some(device)) = (changes.last(), self.this.upgrade()) else { return Action::None };
+        inner.registers.move_window(change.to);
+        self.window.want(change.to);
+        Action::Remap(vec![Remap { device, window: Arc::clone(&self.window) }])
     }
 
     /// The access that the configuration window (virtio 1.3 §4.1.4.9) is set to, if it is one into our BAR.
@@ -188,68 +194,23 @@ impl VirtioPci {
     fn touches_pci_cfg_data(&self, offset: u16, len: usize) -> bool {
         let data = usize::from(self.offsets.pci_cfg_data());
         let start = usize::from(offset);
-        start < data + 4 && start + len > data
+        start < data + 4 && start.saturating_add(len) > data
     }
 
-    fn update_msix_control(&self, inner: &Inner) {
-        let control = inner.config.word(usize::from(self.offsets.msix_control()));
-        self.machine.msix.set_control(control & 1 << 15 != 0, control & 1 << 14 != 0);
-    }
-}
-
-impl PciFunction for VirtioPci {
-    fn read_config(&self, offset: u16, data: &mut [u8]) {
-        let target = {
-            let inner = self.inner();
-            inner.config.read(offset, data);
-            self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()))
-        };
-        if let Some((address, length)) = target
-            && offset == self.offsets.pci_cfg_data()
-        {
+    /// Carries out the read that the configuration window is set to and leaves its result in the data register.
+    fn read_pci_cfg(&self) {
+        let target = self.pci_cfg_target(&self.inner());
+        if let Some((address, length)) = target {
             let mut value = [0; 4];
-            if let Some(value) = value.get_mut(..length) {
-                self.read(address, value);
-            }
-            data.iter_mut().zip(value).for_each(|(byte, value)| *byte = value);
+            let value = value.get_mut(..length).unwrap_or_default();
+            // The window's own lock is free: what is read may need it.
+            self.read(address, value);
+            self.inner().config.put(usize::from(self.offsets.pci_cfg_data()), value);
         }
     }
 
-    fn write_config(&self, offset: u16, data: &[u8]) -> Action {
-        let mut inner = self.inner();
-        let changes = inner.config.write(offset, data);
-        self.update_msix_control(&inner);
-        let action = self.remap(&mut inner, &changes);
-        let target = self.pci_cfg_target(&inner).filter(|_| self.touches_pci_cfg_data(offset, data.len()));
-        let value = inner.config.dword(usize::from(self.offsets.pci_cfg_data())).to_le_bytes();
-        drop(inner);
-        match target {
-            Some((address, length)) => self.write(address, value.get(..length).unwrap_or_default()),
-            None => action,
-        }
-    }
-}
-
-impl BusDevice for VirtioPci {
-    fn read(&self, offset: u64, data: &mut [u8]) {
-        let len = data.len();
-        data.fill(0);
-        if let Some(inner) = layout::ISR.inner(offset, len) {
-            if inner == 0 {
-                data.fill(self.machine.events.take_isr());
-            }
-        } else if let Some(at) = layout::COMMON.inner(offset, len) {
-            self.inner().registers.read(at, data);
-        } else if let Some(at) = layout::DEVICE.inner(offset, len) {
-            self.inner().registers.read_device(at, data);
-        } else if let Some(at) = layout::MSIX_TABLE.inner(offset, len) {
-            self.machine.msix.read_table(at, data);
-        } else if let Some(at) = layout::MSIX_PENDING.inner(offset, len) {
-            self.machine.msix.read_pending(at, data);
-        }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Action {
+    /// A write into the window, which never asks anything of the machine.
+    fn write_window(&self, offset: u64, data: &[u8]) {
         let len = data.len();
         if let Some(at) = layout::NOTIFY.inner(offset, len) {
             if let Ok(queue) = usize::try_from(at / u64::from(NOTIFY_STRIDE)) {
@@ -262,13 +223,64 @@ impl BusDevice for VirtioPci {
         } else if let Some(at) = layout::MSIX_TABLE.inner(offset, len) {
             self.machine.msix.write_table(at, data);
         }
+    }
+
+    fn update_msix_control(&self, inner: &Inner) {
+        let control = inner.config.word(usize::from(self.offsets.msix_control()));
+        self.machine.msix.set_control(control & 1 << 15 != 0, control & 1 << 14 != 0);
+    }
+}
+
+impl PciFunction for VirtioPci {
+    fn read_config(&self, offset: u16, data: &mut [u8]) {
+        if self.touches_pci_cfg_data(offset, data.len()) {
+            self.read_pci_cfg();
+        }
+        self.inner().config.read(offset, data);
+    }
+
+    fn write_config(&self, offset: u16, data: &[u8]) -> Action {
+        let mut inner = self.inner();
+        let changes = inner.config.write(offset, data);
+        self.update_msix_control(&inner);
+        let action = self.remap(&mut inner, &changes);
+        if self.touches_pci_cfg_data(offset, data.len())
+            && let Some((address, length)) = self.pci_cfg_target(&inner)
+        {
+            let value = inner.config.dword(usize::from(self.offsets.pci_cfg_data())).to_le_bytes();
+            drop(inner);
+            self.write_window(address, value.get(..length).unwrap_or_default());
+        }
+        action
+    }
+}
+
+impl BusDevice for VirtioPci {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        let len = data.len();
+        data.fill(0);
+        if layout::ISR.inner(offset, len).is_some() {
+            data.fill(self.machine.events.take_isr());
+        } else if let Some(at) = layout::COMMON.inner(offset, len) {
+            self.inner().registers.read(at, data);
+        } else if let Some(at) = layout::DEVICE.inner(offset, len) {
+            self.inner().registers.read_device(at, data);
+        } else if let Some(at) = layout::MSIX_TABLE.inner(offset, len) {
+            self.machine.msix.read_table(at, data);
+        } else if let Some(at) = layout::MSIX_PENDING.inner(offset, len) {
+            self.machine.msix.read_pending(at, data);
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Action {
+        self.write_window(offset, data);
         Action::None
     }
 }
 
 impl fmt::Debug for VirtioPci {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VirtioPci").field("name", &self.machine.name).finish_non_exhaustive()
+        f.debug_struct("VirtioPci").field("log", &self.machine.log).finish_non_exhaustive()
     }
 }
 

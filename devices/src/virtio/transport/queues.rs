@@ -47,6 +47,46 @@ impl QueueRegisters {
         Queue::try_from(QueueState { ready: true, event_idx_enabled: false, ..self.state }).ok()
     }
 
+    /// Reads a register of the common structure's part that the selected queue has.
+    pub(super) fn read(&self, offset: u64, len: usize) -> u64 {
+        match (offset, len) {
+            (0x18, 2) => u64::from(self.state.size),
+            (0x1a, 2) => u64::from(self.vector),
+            (0x1c, 2) => u64::from(self.enabled),
+            (0x20, 4 | 8) => self.state.desc_table,
+            (0x24, 4) => self.state.desc_table >> 32,
+            (0x28, 4 | 8) => self.state.avail_ring,
+            (0x2c, 4) => self.state.avail_ring >> 32,
+            (0x30, 4 | 8) => self.state.used_ring,
+            (0x34, 4) => self.state.used_ring >> 32,
+            // queue_notif_config_data and queue_reset: nothing that differs from zero.
+            _ => 0,
+        }
+    }
+
+    /// Writes size or addresses of a queue that is not enabled.
+    pub(super) fn write(&mut self, offset: u64, len: usize, value: u64) {
+        let field = match offset {
+            0x18 if len == 2 => {
+                let size = (value & 0xffff) as u16;
+                if size.is_power_of_two() && size <= self.state.max_size {
+                    self.state.size = size;
+                }
+                return;
+            }
+            0x20..0x28 => &mut self.state.desc_table,
+            0x28..0x30 => &mut self.state.avail_ring,
+            0x30..0x38 => &mut self.state.used_ring,
+            _ => return,
+        };
+        match (offset & 7, len) {
+            (0, 8) => *field = value,
+            (0, 4) => *field = *field & !0xffff_ffff | value & 0xffff_ffff,
+            (4, 4) => *field = *field & 0xffff_ffff | value << 32,
+            _ => {}
+        }
+    }
+
     pub(super) fn save(&self) -> QueueSnapshot {
         QueueSnapshot {
             size: self.state.size,
