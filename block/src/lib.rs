@@ -12,6 +12,7 @@ mod disk;
 mod engine;
 mod gather;
 mod lock;
+pub mod ops;
 pub mod qcow2;
 pub mod raw;
 mod storage;

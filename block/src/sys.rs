@@ -48,6 +48,20 @@ pub(crate) fn fallocate(file: &File, mode: i32, offset: u64, len: u64) -> io::Re
     succeeded(unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len) })
 }
 
+/// The data or hole that follows `offset`: lseek(2) with `SEEK_DATA` or `SEEK_HOLE`. `None` past the last one.
+pub(crate) fn seek(file: &File, offset: u64, whence: i32) -> io::Result<Option<u64>> {
+    let offset = to_off(offset)?;
+    // SAFETY: no pointers are passed.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), offset, whence) };
+    match u64::try_from(found) {
+        Ok(found) => Ok(Some(found)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
 // linux/fs.h; _IO and _IOR encode them the same on every architecture we build for.
 const BLKROGET: libc::c_ulong = 0x125e;
 const BLKSSZGET: libc::c_ulong = 0x1268;

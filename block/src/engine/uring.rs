@@ -223,6 +223,11 @@ fn entry(target: &Target, op: &Op) -> Option<squeue::Entry> {
         {
             return None;
         }
+        // Linux hands writes to the page cache of a file to a worker thread, which costs several
+        // times what the copy does.
+        What::Write { .. } if target.kind == Kind::Regular && target.direct.is_none() && !target.dsync => {
+            return None;
+        }
         What::Read { offset, bufs } => match bufs.as_slice() {
             [] => return None,
             [one] => opcode::Read::new(fd, one.as_ptr(), len(one)?).offset(*offset).build(),

@@ -32,6 +32,14 @@ impl Writer {
         for (key, slice) in dirty.iter().filter(|(key, _)| is_new(*key)) {
             write_slice(core, *key, &slice.bytes())?;
         }
+        for &table in &self.new_tables {
+            // A table's end must not lie behind the end of the file.
+            let last = (table as u64 + 1) * slices_per_table - 1;
+            if dirty.binary_search_by_key(&last, |(key, _)| *key).is_err() {
+                let zeroes = vec![0; usize::try_from(core.geometry.slice_bytes()).unwrap_or(0)];
+                write_slice(core, last, &zeroes)?;
+            }
+        }
         self.refcounts.write_blocks()?;
         if self.refcounts.table_is_dirty() {
             storage.sync()?;

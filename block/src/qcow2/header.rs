@@ -20,7 +20,8 @@ pub(crate) const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
 const COMPRESSION: u64 = 1 << 3;
 pub(crate) const EXTENDED_L2: u64 = 1 << 4;
-pub(crate) const BITMAPS: u64 = 1 << 0;
+pub(crate) const LAZY_REFCOUNTS: u64 = 1 << 0;
+const BITMAPS: u64 = 1 << 0;
 
 const EXT_END: u32 = 0;
 pub(crate) const EXT_BACKING_FORMAT: u32 = 0xe279_2aca;

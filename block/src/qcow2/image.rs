@@ -40,6 +40,8 @@ pub(super) struct Writer {
     pub(super) dirty_slices: usize,
     /// What nothing refers to any more once the tables have been written.
     pub(super) dropped: Vec<Dropped>,
+    /// Room behind the last compressed cluster: its first byte, and the end of the cluster.
+    pub(super) stream_space: Option<(u64, u64)>,
 }
 
 /// Something that will be free.
@@ -94,8 +96,14 @@ impl Image {
             super::flush::patch_header(&*top.storage, size, 88, &[0; 8])?;
         }
         top.reserved = Some(Arc::clone(&reserved));
-        let writer =
-            Writer { refcounts, reserved, new_tables: BTreeSet::new(), dirty_slices: 0, dropped: Vec::new() };
+        let writer = Writer {
+            refcounts,
+            reserved,
+            new_tables: BTreeSet::new(),
+            dirty_slices: 0,
+            dropped: Vec::new(),
+            stream_space: None,
+        };
         Ok(Image { chain, writer: Some(Mutex::new(writer)), dirty: AtomicBool::new(false) })
     }
 

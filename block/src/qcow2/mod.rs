@@ -5,7 +5,9 @@
 //! format is never guessed.
 
 mod chain;
+mod check;
 mod core;
+mod create;
 mod entry;
 mod error;
 mod flush;
@@ -13,24 +15,36 @@ mod grow;
 mod header;
 mod image;
 mod open;
+mod pack;
 mod packed;
 mod queue;
 mod refcount;
 mod reserved;
+mod resize;
 mod slices;
+mod summary;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod zero;
 
+use std::io;
 use std::sync::Arc;
 
+use chain::Found;
+pub use check::CheckReport;
+pub(crate) use create::NewImage;
 pub use error::QcowError;
 pub use header::Compression;
 use image::Image;
 pub use open::{Backing, QcowOptions};
+pub(crate) use pack::Packer;
+pub(crate) use resize::grow_file;
+pub use summary::QcowSummary;
+pub(crate) use summary::{check_file, summary};
 
 use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
 use crate::engine::EngineKind;
+use crate::ops::ExtentKind;
 use crate::target::Target;
 
 /// A qcow2 disk.
@@ -46,6 +60,19 @@ struct Shared {
     files: Vec<Arc<Target>>,
     info: DiskInfo,
     engine: EngineKind,
+}
+
+impl QcowDisk {
+    /// What is at a place, and for how many bytes, at most `max`.
+    pub(crate) fn extent(&self, offset: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
+        let (found, len) = self.shared.image.chain.find(offset, max)?;
+        let kind = match found {
+            Found::Zero => ExtentKind::Zero,
+            Found::Data { layer, host, .. } => ExtentKind::Data { depth: layer, offset: host },
+            Found::Packed { layer, .. } => ExtentKind::Compressed { depth: layer },
+        };
+        Ok((kind, len))
+    }
 }
 
 impl Disk for QcowDisk {

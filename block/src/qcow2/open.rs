@@ -103,7 +103,7 @@ fn raw_options(options: &QcowOptions) -> RawOptions {
 }
 
 /// The file of an image: unlike a raw disk's, it reads as zeroes behind its end.
-fn zero_padded(file: &RawDisk) -> Result<Arc<Target>, DiskError> {
+pub(super) fn zero_padded(file: &RawDisk) -> Result<Arc<Target>, DiskError> {
     let target = Arc::clone(file.target());
     target.zeroes_from.store(0, std::sync::atomic::Ordering::Relaxed);
     Ok(target)

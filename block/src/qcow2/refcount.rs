@@ -117,6 +117,18 @@ impl Refcounts {
         Ok(())
     }
 
+    /// Whether a cluster may be referred to once more.
+    pub(super) fn can_count(&mut self, cluster: u64) -> io::Result<bool> {
+        let most = if self.order == 6 { u64::MAX } else { (1 << (1u32 << self.order)) - 1 };
+        Ok(self.get(cluster)? < most)
+    }
+
+    /// One reference more.
+    pub(super) fn add(&mut self, cluster: u64) -> io::Result<()> {
+        let count = self.get(cluster)?;
+        self.set(cluster, count.saturating_add(1))
+    }
+
     /// Takes up to `max` clusters in a row; returns the first, and how many there are.
     pub(super) fn allocate(&mut self, max: u64) -> io::Result<(u64, u64)> {
         let per_block = self.per_block();

@@ -1,6 +1,8 @@
 //! Tests against QEMU's own tools, and with images that nobody should make.
 
+mod crash;
 mod hostile;
-mod oracle;
+mod judge;
+pub(crate) mod oracle;
 mod read;
 mod write;

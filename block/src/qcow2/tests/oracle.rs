@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Whether the tools are there; says by name what was skipped if not.
-pub(super) fn available(test: &str) -> bool {
+pub(crate) fn available(test: &str) -> bool {
     let there =
         |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success());
     let all = there("qemu-img") && there("qemu-io");
@@ -24,7 +24,7 @@ fn run(tool: &str, args: &[&str]) -> Output {
     }
 }
 
-pub(super) fn qemu_img(args: &[&str]) -> String {
+pub(crate) fn qemu_img(args: &[&str]) -> String {
     let output = run("qemu-img", args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "qemu-img {args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -32,7 +32,7 @@ pub(super) fn qemu_img(args: &[&str]) -> String {
 }
 
 /// Runs commands on an image.
-pub(super) fn qemu_io(path: &Path, commands: &[String]) {
+pub(crate) fn qemu_io(path: &Path, commands: &[String]) {
     let mut args = vec!["-f".to_owned(), "qcow2".to_owned()];
     for command in commands {
         args.extend(["-c".to_owned(), command.clone()]);
@@ -49,29 +49,29 @@ pub(super) fn qemu_io(path: &Path, commands: &[String]) {
 }
 
 /// What a raw copy of an image holds.
-pub(super) fn contents(path: &Path) -> Vec<u8> {
+pub(crate) fn contents(path: &Path) -> Vec<u8> {
     let raw = path.with_extension("raw-copy");
     qemu_img(&["convert", "-O", "raw", text(path), text(&raw)]);
     std::fs::read(raw).unwrap()
 }
 
-pub(super) fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-pub(super) struct Dir(tempfile::TempDir);
+pub(crate) struct Dir(tempfile::TempDir);
 
 impl Dir {
-    pub(super) fn new() -> Dir {
+    pub(crate) fn new() -> Dir {
         Dir(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// An image made by `qemu-img create`.
-    pub(super) fn create(
+    pub(crate) fn create(
         &self,
         name: &str,
         options: &str,
