@@ -101,7 +101,10 @@ impl Agent {
     /// # Errors
     /// If it cannot be started; a status other than 0 is in the output.
     pub fn run(&mut self, words: &str) -> Result<Output, Failure> {
-        let argv = words.split_whitespace().map(str::to_owned).collect();
+        self.run_argv(words.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn run_argv(&mut self, argv: Vec<String>) -> Result<Output, Failure> {
         match self.call(&Request::Run { argv })? {
             Answer::Output(output) => Ok(output),
             other => Err(odd(&other)),
@@ -114,10 +117,16 @@ impl Agent {
     /// If it does not succeed.
     pub fn run_ok(&mut self, words: &str) -> Result<String, Failure> {
         let output = self.run(words)?;
-        match output.status {
-            Some(0) => Ok(output.stdout),
-            _ => Err(Failure(format!("in the guest, {words}: {output:?}"))),
-        }
+        successful(output, words)
+    }
+
+    /// Runs a shell's script that has to succeed; its standard output.
+    ///
+    /// # Errors
+    /// If it does not succeed.
+    pub fn script(&mut self, script: &str) -> Result<String, Failure> {
+        let output = self.run_argv(["sh", "-c", script].map(str::to_owned).to_vec())?;
+        successful(output, script)
     }
 
     /// Checksum of what the guest reads there.
@@ -141,6 +150,13 @@ impl Agent {
             Answer::Checksum(sum) => Ok(sum),
             other => Err(odd(&other)),
         }
+    }
+}
+
+fn successful(output: Output, what: &str) -> Result<String, Failure> {
+    match output.status {
+        Some(0) => Ok(output.stdout),
+        _ => Err(Failure(format!("in the guest, {what}: {output:?}"))),
     }
 }
 

@@ -40,7 +40,7 @@ const SMALL_INIT: &str = "#!/bin/busybox sh\necho kubevmm small guest has reache
 /// The OCI image layout that the examples name, in the store.
 const LAYOUT: &str = "images/hello";
 /// What is packed into it.
-const PACKED: [&str; 3] = ["boot/vmlinux", "boot/initrd.img", "disk/disk.img"];
+const PACKED: [&str; 3] = ["boot/vmlinuz", "boot/initrd.img", "disk/disk.img"];
 
 /// A prepared guest.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct GuestImage {
 /// Makes the guest unless it is there already.
 pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<GuestImage> {
     let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
-    let inputs = Fingerprint::new("guest 2").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
+    let inputs = Fingerprint::new("guest 3").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
     let inputs = inputs.text(PROFILE).text(SMALL_INIT).text(&MODULES.join(" "));
     let rootfs = store.folder("guest", &inputs, |folder| {
         place(&kernel.vmlinuz, &folder.join("boot/vmlinuz"))?;
@@ -63,7 +63,7 @@ pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Re
         write(&folder.join("boot/initrd-small.img"), &small_initramfs(&busybox)?)?;
         root_disk(store, &folder.join("disk/disk.img"))
     })?;
-    let layout = store.folder(LAYOUT, &Fingerprint::new("layout 1").file(&rootfs), |folder| {
+    let layout = store.folder(LAYOUT, &Fingerprint::new("layout 2").file(&rootfs), |folder| {
         let sources = PACKED.map(|path| rootfs.join(path));
         let files: Vec<LayoutFile<'_>> = PACKED
             .iter()
@@ -102,13 +102,13 @@ pub(crate) fn add_busybox(archive: &mut Archive, busybox: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A disk of 8 MiB with an ext4 file system that says what it is.
+/// A disk of 2 MiB with an ext4 file system that says what it is.
 fn root_disk(store: &Store, path: &Path) -> Result<()> {
     let content = store.path("root-disk");
     empty_folder(&content)?;
     fs::write(content.join("README"), "The containerDisk of kubevmm's example guest.\n")
         .doing("writing a file")?;
-    file_system(&content, path, 8 << 20, "hello")?;
+    file_system(&content, path, 2 << 20, "hello")?;
     fs::remove_dir_all(content).doing("removing a folder")
 }
 

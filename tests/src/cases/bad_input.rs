@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use guest::protocol::READY;
 use serde_json::json;
 
 use crate::case::{Case, Ctx};
@@ -65,7 +66,9 @@ fn refuse(ctx: &Ctx, manifest: &Manifest, args: &[&str], wanted: &Refusal<'_>) -
 }
 
 fn refuse_file(ctx: &Ctx, file: &Path, args: &[&str], wanted: &Refusal<'_>, user: Option<u32>) -> Outcome {
-    fs::create_dir_all(ctx.volumes())?;
+    for folder in [ctx.volumes(), ctx.scratch.join("run/default")] {
+        fs::create_dir_all(folder)?;
+    }
     let before = paths(&ctx.scratch);
     let mut command = command(ctx);
     command.arg("run").arg(file).args(["--console", "off"]).args(args);
@@ -93,7 +96,7 @@ fn bad_yaml(ctx: &Ctx) -> Outcome {
 
 fn no_such_manifest(ctx: &Ctx) -> Outcome {
     let file = ctx.scratch.join("nowhere.yaml");
-    refuse_file(ctx, &file, &[], &Refusal { code: 3, words: &["nowhere.yaml"] }, None)
+    refuse_file(ctx, &file, &[], &Refusal { code: 1, words: &["nowhere.yaml"] }, None)
 }
 
 fn unknown_kind(ctx: &Ctx) -> Outcome {
@@ -143,9 +146,12 @@ fn no_permission(ctx: &Ctx) -> Outcome {
     fs::write(&file, serde_json::to_vec(&linux(ctx).0)?).doing("writing a manifest")?;
     // The other user may use this case's folders and nothing else.
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&ctx.scratch, fs::Permissions::from_mode(0o777))?;
+    fs::create_dir_all(ctx.scratch.join("run/default"))?;
+    for folder in ["", "run", "run/default"] {
+        fs::set_permissions(ctx.scratch.join(folder), fs::Permissions::from_mode(0o777))?;
+    }
     fs::set_permissions("/dev/kvm", fs::Permissions::from_mode(0o600))?;
-    let wanted = Refusal { code: 3, words: &["/dev/kvm", "ermission denied"] };
+    let wanted = Refusal { code: 3, words: &["/dev/kvm", "group kvm"] };
     refuse_file(ctx, &file, &[], &wanted, Some(65_534))
 }
 
@@ -153,7 +159,7 @@ fn tap_in_use(ctx: &Ctx) -> Outcome {
     tap("tap0", "10.79.0.1/24")?;
     let user = Manifest::linux("user", &ctx.guest_image(), "vmlinux").tap("lan", "02:00:00:aa:bb:01");
     let vm = Vm::start(ctx, &user, &["--tap", "lan=tap0"])?;
-    vm.console().wait_for("Linux version", BOOT)?;
+    vm.console().wait_for(READY, BOOT)?;
     let manifest = linux(ctx).tap("lan", "02:00:00:aa:bb:02");
     refuse(ctx, &manifest, &["--tap", "lan=tap0"], &Refusal { code: 3, words: &["tap0"] })
 }

@@ -59,7 +59,7 @@ fn reconnects(ctx: &Ctx) -> Outcome {
     for _ in 0..5 {
         ensure!(vm.agent()?.identity()?.boot_id == first, "another guest answers");
     }
-    let text = "y".repeat(100_000);
+    let text = "y".repeat(20_000);
     let mut agent = vm.agent()?;
     agent.call(&Request::Console { text: text.clone() })?;
     vm.console().wait_for(&text, Duration::from_secs(30))

@@ -1,12 +1,13 @@
 //! Frames between the guest and a tap.
 
-use std::process::Command;
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
 
 use crate::case::{Case, Ctx};
 use crate::ensure;
-use crate::failure::Outcome;
+use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
-use crate::vm::Vm;
+use crate::vm::{END, Vm, wait};
 
 use super::tools::{busybox, tap};
 
@@ -15,7 +16,7 @@ pub(super) const CASES: &[Case] =
 
 const MAC: &str = "02:00:00:aa:bb:01";
 
-fn start(ctx: &Ctx) -> Result<Vm, crate::failure::Failure> {
+fn start(ctx: &Ctx) -> Result<Vm, Failure> {
     tap("tap0", "10.77.0.1/24")?;
     let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
     Vm::start(ctx, &manifest, &["--tap", "lan=tap0"])
@@ -42,24 +43,26 @@ fn bulk(ctx: &Ctx) -> Outcome {
     let mut agent = vm.agent()?;
     agent.run_ok("ip link set eth0 up")?;
     agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
-    let (there, back) = (ctx.scratch.join("there"), ctx.scratch.join("back"));
-    std::fs::rename(ctx.claim("other", 8 << 20, 11)?, &there)?;
-    let sum = busybox(&["md5sum", &there.to_string_lossy()])?;
+    let file = ctx.claim("other", 8 << 20, 11)?;
+    let sum = busybox(&["md5sum", &file.to_string_lossy()])?;
     let sum = sum.split(' ').next().unwrap_or_default();
 
-    let folder = ctx.scratch.to_string_lossy().into_owned();
-    let mut server =
-        Command::new("/bin/busybox").args(["httpd", "-f", "-p", "10.77.0.1:80", "-h", &folder]).spawn()?;
-    let fetched = agent.run_ok("wget -q -T 60 -O /tmp/there http://10.77.0.1/there");
+    let mut server = nc(&["-l", "-p", "5001"], File::open(&file)?.into(), Stdio::null())?;
+    let received = agent.script("sleep 0.5; nc -w 60 10.77.0.1 5001 > /tmp/there; md5sum /tmp/there");
     server.kill()?;
     server.wait()?;
-    fetched?;
-    let seen = agent.run_ok("md5sum /tmp/there")?;
-    ensure!(seen.starts_with(sum), "the guest got another file");
+    ensure!(received?.starts_with(sum), "the guest got another file");
 
-    agent.run_ok("httpd -p 80 -h /tmp")?;
-    busybox(&["wget", "-q", "-T", "60", "-O", &back.to_string_lossy(), "http://10.77.0.2/there"])?;
+    let back = ctx.scratch.join("back");
+    let mut server = nc(&["-l", "-p", "5002"], Stdio::null(), File::create(&back)?.into())?;
+    agent.script("sleep 0.5; nc -w 60 10.77.0.1 5002 < /tmp/there")?;
+    wait(&mut server, END)?.ok_or("the guest's file does not end")?;
     let returned = busybox(&["md5sum", &back.to_string_lossy()])?;
     ensure!(returned.starts_with(sum), "the host got another file back");
     Ok(())
+}
+
+fn nc(arguments: &[&str], input: Stdio, output: Stdio) -> Result<Child, Failure> {
+    let mut command = Command::new("/bin/busybox");
+    command.arg("nc").args(arguments).stdin(input).stdout(output).spawn().doing("starting nc")
 }
