@@ -87,9 +87,11 @@ impl<'a> Findings<'a> {
     /// Something accepted that does not do what it says.
     pub(crate) fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let path = format!("{}{}", self.base, path.into());
-        let location = self.document.locate(&path);
-        if self.warnings.len() < Self::MOST {
-            self.warnings.push(Warning { path, message: message.into(), location });
+        let message = message.into();
+        let known = |warning: &Warning| warning.path == path && warning.message == message;
+        if self.warnings.len() < Self::MOST && !self.warnings.iter().any(known) {
+            let location = self.document.locate(&path);
+            self.warnings.push(Warning { path, message, location });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Instancetypes: they size a machine, which then must not size itself.
 
 use super::object::quietly;
-use super::{Findings, Reason, defaults, preference};
+use super::{Findings, defaults, preference};
 use crate::api::{
     InstancetypeCpu, InstancetypeSpec, PreferenceSpec, VirtualMachineInstance, VirtualMachineInstanceSpec,
     VirtualMachineInstancetype, VirtualMachinePreference, VirtualMachineSpec,
@@ -11,13 +11,13 @@ use crate::source::{Document, Manifests};
 const CLUSTER_INSTANCETYPE: &str = "VirtualMachineClusterInstancetype";
 const CLUSTER_PREFERENCE: &str = "VirtualMachineClusterPreference";
 
-/// Applies the instancetype and the preference that a VirtualMachine names.
+/// Applies the instancetype and the preference that a VirtualMachine names; false where there is nothing to apply.
 pub(super) fn apply(
     spec: &VirtualMachineSpec,
     machine: &mut VirtualMachineInstance,
     manifests: &Manifests,
     findings: &mut Findings<'_>,
-) {
+) -> bool {
     let find = Finder { namespace: &machine.metadata.namespace.clone(), manifests };
     let instancetype: Option<VirtualMachineInstancetype> = spec.instancetype.as_ref().and_then(|matcher| {
         let kind = if matcher.kind.is_empty() { CLUSTER_INSTANCETYPE } else { &matcher.kind };
@@ -40,7 +40,7 @@ pub(super) fn apply(
         found.map(quietly)
     });
     if instancetype.is_none() && preference.is_none() {
-        return;
+        return false;
     }
     let preference = preference.map(|preference| preference.spec);
     if let Some(instancetype) = &instancetype {
@@ -52,7 +52,7 @@ pub(super) fn apply(
         let from = if instancetype.is_some() { "spec.instancetype" } else { "spec.template.spec.domain" };
         preference::requirements_are_met(preference, machine, from, findings);
     }
-    devices_can_be_had(spec, &machine.spec, findings);
+    true
 }
 
 /// Looks for instancetypes and preferences among the manifests.
@@ -172,37 +172,4 @@ fn conflicts(instancetype: &InstancetypeSpec, spec: &VirtualMachineInstanceSpec)
         (domain.launch_security.is_some() && instancetype.launch_security.is_some(), "domain.launchSecurity"),
     ];
     all.into_iter().filter(|(given, _)| *given).map(|(_, path)| path).collect()
-}
-
-/// What the instancetype or preference brings in must be there; what the machine asks for itself is reported in its
-/// place.
-fn devices_can_be_had(
-    spec: &VirtualMachineSpec,
-    machine: &VirtualMachineInstanceSpec,
-    findings: &mut Findings<'_>,
-) {
-    let (asked, got) = (&spec.template.spec.domain, &machine.domain);
-    let added = [
-        (got.devices.gpus.len() > asked.devices.gpus.len(), "spec.instancetype", "graphics processors"),
-        (
-            got.devices.host_devices.len() > asked.devices.host_devices.len(),
-            "spec.instancetype",
-            "devices of the host",
-        ),
-        (
-            got.launch_security.is_some() && asked.launch_security.is_none(),
-            "spec.instancetype",
-            "confidential computing",
-        ),
-        (got.devices.tpm.is_some() && asked.devices.tpm.is_none(), "spec.preference", "a TPM"),
-    ];
-    for (is_added, path, what) in added {
-        if is_added {
-            findings.put(
-                Reason::NotSupported,
-                path,
-                format!("brings in {what}, which the machine cannot have"),
-            );
-        }
-    }
 }

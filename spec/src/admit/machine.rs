@@ -1,11 +1,13 @@
 //! The machine that an object describes: by itself, or by its template.
 
 use super::{Findings, defaults, instancetype, preset, rules};
+use crate::api::read::Value;
 use crate::api::{
     LabelSelector, ObjectMeta, VirtualMachineInstance, VirtualMachineInstanceReplicaSet,
     VirtualMachineInstanceTemplateSpec, VirtualMachinePool, VirtualMachineSpec,
 };
-use crate::source::Manifests;
+use crate::source::{Manifests, Node};
+use crate::support;
 
 /// Applies defaults and rules to a machine.
 pub(super) fn settle(vmi: &mut VirtualMachineInstance, findings: &mut Findings<'_>) {
@@ -33,12 +35,15 @@ pub(super) fn of_vm(
     findings.within(base);
     rules::vm(spec, findings);
     let mut machine = instance(metadata, &spec.template);
-    instancetype::apply(spec, &mut machine, manifests, findings);
+    let has_more = instancetype::apply(spec, &mut machine, manifests, findings);
     findings.within(if base.is_empty() {
         "spec.template."
     } else {
         "spec.virtualMachineTemplate.spec.template."
     });
+    if has_more {
+        what_came_in_can_be_had(&machine, findings);
+    }
     settle(&mut machine, findings);
     findings.within("");
     // With its sizes written out beside its instancetype the object would contradict itself.
@@ -90,4 +95,11 @@ fn instance(metadata: &ObjectMeta, template: &VirtualMachineInstanceTemplateSpec
         spec: template.spec.clone(),
         status: None,
     }
+}
+
+/// Reports what an instancetype or preference brought in and kubevmm does not do, as if the manifest had said it.
+fn what_came_in_can_be_had(machine: &VirtualMachineInstance, findings: &mut Findings<'_>) {
+    let tree = serde_json::to_value(machine).and_then(serde_json::from_value::<Node>);
+    // A machine always becomes a tree.
+    support::check(&tree.unwrap_or_default(), VirtualMachineInstance::KIND, findings);
 }

@@ -79,12 +79,12 @@ impl Object {
                 kinds::migration_names_a_machine(&migration, findings);
                 Self::Migration(migration)
             }
-            "VirtualMachineInstancePreset" => Self::Preset(typed(document, findings)),
+            "VirtualMachineInstancePreset" => Self::Preset(part(document, findings)),
             "VirtualMachineInstancetype" | "VirtualMachineClusterInstancetype" => {
-                Self::Instancetype(typed(document, findings))
+                Self::Instancetype(part(document, findings))
             }
             "VirtualMachinePreference" | "VirtualMachineClusterPreference" => {
-                Self::Preference(typed(document, findings))
+                Self::Preference(part(document, findings))
             }
             "DataVolume" => Self::DataVolume(typed(document, findings)),
             "PersistentVolumeClaim" => Self::PersistentVolumeClaim(typed(document, findings)),
@@ -133,11 +133,17 @@ impl Object {
 
 /// Reads a document as one type, and reports what of it has no effect.
 fn typed<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
+    let object = part(document, findings);
+    support::check(document.root(), T::KIND, findings);
+    object
+}
+
+/// Reads a document that becomes part of machines; what of it has no effect is reported where it does.
+fn part<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
     let mut reader = Reader::default();
     let object = Box::new(T::read(document.root(), &mut reader));
     findings.unread(reader.into_faults());
     kinds::name_is_a_name(document, findings);
-    support::check(document.root(), T::KIND, findings);
     object
 }
 

@@ -159,6 +159,28 @@ fn instancetypes_size_and_preferences_fill_a_machine() {
 }
 
 #[test]
+fn what_an_instancetype_brings_in_is_judged_like_the_machine_itself() {
+    let text = SIZED
+        .replace("memory: {guest: 2Gi}}", "memory: {guest: 2Gi}, gpus: [{name: g, deviceName: d}]}")
+        .replace(
+            "preferredRng: {}}",
+            "preferredTPM: {}}\n  firmware: {preferredEfi: {}}\n  features: {preferredSmm: {}}",
+        );
+    let all = verdicts(&text);
+    let mut got = fields(&all[0]);
+    got.sort();
+    assert_eq!(
+        got,
+        [
+            ("FieldValueNotSupported", "spec.template.spec.domain.devices.gpus"),
+            ("FieldValueNotSupported", "spec.template.spec.domain.devices.tpm"),
+            ("FieldValueNotSupported", "spec.template.spec.domain.firmware.bootloader.efi.secureBoot"),
+        ]
+    );
+    assert_eq!((fields(&all[1]), fields(&all[2])), (vec![], vec![]));
+}
+
+#[test]
 fn a_machine_may_not_size_itself_beside_an_instancetype() {
     let text = SIZED
         .replace("devices: {disks", "memory: {guest: 1Gi}\n        cpu: {cores: 2}\n        devices: {disks");

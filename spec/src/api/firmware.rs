@@ -20,9 +20,9 @@ object! {
     /// The firmware program; at most one.
     pub struct Bootloader {
         /// Legacy BIOS (SeaBIOS).
-        bios: Option<Bios>, HONOURED;
+        bios: Option<Bios>, warn("there is no BIOS yet: the kernel of kernelBoot or --kernel is booted directly");
         /// UEFI (OVMF).
-        efi: Option<Efi>, HONOURED;
+        efi: Option<Efi>, warn("there is no UEFI yet: the kernel of kernelBoot or --kernel is booted directly");
     }
 
     /// Legacy BIOS.
@@ -34,7 +34,7 @@ object! {
     /// UEFI.
     pub struct Efi {
         /// Boot signed programs only; needs `features.smm`.
-        secure_boot: Option<bool> = "true", HONOURED;
+        secure_boot: Option<bool> = "true", no_when(When::True, "secure boot cannot be enforced: set it to false");
         /// Keep UEFI variables over restarts.
         persistent: Option<bool> = "false", warn_when(When::True, "UEFI variables are not kept");
     }

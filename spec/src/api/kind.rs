@@ -46,11 +46,18 @@ impl Kind {
             Self::IntOrString => "integer or string".into(),
             Self::Time => "time (RFC 3339)".into(),
             Self::Base64 => "string (base64)".into(),
+            Self::Object(object) if object.fields().next().is_none() => "object without fields, {}".into(),
             Self::Object(object) => object.name.into(),
             Self::List(item) => format!("[]{}", item.describe()),
             Self::Map(item) => format!("map of string to {}", item.describe()),
             Self::Any => "any value".into(),
         }
+    }
+
+    /// Whether a field of the object at the bottom of this type can be refused by itself.
+    pub fn has_refusals(&self) -> bool {
+        let is_refusal = |field: &Field| matches!(field.support, Support::NotSupported(..));
+        self.object().is_some_and(|object| object.fields().any(is_refusal))
     }
 
     /// The object at the bottom of this type, through lists and maps.

@@ -38,7 +38,7 @@ fn report(node: &Node, field: &'static Field, path: &str, findings: &mut Finding
                 findings.warn(path, reason);
             }
             // A part may still be refused; but its own warnings would only repeat this one.
-            applies && !has_refusals(&field.kind)
+            applies && !field.kind.has_refusals()
         }
         Support::NotSupported(when, reason) => {
             let applies = holds(when, node);
@@ -87,10 +87,4 @@ fn holds(when: When, node: &Node) -> bool {
         When::OneOf(words) => word.is_some_and(|word| words.contains(&word)),
         When::NoneOf(words) => word.is_some_and(|word| !word.is_empty() && !words.contains(&word)),
     }
-}
-
-/// Whether anything within a type can be refused.
-fn has_refusals(kind: &Kind) -> bool {
-    let is_refusal = |field: &Field| matches!(field.support, Support::NotSupported(..));
-    kind.object().is_some_and(|object| object.fields().any(is_refusal))
 }

@@ -59,6 +59,7 @@ fn walk(object: &'static ObjectType, base: &str, above: Option<&str>, entries: &
         };
         // What holds for every value of a field holds for its parts.
         let whole = match field.support {
+            Support::Warning(When::Given | When::On, _) if field.kind.has_refusals() => None,
             Support::Cluster
             | Support::Warning(When::Given | When::On, _)
             | Support::NotSupported(When::Given | When::On, _) => Some(path.as_str()),

@@ -61,12 +61,12 @@ fn secure_boot_needs_smm(
     }
 }
 
-/// A guest that relies on secure boot must not be run without.
+/// A guest that relies on secure boot must not be run without; it is on unless it says otherwise. (The words are those of
+/// the table of fields, which speaks where the manifest itself says so.)
 fn secure_boot_can_be_had(firmware: &Firmware, findings: &mut Findings<'_>) {
     if has_secure_boot(firmware) {
         let path = "spec.domain.firmware.bootloader.efi.secureBoot";
-        let message = "secure boot cannot be enforced: set it to false (it is on unless it says otherwise)";
-        findings.put(Reason::NotSupported, path, message);
+        findings.cannot(path, "secure boot cannot be enforced: set it to false");
     }
 }
 
