@@ -14,6 +14,8 @@ use crate::reference::is_digest;
 
 /// Largest manifest or index taken, as registries limit them.
 const MAX_JSON: u64 = 4 << 20;
+/// Largest window that a zstd layer may have us keep: 128 MiB, as with `zstd --ultra` but not `--long=31`.
+const MAX_WINDOW_LOG: u32 = 27;
 /// Most bytes that a layer may unpack to.
 const MAX_UNPACKED: u64 = 1 << 40;
 
@@ -65,13 +67,18 @@ impl<'a> Blob<'a> {
         &self,
         read: impl FnOnce(&mut dyn Read) -> Result<T, ImageError>,
     ) -> Result<T, ImageError> {
-        let packing = Packing::of(&self.descriptor.media_type)
-            .ok_or_else(|| self.corrupt("its kind of layer is not supported (tar, tar+gzip are)"))?;
+        let packing = Packing::of(&self.descriptor.media_type).ok_or_else(|| {
+            self.corrupt("its kind of layer is not supported (tar, tar+gzip and tar+zstd are)")
+        })?;
         let (file, path) = self.open()?;
         let mut hashed = BufReader::with_capacity(64 << 10, Hashed { file, state: Sha256::new() });
         let result = match packing {
             Packing::Plain => read(&mut (&mut hashed).take(MAX_UNPACKED)),
             Packing::Gzip => read(&mut MultiGzDecoder::new(&mut hashed).take(MAX_UNPACKED)),
+            Packing::Zstd => {
+                let unpacked = unzstd(&mut hashed).map_err(ImageError::io("unpack", &path))?;
+                read(&mut unpacked.take(MAX_UNPACKED))
+            }
         };
         // A wrong digest explains whatever else went wrong.
         io::copy(&mut hashed, &mut io::sink()).map_err(ImageError::io("read", path))?;
@@ -85,6 +92,7 @@ impl<'a> Blob<'a> {
 enum Packing {
     Plain,
     Gzip,
+    Zstd,
 }
 
 impl Packing {
@@ -93,9 +101,17 @@ impl Packing {
             super::model::LAYER => Some(Packing::Plain),
             "application/vnd.oci.image.layer.v1.tar+gzip"
             | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Packing::Gzip),
+            "application/vnd.oci.image.layer.v1.tar+zstd" => Some(Packing::Zstd),
             _ => None,
         }
     }
+}
+
+/// Unpacks a stream of one frame or several.
+fn unzstd<'a, R: io::BufRead + 'a>(packed: R) -> io::Result<impl Read + 'a> {
+    let mut stream = zstd::stream::read::Decoder::with_buffer(packed)?;
+    stream.window_log_max(MAX_WINDOW_LOG)?;
+    Ok(stream)
 }
 
 struct Hashed {

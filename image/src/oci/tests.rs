@@ -237,3 +237,15 @@ fn a_directory_serves_as_an_image() {
     assert!(store.file(&rootfs, "out").is_err());
     assert!(matches!(store.file(&Reference::parse("x").unwrap(), "y"), Err(ImageError::NoStore { .. })));
 }
+
+#[test]
+fn layers_may_be_packed_with_zstd() {
+    let place = Place::new();
+    let tar = gnu_tar("gnu", |root| put(root, "disk/a.img", &[7; 100_000]));
+    let packed = zstd::stream::encode_all(&tar[..], 3).unwrap();
+    let layer = place.blob(&packed, "application/vnd.oci.image.layer.v1.tar+zstd");
+    let manifest = json!({"schemaVersion": 2, "config": place.blob(b"{}", model::CONFIG), "layers": [layer]});
+    place.write_index(&json!([place.blob(manifest.to_string().as_bytes(), model::MANIFEST)]));
+    let found = place.store().container_disk(&place.only(), None).unwrap();
+    assert!(std::fs::read(found).unwrap() == [7; 100_000]);
+}
