@@ -22,24 +22,8 @@ object! {
         image_pull_policy: Option<String>, CLUSTER;
     }
 
-    /// Data for cloud-init in its NoCloud form.
+    /// Data for cloud-init, in its NoCloud or its config drive form.
     pub struct CloudInitNoCloudSource {
-        /// The secret that holds the user data under `userdata`.
-        secret_ref: Option<LocalObjectReference>, HONOURED;
-        /// The user data in base64.
-        user_data_base64: String, HONOURED;
-        /// The user data, up to 2048 bytes.
-        user_data: String, HONOURED;
-        /// The secret that holds the network data under `networkdata`.
-        network_data_secret_ref: Option<LocalObjectReference>, HONOURED;
-        /// The network data in base64.
-        network_data_base64: String, HONOURED;
-        /// The network data, up to 2048 bytes.
-        network_data: String, HONOURED;
-    }
-
-    /// Data for cloud-init in its config drive form.
-    pub struct CloudInitConfigDriveSource {
         /// The secret that holds the user data under `userdata`.
         secret_ref: Option<LocalObjectReference>, HONOURED;
         /// The user data in base64.
@@ -195,7 +179,7 @@ union! {
         /// Data for cloud-init in its NoCloud form.
         CloudInitNoCloud as "cloudInitNoCloud" (CloudInitNoCloudSource), HONOURED;
         /// Data for cloud-init in its config drive form.
-        CloudInitConfigDrive as "cloudInitConfigDrive" (CloudInitConfigDriveSource),
+        CloudInitConfigDrive as "cloudInitConfigDrive" (CloudInitNoCloudSource),
             no("config drives cannot be made yet: use cloudInitNoCloud");
         /// A claim to storage.
         PersistentVolumeClaim as "persistentVolumeClaim" (PersistentVolumeClaimSource), HONOURED;

@@ -63,12 +63,7 @@ fn of_volume(volume: &Volume, path: &str, all: &mut Vec<Reference>) {
                 add(Kind::Claim, &claim.claim_name, path.into(), false);
             }
         }
-        VolumeSource::CloudInitNoCloud(source) => {
-            add(Kind::Secret, &name(&source.secret_ref), format!("{path}.secretRef"), false);
-            let path = format!("{path}.networkDataSecretRef");
-            add(Kind::Secret, &name(&source.network_data_secret_ref), path, false);
-        }
-        VolumeSource::CloudInitConfigDrive(source) => {
+        VolumeSource::CloudInitNoCloud(source) | VolumeSource::CloudInitConfigDrive(source) => {
             add(Kind::Secret, &name(&source.secret_ref), format!("{path}.secretRef"), false);
             let path = format!("{path}.networkDataSecretRef");
             add(Kind::Secret, &name(&source.network_data_secret_ref), path, false);

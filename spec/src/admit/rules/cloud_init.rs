@@ -9,27 +9,18 @@ const MOST_BYTES: usize = 2048;
 
 pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
     for (index, volume) in spec.volumes.iter().enumerate() {
-        let (user, network) = match &volume.source {
-            VolumeSource::CloudInitNoCloud(source) => (
-                data(&source.user_data, &source.user_data_base64, &source.secret_ref, &USER),
-                data(
-                    &source.network_data,
-                    &source.network_data_base64,
-                    &source.network_data_secret_ref,
-                    &NETWORK,
-                ),
-            ),
-            VolumeSource::CloudInitConfigDrive(source) => (
-                data(&source.user_data, &source.user_data_base64, &source.secret_ref, &USER),
-                data(
-                    &source.network_data,
-                    &source.network_data_base64,
-                    &source.network_data_secret_ref,
-                    &NETWORK,
-                ),
-            ),
-            _ => continue,
+        let (VolumeSource::CloudInitNoCloud(source) | VolumeSource::CloudInitConfigDrive(source)) =
+            &volume.source
+        else {
+            continue;
         };
+        let user = data(&source.user_data, &source.user_data_base64, &source.secret_ref, &USER);
+        let network = data(
+            &source.network_data,
+            &source.network_data_base64,
+            &source.network_data_secret_ref,
+            &NETWORK,
+        );
         let path = format!("spec.volumes[{index}].{}", volume.source.key().unwrap_or_default());
         for data in [&user, &network] {
             base64_is_base64(data, &path, findings);
