@@ -9,3 +9,4 @@ mod interrupts;
 mod life;
 mod machine;
 mod snapshots;
+mod stub;

@@ -9,6 +9,8 @@ use ::net::{FrameQueue, IoBuf, Link, Offloads};
 use block::{Disk, RawDisk, RawOptions};
 use tempfile::NamedTempFile;
 
+use super::stub::{Stub, StubDevice};
+
 use crate::io_thread::IoHandle;
 use crate::virtio::VirtioDevice;
 use crate::virtio::blk::{BlkConfig, BlkDevice};
@@ -24,6 +26,8 @@ pub(super) enum Kind {
     Blk(Arc<dyn Disk>),
     Console,
     Net,
+    /// One that does as it is told, and serves nobody.
+    Stub(Arc<Stub>),
 }
 
 impl Kind {
@@ -46,6 +50,7 @@ impl Kind {
                 let port = PortConfig { name: None, console: true, backend: PortBackend::None };
                 Box::new(ConsoleDevice::new(vec![port], thread).unwrap())
             }
+            Self::Stub(stub) => Box::new(StubDevice(Arc::clone(stub))),
             Self::Net => Box::new(NetDevice::new(Arc::new(Cable::new()), NetConfig::new([2; 6]), thread)),
         }
     }
@@ -53,7 +58,7 @@ impl Kind {
     /// The queue that [`Kind::request`] goes to.
     pub(super) fn queue(&self) -> u16 {
         match self {
-            Self::Rng | Self::Blk(_) => 0,
+            Self::Rng | Self::Blk(_) | Self::Stub(_) => 0,
             Self::Console | Self::Net => 1,
         }
     }
@@ -63,7 +68,7 @@ impl Kind {
         match self {
             Self::Rng => vec![inp(DATA + 0x1000, 64)],
             Self::Blk(_) => vec![out(DATA, 16), inp(DATA + 0x1000, 512), inp(DATA + 0x2000, 1)],
-            Self::Console => vec![out(DATA, 16)],
+            Self::Console | Self::Stub(_) => vec![out(DATA, 16)],
             Self::Net => vec![out(DATA, 12), out(DATA, 64)],
         }
     }
@@ -73,7 +78,7 @@ impl Kind {
         match self {
             Self::Rng => 64,
             Self::Blk(_) => 513,
-            Self::Console | Self::Net => 0,
+            Self::Console | Self::Net | Self::Stub(_) => 0,
         }
     }
 }
