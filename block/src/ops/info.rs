@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Format, failed};
 use crate::disk::DiskError;
-use crate::qcow2::{self, CheckReport, QcowSummary};
+use crate::qcow2::{self, CheckReport, QcowSummary, Repair};
 use crate::raw::{RawDisk, RawOptions};
 
 /// What an image says of itself. No other file is opened to find out.
@@ -46,4 +46,13 @@ pub fn info(path: &Path, format: Format) -> Result<ImageInfo, DiskError> {
 pub fn check(path: &Path) -> Result<CheckReport, DiskError> {
     let file = RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() })?;
     qcow2::check_file(&file, path)
+}
+
+/// Repairs a qcow2 image that nobody uses at the time; returns what was wrong before, and what still is.
+///
+/// # Errors
+/// When it cannot be opened for writing, or is damaged beyond repair.
+pub fn repair(path: &Path, what: Repair) -> Result<(CheckReport, CheckReport), DiskError> {
+    let file = RawDisk::open(path, RawOptions::default())?;
+    qcow2::repair_file(&file, path, what)
 }

@@ -19,7 +19,7 @@ pub use bench::{BenchOptions, bench};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, convert};
 pub use create::{CreateOptions, Preallocation, create};
-pub use info::{ImageInfo, check, info};
+pub use info::{ImageInfo, check, info, repair};
 pub use map::{Extent, ExtentKind, map};
 pub use resize::resize;
 

@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::Blocking;
-use crate::qcow2::Compression;
 use crate::qcow2::tests::oracle::{Dir, available, contents, qemu_img, qemu_io, text};
+use crate::qcow2::{Compression, Repair};
 
 fn read_only(path: &Path, format: Format) -> Opened {
     open(path, format, &OpenOptions { read_only: true, ..OpenOptions::default() }).unwrap()
@@ -238,4 +238,41 @@ fn a_bench_runs_all_of_its_requests() {
     Blocking::open(disk.disk()).unwrap().read(0, &mut bytes).unwrap();
     assert!(bytes.iter().all(|&byte| byte == 8));
     assert!(bench(disk.disk(), &BenchOptions { size: 2 << 20, ..BenchOptions::default() }).is_err());
+}
+
+#[test]
+fn damaged_refcounts_are_repaired() {
+    if !available("damaged_refcounts_are_repaired") {
+        return;
+    }
+    let dir = Dir::new();
+    for (number, options) in
+        ["cluster_size=4k", "cluster_size=16k,extended_l2=on", "compat=0.10"].iter().enumerate()
+    {
+        let path = dir.create(&format!("{number}"), options, "8M", None);
+        qemu_io(&path, &["write -P 5 0 1M".into(), "write -P 6 5M 100k".into()]);
+        let expected = contents(&path);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let word = |bytes: &[u8], at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+        let table = usize::try_from(word(&bytes, 48)).unwrap();
+        let block = usize::try_from(word(&bytes, table)).unwrap();
+        let leak = bytes.len().div_ceil(1 << bytes[23]);
+        bytes.resize((leak + 4) << bytes[23], 1);
+        bytes[block + 2 * leak + 1] = 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let (before, after) = repair(&path, Repair::Leaks).unwrap();
+        assert_eq!((before.leaks, after.leaks, after.corruptions), (1, 0, 0));
+        // Nothing counted at all, as if the block had been lost.
+        bytes[block..block + 64].fill(0);
+        if !options.contains("0.10") {
+            bytes[79] |= 1;
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let (before, after) = repair(&path, Repair::All).unwrap();
+        assert!(before.corruptions > 0);
+        assert_eq!((after.leaks, after.corruptions), (0, 0));
+        assert!(qemu_img(&["check", text(&path)]).contains("No errors"));
+        assert!(contents(&path) == expected);
+        open(&path, Format::Qcow2, &OpenOptions::default()).unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! Whether an image's tables agree with each other: what refers to each cluster, against its refcount.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -52,7 +53,7 @@ impl Counts {
         Ok(())
     }
 
-    fn get(&self, cluster: u64) -> u64 {
+    pub(super) fn get(&self, cluster: u64) -> u64 {
         let page = self.0.get(&(cluster / PAGE));
         let count = page.and_then(|page| page.get(usize::try_from(cluster % PAGE).ok()?));
         count.copied().unwrap_or(0).into()
@@ -88,8 +89,29 @@ impl Stored<'_> {
     }
 }
 
+/// An image's references, counted.
+pub(super) struct Counted<'a> {
+    pub(super) counts: Counts,
+    stored: RefCell<Stored<'a>>,
+    report: CheckReport,
+}
+
 /// Checks an image that nobody is writing.
 pub(super) fn check(core: &Core) -> io::Result<CheckReport> {
+    let counted = count(core)?;
+    let mut report = counted.report;
+    counted.each(|cluster, used, counted| {
+        report.corruptions += u64::from(counted < used);
+        report.leaks += u64::from(counted > used);
+        if used > 0 || counted > 0 {
+            report.image_end_offset = (cluster + 1) << core.geometry.cluster_bits;
+        }
+    })?;
+    Ok(report)
+}
+
+/// Counts what refers to each cluster, and what is wrong with the references themselves.
+pub(super) fn count(core: &Core) -> io::Result<Counted<'_>> {
     let header = &core.header;
     for (present, what) in
         [(header.snapshots > 0, "internal snapshots"), (header.has_bitmaps, "dirty bitmaps")]
@@ -106,10 +128,8 @@ pub(super) fn check(core: &Core) -> io::Result<CheckReport> {
     counts.add(geometry.cluster_of(header.l1_offset), (u64::from(header.l1_size) * 8).div_ceil(size))?;
     counts.add(geometry.cluster_of(header.reftable_offset), header.reftable_clusters.into())?;
 
-    let table = read_table(core)?;
-    let blocks = table.iter().filter(|&&place| place != 0).count();
-    let mut stored = Stored { core, table, last: None };
-    for place in stored.table.clone().into_iter().filter(|&place| place != 0) {
+    let mut stored = Stored { core, table: read_table(core)?, last: None };
+    for &place in stored.table.iter().filter(|&&place| place != 0) {
         if geometry.in_cluster(place) == 0 {
             counts.add(geometry.cluster_of(place), 1)?;
         } else {
@@ -123,8 +143,7 @@ pub(super) fn check(core: &Core) -> io::Result<CheckReport> {
         report.corruptions += u64::from((stored.get(cluster)? == 1) != place.owned);
         check_table(core, place.offset, &mut counts, &mut stored, &mut report)?;
     }
-    compare(&counts, &mut stored, &mut report, blocks)?;
-    Ok(report)
+    Ok(Counted { counts, stored: RefCell::new(stored), report })
 }
 
 fn read_table(core: &Core) -> io::Result<Vec<u64>> {
@@ -176,42 +195,36 @@ fn check_table(
 }
 
 /// The entries of a table's bytes.
-fn entries(geometry: Geometry, bytes: &[u8]) -> impl Iterator<Item = RawEntry> + '_ {
+pub(super) fn entries(geometry: Geometry, bytes: &[u8]) -> impl Iterator<Item = RawEntry> + '_ {
     let words = bytes.as_chunks::<8>().0;
     let step = if geometry.extended { 2 } else { 1 };
     let word = |word: Option<&[u8; 8]>| word.map_or(0, |word| u64::from_be_bytes(*word));
     words.chunks(step).map(move |entry| RawEntry { word: word(entry.first()), bitmap: word(entry.get(1)) })
 }
 
-fn compare(
-    counts: &Counts,
-    stored: &mut Stored<'_>,
-    report: &mut CheckReport,
-    blocks: usize,
-) -> io::Result<()> {
-    let per_block = stored.per_block();
-    let mut clusters: Vec<(u64, u64)> = Vec::with_capacity(blocks + counts.0.len());
-    for (index, _) in (0u64..).zip(&stored.table).filter(|(_, place)| **place != 0) {
-        clusters.push((index * per_block, (index + 1) * per_block));
-    }
-    clusters.extend(counts.0.keys().map(|page| (page * PAGE, (page + 1) * PAGE)));
-    clusters.sort_unstable();
-    let file_end = stored.core.storage.len()?.div_ceil(stored.core.geometry.cluster_size());
-    let mut next = 0;
-    for (first, end) in clusters {
-        for cluster in next.max(first)..end {
-            let (used, mut counted) = (counts.get(cluster), stored.get(cluster)?);
-            if cluster >= file_end {
-                // What is counted behind the end of the file takes up no space.
-                counted = counted.min(used);
+impl Counted<'_> {
+    /// Gives each cluster that may be used or counted, how often it is used, and its refcount.
+    pub(super) fn each(&self, mut give: impl FnMut(u64, u64, u64)) -> io::Result<()> {
+        let mut stored = self.stored.borrow_mut();
+        let per_block = stored.per_block();
+        let blocks = (0u64..).zip(&stored.table).filter(|(_, place)| **place != 0);
+        let mut ranges: Vec<(u64, u64)> =
+            blocks.map(|(index, _)| (index * per_block, (index + 1) * per_block)).collect();
+        ranges.extend(self.counts.0.keys().map(|page| (page * PAGE, (page + 1) * PAGE)));
+        ranges.sort_unstable();
+        let file_end = stored.core.storage.len()?.div_ceil(stored.core.geometry.cluster_size());
+        let mut next = 0;
+        for (first, end) in ranges {
+            for cluster in next.max(first)..end {
+                let (used, mut counted) = (self.counts.get(cluster), stored.get(cluster)?);
+                if cluster >= file_end {
+                    // What is counted behind the end of the file takes up no space.
+                    counted = counted.min(used);
+                }
+                give(cluster, used, counted);
             }
-            report.corruptions += u64::from(counted < used);
-            report.leaks += u64::from(counted > used);
-            if used > 0 || counted > 0 {
-                report.image_end_offset = (cluster + 1) << stored.core.geometry.cluster_bits;
-            }
+            next = next.max(end);
         }
-        next = next.max(end);
+        Ok(())
     }
-    Ok(())
 }

@@ -117,6 +117,11 @@ impl Geometry {
         offset | COPIED
     }
 
+    /// An L1 entry, marked as owned or not.
+    pub(crate) fn l1_mark(entry: u64, owned: bool) -> u64 {
+        if owned { entry | COPIED } else { entry & !COPIED }
+    }
+
     /// Writes an L2 entry.
     pub(crate) fn l2_entry(cluster: Cluster) -> RawEntry {
         let host = |host: Host| host.offset | if host.owned { COPIED } else { 0 };

@@ -129,6 +129,12 @@ impl Refcounts {
         self.set(cluster, count.saturating_add(1))
     }
 
+    /// Makes a count larger, also where there was no room for it.
+    pub(super) fn raise(&mut self, cluster: u64, count: u64) -> io::Result<()> {
+        self.ensure_block(cluster / self.per_block())?;
+        self.set(cluster, count)
+    }
+
     /// Takes up to `max` clusters in a row; returns the first, and how many there are.
     pub(super) fn allocate(&mut self, max: u64) -> io::Result<(u64, u64)> {
         let per_block = self.per_block();

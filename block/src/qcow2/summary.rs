@@ -7,6 +7,7 @@ use super::check::{CheckReport, check};
 use super::core::Core;
 use super::header::{CORRUPT, Compression, DIRTY, Header, LAZY_REFCOUNTS, MAX_HEADER};
 use super::open::{open_error, zero_padded};
+use super::repair::{Repair, repair};
 use crate::disk::DiskError;
 use crate::raw::RawDisk;
 use crate::storage::Storage;
@@ -74,4 +75,17 @@ fn read_header(storage: &dyn Storage) -> std::io::Result<Header> {
 pub(crate) fn check_file(file: &RawDisk, path: &Path) -> Result<CheckReport, DiskError> {
     let storage = zero_padded(file)? as Arc<dyn Storage>;
     Core::open(storage).and_then(|core| check(&core)).map_err(|error| open_error(path, error))
+}
+
+/// Repairs an open image; returns what was wrong before, and what still is.
+pub(crate) fn repair_file(
+    file: &RawDisk,
+    path: &Path,
+    what: Repair,
+) -> Result<(CheckReport, CheckReport), DiskError> {
+    let before = check_file(file, path)?;
+    let storage = zero_padded(file)? as Arc<dyn Storage>;
+    let repaired = Core::open(storage).and_then(|core| repair(&core, what));
+    repaired.map_err(|error| open_error(path, error))?;
+    Ok((before, check_file(file, path)?))
 }
