@@ -1,8 +1,6 @@
 //! `docs/compatibility.md` is made from the table of fields. `UPDATE=1 cargo test -p spec --test compatibility` writes it
 //! anew.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
 use std::path::Path;
 
 #[test]

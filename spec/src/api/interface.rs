@@ -107,9 +107,9 @@ object! {
     /// A request of a resource claim.
     pub struct ClaimRequest {
         /// The claim, one of `spec.resourceClaims`.
-        claim_name: Option<String>, no("dynamic resource allocation needs a cluster");
+        claim_name: Option<String>, HONOURED;
         /// The request within the claim.
-        request_name: Option<String>, no("dynamic resource allocation needs a cluster");
+        request_name: Option<String>, HONOURED;
     }
 }
 
@@ -121,7 +121,8 @@ union! {
         /// The guest hides behind the pod's address.
         Masquerade as "masquerade" (Presence), HONOURED;
         /// A virtual function of a network card, passed through.
-        Sriov as "sriov" (Presence), no("network cards cannot be passed through (SR-IOV)");
+        Sriov as "sriov" (Presence),
+            warn("the card is virtio-net on the tap given for its network, not a passed-through card");
         /// User-mode networking by passt.
         PasstBinding as "passtBinding" (Presence), HONOURED;
         /// User-mode networking by passt, in its old form.
@@ -143,7 +144,8 @@ union! {
         /// A further network of the cluster.
         Multus as "multus" (MultusNetwork), HONOURED;
         /// A network device claimed by dynamic resource allocation.
-        ResourceClaim as "resourceClaim" (ClaimRequest), no("dynamic resource allocation needs a cluster");
+        ResourceClaim as "resourceClaim" (ClaimRequest),
+            warn("nothing is claimed: the card is on the tap given for its network");
     }
 }
 

@@ -14,7 +14,7 @@ fn other_devices() {
         ),
         (
             vec![devices("domain.devices.sound", json!({"name": "", "model": "sb16"}))],
-            &["Invalid spec.Sound"],
+            &["Invalid spec.Sound", "NotSupported devices.sound"],
         ),
         (
             vec![devices("domain.devices.video", json!({"type": "voodoo"}))],
