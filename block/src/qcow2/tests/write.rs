@@ -137,22 +137,22 @@ fn tables_grow_without_losing_anything() {
         return;
     }
     let dir = Dir::new();
-    // A refcount block counts 4096 clusters of 512 bytes, its table's first cluster 64 blocks: 128 MiB.
-    let path = dir.create("small", "cluster_size=512,refcount_bits=1", "200M", None);
+    // A refcount block counts 64 clusters of 512 bytes, the table's first cluster has 64 blocks: 2 MiB.
+    let path = dir.create("small", "cluster_size=512,refcount_bits=64", "16M", None);
     let case = Case { path, backing: vec![] };
     let disk = case.open();
     let mut io = Blocking::open(&disk).unwrap();
-    let piece = vec![7; 1 << 20];
-    for at in 0..160 {
-        io.write(at << 20, &piece).unwrap();
+    let piece = vec![7; 100 << 10];
+    for at in 0..120 {
+        io.write(at * (100 << 10), &piece).unwrap();
         if at % 50 == 0 {
             io.flush().unwrap();
         }
     }
     drop((io, disk));
     assert!(qemu_img(&["check", text(&case.path)]).contains("No errors"));
-    let mut bytes = vec![0; 1 << 20];
-    Blocking::open(&case.open()).unwrap().read(159 << 20, &mut bytes).unwrap();
+    let mut bytes = vec![0; 100 << 10];
+    Blocking::open(&case.open()).unwrap().read(119 * (100 << 10), &mut bytes).unwrap();
     assert!(bytes == piece);
 }
 
