@@ -48,15 +48,22 @@ fn bulk(ctx: &Ctx) -> Outcome {
     let sum = sum.split(' ').next().unwrap_or_default();
 
     let mut server = nc(&["-l", "-p", "5001"], File::open(&file)?.into(), Stdio::null())?;
-    let received = agent.script("sleep 0.5; nc -w 60 10.77.0.1 5001 > /tmp/there; md5sum /tmp/there");
+    // A pipe that does not end: at the end of its input nc would shut the connection down.
+    let received = agent.script(
+        "mkfifo /tmp/open; sleep 0.5; nc -w 60 10.77.0.1 5001 <>/tmp/open >/tmp/there; md5sum /tmp/there",
+    );
     server.kill()?;
     server.wait()?;
-    ensure!(received?.starts_with(sum), "the guest got another file");
+    let received = received?;
+    ensure!(received.starts_with(sum), "the guest got {received:?} where {sum} was sent");
 
     let back = ctx.scratch.join("back");
-    let mut server = nc(&["-l", "-p", "5002"], Stdio::null(), File::create(&back)?.into())?;
+    let mut server = nc(&["-l", "-p", "5002"], Stdio::piped(), File::create(&back)?.into())?;
+    let open = server.stdin.take();
     agent.script("sleep 0.5; nc -w 60 10.77.0.1 5002 < /tmp/there")?;
-    wait(&mut server, END)?.ok_or("the guest's file does not end")?;
+    let ended = wait(&mut server, END)?;
+    drop(open);
+    ended.ok_or("the guest's file does not end")?;
     let returned = busybox(&["md5sum", &back.to_string_lossy()])?;
     ensure!(returned.starts_with(sum), "the host got another file back");
     Ok(())
