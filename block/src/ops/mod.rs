@@ -9,6 +9,7 @@ mod map;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -22,6 +23,7 @@ pub use create::{CreateOptions, Preallocation, create};
 pub use info::{ImageInfo, check, info, repair};
 pub use map::{Extent, ExtentKind, map};
 pub use resize::resize;
+pub use unpack::unpacked;
 
 use crate::disk::{Disk, DiskError};
 use crate::qcow2::{Backing, QcowDisk, QcowError, QcowOptions};

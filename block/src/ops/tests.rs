@@ -276,3 +276,24 @@ fn damaged_refcounts_are_repaired() {
         open(&path, Format::Qcow2, &OpenOptions::default()).unwrap();
     }
 }
+
+#[test]
+fn read_only_images_are_unpacked_once() {
+    if !available("read_only_images_are_unpacked_once") {
+        return;
+    }
+    let dir = Dir::new();
+    let (raw, packed, copy) = (source(&dir), dir.path("packed"), dir.path("copy"));
+    assert_eq!(unpacked(&raw, &copy).unwrap(), raw);
+    qemu_img(&["convert", "-c", "-O", "qcow2", text(&raw), text(&packed)]);
+    assert_eq!(unpacked(&packed, &copy).unwrap(), copy);
+    assert!(std::fs::read(&copy).unwrap() == std::fs::read(&raw).unwrap());
+    std::fs::write(&copy, "kept").unwrap();
+    assert_eq!(unpacked(&packed, &copy).unwrap(), copy);
+    assert_eq!(std::fs::read(&copy).unwrap(), b"kept");
+
+    let over = dir.create("over", "", "1M", Some((&raw, "raw")));
+    assert!(matches!(unpacked(&over, &dir.path("none")), Err(DiskError::Format { .. })));
+    let left = std::fs::read_dir(raw.parent().unwrap()).unwrap().flatten();
+    assert!(left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().contains("partial")));
+}
