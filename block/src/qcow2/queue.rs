@@ -83,6 +83,14 @@ impl QcowQueue {
         Ok(())
     }
 
+    /// Where each write is to be durable when it completes, so are the tables that it changed.
+    fn write_through(&self) -> io::Result<()> {
+        if self.shared.info.write_cache || !self.shared.image.is_dirty() {
+            return Ok(());
+        }
+        self.shared.image.flush()
+    }
+
     /// Flushes in this thread where tables have to be written too.
     fn flush(&mut self, id: PendingId) -> io::Result<()> {
         if self.shared.image.is_dirty() {
@@ -106,6 +114,7 @@ impl DiskQueue for QcowQueue {
             Request::Discard { offset, len } => self.shared.image.discard(offset, len),
             Request::WriteZeroes { offset, len, .. } => self.shared.image.zero(offset, len),
         };
+        let result = result.and_then(|()| self.write_through());
         if self.gather.settle(id, result) {
             // All completions come from the engine.
             self.engine.push(Op { file: 0, what: What::Nothing }, id.user());

@@ -251,3 +251,20 @@ fn data_on_tables_is_refused_when_written_and_overlapping_tables_are_not_opened(
         .unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("overlap"));
 }
+
+#[test]
+fn with_writethrough_tables_are_written_without_a_flush() {
+    if !available("with_writethrough_tables_are_written_without_a_flush") {
+        return;
+    }
+    let dir = Dir::new();
+    let path = dir.create("x", "", "1M", None);
+    let options = QcowOptions { cache: crate::CacheMode::Writethrough, ..QcowOptions::default() };
+    let disk = QcowDisk::open(&path, &options).unwrap();
+    let mut io = Blocking::open(&disk).unwrap();
+    io.write(65536, &[9; 4096]).unwrap();
+    let copy = dir.path("copy");
+    std::fs::copy(&path, &copy).unwrap();
+    assert!(qemu_img(&["check", text(&copy)]).contains("No errors"));
+    assert_eq!(contents(&copy)[65536..65536 + 4096], [9; 4096]);
+}
