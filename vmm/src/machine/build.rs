@@ -27,27 +27,19 @@ impl Machine {
         milestones: &Arc<Milestones>,
         first_output: &Arc<OnceLock<Instant>>,
     ) -> Result<Self, BuildError> {
-        let hypervisor = Hypervisor::open()?;
-        let vcpus = plan.cpu.topology.vcpus();
-        let most = hypervisor.max_vcpus();
-        if usize::try_from(vcpus).is_ok_and(|vcpus| vcpus > most) {
-            return Err(BuildError::TooManyVcpus { wanted: vcpus, most });
-        }
-        let vm = hypervisor.create_vm()?;
         let ram = memory::map(&plan.memory)?;
-        memory::show(&vm, &ram)?;
-
-        // The kernel is read while devices are made: neither needs the other.
-        let (entry, devices) = thread::scope(|scope| {
+        // The kernel is read while KVM makes the VM and the devices are made: neither needs the other.
+        let (entry, made) = thread::scope(|scope| {
             let loader = thread::Builder::new()
                 .name("loader".into())
                 .stack_size(256 << 10)
                 .spawn_scoped(scope, || boot::load(plan, resources, &ram))
                 .map_err(|source| BuildError::Device { what: "the kernel's loader".into(), source })?;
-            let devices = build_devices(plan, resources, &vm, &ram, first_output);
-            let entry = loader.join().map_err(|_| BuildError::Loader)??;
-            Ok::<_, BuildError>((entry, devices?))
+            let made = make(plan, resources, &ram, first_output);
+            let entry = loader.join().map_err(|_| BuildError::Loader)?;
+            Ok::<_, BuildError>((entry?, made?))
         })?;
+        let (hypervisor, vm, devices) = made;
         let Devices { space, chipset, functions, io_threads } = devices;
         let pump = ConsolePump::spawn(
             &resources.console,
@@ -115,6 +107,25 @@ impl Machine {
         self.gate.wait_for(self.vcpus.len());
         Ok(())
     }
+}
+
+/// Makes the VM with its memory and devices.
+fn make(
+    plan: &Plan,
+    resources: &Resources,
+    ram: &devices::GuestRam,
+    first_output: &Arc<OnceLock<Instant>>,
+) -> Result<(Hypervisor, Arc<VmFd>, Devices), BuildError> {
+    let hypervisor = Hypervisor::open()?;
+    let vcpus = plan.cpu.topology.vcpus();
+    let most = hypervisor.max_vcpus();
+    if usize::try_from(vcpus).is_ok_and(|vcpus| vcpus > most) {
+        return Err(BuildError::TooManyVcpus { wanted: vcpus, most });
+    }
+    let vm = hypervisor.create_vm()?;
+    memory::show(&vm, ram)?;
+    let devices = build_devices(plan, resources, &vm, ram, first_output)?;
+    Ok((hypervisor, vm, devices))
 }
 
 struct Devices {

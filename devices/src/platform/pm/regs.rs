@@ -12,8 +12,12 @@ pub(super) mod pm1 {
     pub(in super::super) const GLOBAL: u16 = 1 << 5;
     /// The power button was pressed.
     pub(in super::super) const POWER_BUTTON: u16 = 1 << 8;
-    /// Enable bits that exist here. There is no sleep button and no alarm that wakes.
-    pub(in super::super) const ENABLES: u16 = TIMER | GLOBAL | POWER_BUTTON;
+    /// Enable bits of the sleep button and of the clock's alarm.
+    const SLEEP_BUTTON: u16 = 1 << 9;
+    const CLOCK_ALARM: u16 = 1 << 10;
+    /// Enable bits that keep what is written. Linux enables the alarm's event whatever the tables say and complains
+    /// where it cannot; neither the alarm nor a sleep button ever sets its status here.
+    pub(in super::super) const ENABLES: u16 = TIMER | GLOBAL | POWER_BUTTON | SLEEP_BUTTON | CLOCK_ALARM;
 }
 
 /// PM1 control: events raise SCIs, not SMIs. Always set, because there is no SMI handler to switch it.
