@@ -18,7 +18,7 @@ use crate::host::{Boot, Ended, Host};
 use crate::store::Store;
 
 /// When a benchmark is given up.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// A line of the table.
 struct Row {
@@ -43,7 +43,7 @@ const TABLE: &[Row] = &[
         peers: ["0.044 s", "0.002 s"],
     },
     Row {
-        what: "of it, to the guest's first instruction",
+        what: "process start to the guest's first instruction",
         figure: figure::FIRST_INSTRUCTION,
         wanted: "",
         peers: ["", ""],

@@ -14,6 +14,7 @@ use super::PAYLOAD;
 use crate::failure::{Doing, Failure};
 use crate::footprint::Footprint;
 use crate::manifest::Manifest;
+use crate::payload;
 use crate::report::ExitReport;
 use crate::supervisor::Sink;
 use crate::verdict::Line;
@@ -35,15 +36,21 @@ pub mod figure {
     pub const BINARY: &str = "binary";
 }
 
+/// Where everything of a run is.
+const FOLDER: &str = "/tmp/bench";
 /// What the guest's first process prints.
 const LINE: &[u8] = b"has reached user space";
-/// The guest of the second run has this many CPUs.
+/// The kernel's command line of the run that is measured.
+const QUIET: &str = "console=ttyS0 panic=-1 quiet hold=1";
+/// That of the run for the first byte: the kernel speaks as soon as it runs.
+const EARLY: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 hold=1";
+/// The machine that is compared with one of one CPU has this many.
 const MANY: u32 = 16;
 
 /// What one run showed.
 struct Run {
     first_byte: Duration,
-    user_space: Option<Duration>,
+    until: Duration,
     footprint: Footprint,
     report: ExitReport,
 }
@@ -54,17 +61,15 @@ pub(super) fn run(sink: &Sink<'_>) -> Result<(), Failure> {
         sink(&Line::Figure { name: name.to_owned(), value, unit: unit.to_owned() });
     };
     // Once for the page cache, so that no disk is in the figures.
-    boot(1, true)?;
-    let one = boot(1, true)?;
-    figure(figure::FIRST_BYTE, one.first_byte.as_secs_f64(), "s");
-    if let Some(time) = one.user_space {
-        figure(figure::USER_SPACE, time.as_secs_f64(), "s");
-    }
+    boot(QUIET, LINE)?;
+    let early = boot(EARLY, b"\n")?;
+    figure(figure::FIRST_BYTE, early.first_byte.as_secs_f64(), "s");
+    let one = boot(QUIET, LINE)?;
+    figure(figure::USER_SPACE, one.until.as_secs_f64(), "s");
     figure(figure::MEMORY, milli(one.footprint.beside_guest_kib) * 1000.0 / 1024.0, "MiB");
-    let first = one.report.milestone("firstInstruction")?;
-    figure(figure::FIRST_INSTRUCTION, milli(first) / 1e6, "s");
-    let many = boot(MANY, false)?.report.milestone("firstInstruction")?;
-    figure(figure::PER_CPU, milli(many.saturating_sub(first)) / 1000.0 / f64::from(MANY - 1), "ms");
+    figure(figure::FIRST_INSTRUCTION, milli(one.report.milestone("firstInstruction")?) / 1e6, "s");
+    let (few, many) = (first_instruction(1)?, first_instruction(MANY)?);
+    figure(figure::PER_CPU, milli(many.saturating_sub(few)) / 1000.0 / f64::from(MANY - 1), "ms");
     sink(&Line::Note { text: format!("milestones with 1 vCPU, in ns: {:?}", one.report.milestones) });
     Ok(())
 }
@@ -75,48 +80,60 @@ fn milli(value: u64) -> f64 {
     value as f64 / 1000.0
 }
 
-/// Boots a guest of so many CPUs until its first line, or else its first byte, and ends it.
-fn boot(cpus: u32, to_user_space: bool) -> Result<Run, Failure> {
-    let folder = Path::new("/tmp/bench");
-    fs::create_dir_all(folder)?;
-    let (manifest, report) = (manifest(folder, cpus)?, folder.join("exit.json"));
-    let mut command = Command::new(Path::new(PAYLOAD).join("kubevmm"));
-    command.arg("run").arg(&manifest).args([
-        "--console",
-        "stdio",
-        "--runtime-dir",
-        "/tmp/bench/run",
-        "--exit-report",
-    ]);
-    command.arg(&report).stdin(Stdio::piped()).stdout(Stdio::piped());
+/// Boots a guest until it prints `text`, and ends it.
+fn boot(kernel_args: &str, text: &[u8]) -> Result<Run, Failure> {
+    let manifest = linux(kernel_args);
     let started = Instant::now();
-    let mut child = command.spawn().doing("starting kubevmm")?;
-    let watched = watch(&mut child, started, to_user_space);
+    let (mut child, report) = start(&manifest, &[])?;
+    let watched = watch(&mut child, started, text);
     let footprint = Footprint::of(child.id());
     end(&mut child)?;
-    let (first_byte, user_space) = watched?;
-    Ok(Run { first_byte, user_space, footprint: footprint?, report: ExitReport::read(&report)? })
+    let (first_byte, until) = watched?;
+    Ok(Run { first_byte, until, footprint: footprint?, report: ExitReport::read(&report)? })
 }
 
-fn manifest(folder: &Path, cpus: u32) -> Result<PathBuf, Failure> {
+/// Nanoseconds to the first instruction of a payload that powers off at once, on so many CPUs.
+fn first_instruction(cpus: u32) -> Result<u64, Failure> {
+    let kernel = Path::new(FOLDER).join("payload.elf");
+    fs::write(&kernel, payload::greeting()).doing("writing a payload")?;
+    let manifest = Manifest::bare("bench").cores(cpus);
+    let (mut child, report) = start(&manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    if wait(&mut child, Duration::from_secs(60))?.is_none() {
+        end(&mut child)?;
+        return Err(Failure(format!("a payload on {cpus} CPUs does not end")));
+    }
+    ExitReport::read(&report)?.milestone("firstInstruction")
+}
+
+/// Starts the program; the path is that of its exit report.
+fn start(manifest: &Manifest, more: &[&str]) -> Result<(Child, PathBuf), Failure> {
+    let folder = Path::new(FOLDER);
+    fs::create_dir_all(folder)?;
+    let (path, report) = (folder.join("bench.yaml"), folder.join("exit.json"));
+    fs::write(&path, serde_json::to_vec_pretty(&manifest.0)?).doing("writing a manifest")?;
+    let mut command = Command::new(Path::new(PAYLOAD).join("kubevmm"));
+    command.arg("run").arg(&path).args(["--console", "stdio", "--exit-report"]).arg(&report);
+    command
+        .arg("--runtime-dir")
+        .arg(folder.join("run"))
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    Ok((command.spawn().doing("starting kubevmm")?, report))
+}
+
+fn linux(kernel_args: &str) -> Manifest {
     let image = format!("rootfs:{PAYLOAD}/guest");
-    let mut manifest = Manifest::linux("bench", &image, "vmlinux").cores(cpus).cloud_init("#cloud-config\n");
-    let args = "console=ttyS0 panic=-1 quiet hold=1";
-    manifest.set("/spec/domain/firmware/kernelBoot/kernelArgs", json!(args));
+    let mut manifest = Manifest::linux("bench", &image, "vmlinux").cloud_init("#cloud-config\n");
+    manifest.set("/spec/domain/firmware/kernelBoot/kernelArgs", json!(kernel_args));
     manifest.set("/spec/domain/firmware/kernelBoot/container/initrdPath", json!("/boot/initrd-small.img"));
     manifest.push("/spec/domain/devices/disks", json!({"name": "root", "disk": {"bus": "virtio"}}));
     manifest.push("/spec/volumes", json!({"name": "root", "containerDisk": {"image": image}}));
-    let path = folder.join("bench.yaml");
-    fs::write(&path, serde_json::to_vec_pretty(&manifest.0)?).doing("writing a manifest")?;
-    Ok(path)
+    manifest
 }
 
-/// When the console's first byte and the guest's first line came.
-fn watch(
-    child: &mut Child,
-    started: Instant,
-    to_user_space: bool,
-) -> Result<(Duration, Option<Duration>), Failure> {
+/// When the console's first byte and the wanted text came.
+fn watch(child: &mut Child, started: Instant, wanted: &[u8]) -> Result<(Duration, Duration), Failure> {
     let output = child.stdout.as_mut().ok_or("no pipe from standard output")?;
     let (mut text, mut buffer) = (Vec::new(), [0u8; 4096]);
     let mut first = None;
@@ -129,11 +146,8 @@ fn watch(
             let text = String::from_utf8_lossy(&text).into_owned();
             return Err(Failure(format!("the console ended early: {text}")));
         }
-        if !to_user_space {
-            return Ok((first, None));
-        }
-        if text.windows(LINE.len()).any(|window| window == LINE) {
-            return Ok((first, Some(now)));
+        if text.windows(wanted.len()).any(|window| window == wanted) {
+            return Ok((first, now));
         }
     }
 }

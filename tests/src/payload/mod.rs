@@ -29,6 +29,12 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-halted-is-killed", halted_is_killed),
 ];
 
+/// A kernel that prints a line and powers off.
+#[must_use]
+pub fn greeting() -> Vec<u8> {
+    elf::pvh(code::greet(), 4096)
+}
+
 /// How long a payload may take.
 const SOON: Duration = Duration::from_secs(10);
 
