@@ -11,16 +11,26 @@ use crate::plan::Plan;
 
 /// Loads everything into `ram` and says how the boot vCPU starts.
 pub(super) fn load(plan: &Plan, resources: &Resources, ram: &GuestRam) -> Result<Entry, BuildError> {
-    let kernel = load_kernel(ram, &resources.kernel, &plan.memory.ram)?;
-    let initrd = resources.initrd.as_ref().map(|initrd| load_initrd(ram, initrd, &kernel)).transpose()?;
-    write_cmdline(ram, plan.kernel.cmdline.as_bytes(), &kernel)?;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |source| BuildError::Boot { what, source }
+    };
+    let named = &resources.kernel;
+    let kernel = load_kernel(ram, &named.file, &plan.memory.ram).map_err(failed(&named.name))?;
+    let initrd = resources.initrd.as_ref();
+    let initrd = initrd
+        .map(|named| load_initrd(ram, &named.file, &kernel).map_err(failed(&named.name)))
+        .transpose()?;
+    write_cmdline(ram, plan.kernel.cmdline.as_bytes(), &kernel)
+        .map_err(failed("the kernel's command line"))?;
     let mut tables = AcpiConfig::new(plan.cpu.topology, plan.pci.mmio64.clone());
     tables.pci32_window = plan.pci.mmio32.clone();
     tables.ecam_base = plan.pci.ecam;
     tables.last_bus = plan.pci.last_bus;
     let rsdp = acpi::build(ram, &tables)?;
     smbios::build(ram, &identity(plan)?)?;
-    write_start(ram, &kernel, &StartInfo { ram: &plan.memory.ram, rsdp, initrd })?;
+    let start = StartInfo { ram: &plan.memory.ram, rsdp, initrd };
+    write_start(ram, &kernel, &start).map_err(failed(&named.name))?;
     Ok(kernel.entry)
 }
 

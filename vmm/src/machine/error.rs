@@ -32,8 +32,14 @@ pub enum BuildError {
     #[error("guest memory could not be laid out")]
     MemoryLayout(#[source] vm_memory::GuestRegionCollectionError),
     /// The kernel, initrd or command line could not be loaded.
-    #[error("the kernel could not be loaded")]
-    Boot(#[from] BootError),
+    #[error("{what} could not be loaded")]
+    Boot {
+        /// Which of them, and from where.
+        what: String,
+        /// Why.
+        #[source]
+        source: BootError,
+    },
     /// The thread that loads the kernel died.
     #[error("the thread that loads the kernel died")]
     Loader,

@@ -1,8 +1,8 @@
 //! Opening the disks of a plan.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +16,13 @@ use crate::sys::memory::memory_file;
 /// Directories for scratch files, best first; without any they are in memory.
 const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
 
-/// Opens the disk called `name`.
-pub(super) fn open(store: &Store, name: &str, plan: &DiskPlan) -> Result<Arc<dyn Disk>, OpenError> {
+/// Opens the disk called `name`; what is taken out of images is kept in `cache`.
+pub(super) fn open(
+    store: &Store,
+    cache: &Path,
+    name: &str,
+    plan: &DiskPlan,
+) -> Result<Arc<dyn Disk>, OpenError> {
     let fail = |source| OpenError::Disk { name: name.to_owned(), source };
     match &plan.source {
         DiskSource::File(path) => raw(path, plan).map_err(fail),
@@ -35,7 +40,9 @@ pub(super) fn open(store: &Store, name: &str, plan: &DiskPlan) -> Result<Arc<dyn
                 .map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
             from_file(file, name, false).map_err(fail)
         }
-        DiskSource::ContainerDisk { image, path } => container_disk(store, name, image, path.as_deref()),
+        DiskSource::ContainerDisk { image, path } => {
+            container_disk((store, cache), name, image, path.as_deref())
+        }
         DiskSource::Iso { label, files } => iso(name, label, files),
     }
 }
@@ -70,7 +77,7 @@ fn make_image(path: &Path, capacity: u64) -> io::Result<()> {
 }
 
 fn container_disk(
-    store: &Store,
+    (store, cache): (&Store, &Path),
     name: &str,
     image: &str,
     path: Option<&str>,
@@ -79,10 +86,20 @@ fn container_disk(
     let what = format!("disk {name}: image {image}");
     let reference = reference(&what, image)?;
     let path = store.container_disk(&reference, path).map_err(|source| OpenError::Image { what, source })?;
+    let copy =
+        copy_of(cache, &path).map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
+    let path = block::ops::unpacked(&path, &copy).map_err(fail)?;
     let base = RawDisk::open(&path, RawOptions { read_only: true, ..RawOptions::default() }).map_err(fail)?;
     let scratch = SCRATCH.map(Path::new).into_iter().find(|directory| directory.is_dir());
     let disk = CowDisk::open(&base, scratch, EngineKind::Auto).map_err(fail)?;
     Ok(Arc::new(disk))
+}
+
+/// Where the raw copy of a qcow2 image is kept: under a name that changes with the image.
+fn copy_of(cache: &Path, image: &Path) -> io::Result<PathBuf> {
+    let file = fs::metadata(image)?;
+    let name = format!("{:x}-{:x}-{:x}-{:x}.raw", file.dev(), file.ino(), file.size(), file.mtime());
+    Ok(cache.join("unpacked").join(name))
 }
 
 fn iso(name: &str, label: &str, files: &[IsoFile]) -> Result<Arc<dyn Disk>, OpenError> {

@@ -6,7 +6,7 @@ mod runtime;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use block::{Disk, DiskError};
@@ -113,6 +113,15 @@ pub struct Places {
     pub console: ConsoleTarget,
 }
 
+/// A file and how messages call it.
+#[derive(Debug)]
+pub struct NamedFile {
+    /// The file.
+    pub file: File,
+    /// As in `kernel /boot/vmlinux of image X`.
+    pub name: String,
+}
+
 /// What stands behind one function of the plan.
 #[derive(Debug)]
 pub enum Backend {
@@ -130,9 +139,9 @@ pub enum Backend {
 #[derive(Debug)]
 pub struct Resources {
     /// The kernel.
-    pub kernel: File,
+    pub kernel: NamedFile,
     /// The initrd.
-    pub initrd: Option<File>,
+    pub initrd: Option<NamedFile>,
     /// In step with the plan's functions.
     pub backends: Vec<Backend>,
     /// The serial console's host side.
@@ -152,7 +161,9 @@ impl Resources {
         let mut backends = Vec::with_capacity(plan.functions.len());
         for function in &plan.functions {
             backends.push(match &function.device {
-                DevicePlan::Disk(disk) => Backend::Disk(disk::open(&store, &function.name, disk)?),
+                DevicePlan::Disk(disk) => {
+                    Backend::Disk(disk::open(&store, &places.cache, &function.name, disk)?)
+                }
                 DevicePlan::Nic(nic) => {
                     let tap = net::Tap::open(&nic.tap, nic.queue_pairs)
                         .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
@@ -172,20 +183,18 @@ impl Resources {
     }
 }
 
-fn open_file(store: &Store, what: &str, source: &FileSource) -> Result<File, OpenError> {
-    let path = match source {
-        FileSource::Path(path) => path.clone(),
+fn open_file(store: &Store, what: &str, source: &FileSource) -> Result<NamedFile, OpenError> {
+    let (path, name) = match source {
+        FileSource::Path(path) => (path.clone(), format!("{what} {}", path.display())),
         FileSource::Image { image, path } => {
             let what = format!("{what} {path} of image {image}");
             let reference = reference(&what, image)?;
-            store.file(&reference, path).map_err(|source| OpenError::Image { what, source })?
+            let file = store.file(&reference, path);
+            (file.map_err(|source| OpenError::Image { what: what.clone(), source })?, what)
         }
     };
-    open_path(what, &path)
-}
-
-fn open_path(what: &str, path: &Path) -> Result<File, OpenError> {
-    File::open(path).map_err(|source| OpenError::File { what: what.into(), path: path.to_owned(), source })
+    let file = File::open(&path).map_err(|source| OpenError::File { what: what.into(), path, source })?;
+    Ok(NamedFile { file, name })
 }
 
 fn reference(what: &str, image: &str) -> Result<Reference, OpenError> {
