@@ -20,6 +20,9 @@ pub fn unpacked(path: &Path, copy: &Path) -> Result<PathBuf, DiskError> {
         return Ok(copy.to_owned());
     }
     let source = open(path, Format::Qcow2, &OpenOptions { read_only: true, ..OpenOptions::default() })?;
+    if let Some(folder) = copy.parent() {
+        fs::create_dir_all(folder).map_err(failed("make the folder of", copy))?;
+    }
     let mut partial = copy.as_os_str().to_owned();
     partial.push(format!(".partial-{}", std::process::id()));
     let partial = PathBuf::from(partial);
