@@ -19,17 +19,21 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Connects to the port's socket and waits until the guest answers.
+    /// Connects to the port's socket and waits until the guest answers, as long as `is_running` says so.
     ///
     /// # Errors
     /// If it does not within `limit`.
-    pub fn connect(socket: &Path, limit: Duration) -> Result<Self, Failure> {
+    pub fn connect(
+        socket: &Path,
+        limit: Duration,
+        mut is_running: impl FnMut() -> bool,
+    ) -> Result<Self, Failure> {
         let deadline = Instant::now() + limit;
         loop {
             // The VMM hangs up on a client while no program in the guest has the port open.
             match Self::attempt(socket, deadline.saturating_duration_since(Instant::now())) {
                 Ok(agent) => return Ok(agent),
-                Err(failure) if Instant::now() > deadline => return Err(failure),
+                Err(failure) if Instant::now() > deadline || !is_running() => return Err(failure),
                 Err(_) => thread::sleep(Duration::from_millis(20)),
             }
         }

@@ -134,7 +134,8 @@ impl Vm {
     /// # Errors
     /// If it does not; what the VMM said is in the message.
     pub fn agent(&mut self) -> Result<Agent, Failure> {
-        let connected = Agent::connect(&self.files.runtime.join("agent.sock"), BOOT);
+        let socket = self.files.runtime.join("agent.sock");
+        let connected = Agent::connect(&socket, BOOT, || matches!(self.child.try_wait(), Ok(None)));
         connected.map_err(|failure| {
             let state = match self.child.try_wait() {
                 Ok(Some(status)) => format!("kubevmm has ended, {status}"),
