@@ -29,6 +29,8 @@ pub struct Case {
     pub limit: Duration,
     /// Runs with no other case beside it: it counts time or needs much memory.
     pub alone: bool,
+    /// How often it may be tried until it passes; every failure is told all the same.
+    pub attempts: u32,
     /// The test itself.
     pub run: fn(&Ctx) -> Outcome,
 }
@@ -37,13 +39,13 @@ impl Case {
     /// A case for the test host with the usual limit.
     #[must_use]
     pub const fn host(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Host, limit: Duration::from_secs(90), alone: false, run }
+        Self { name, tier: Tier::Host, limit: Duration::from_secs(90), alone: false, attempts: 1, run }
     }
 
     /// A case for any KVM.
     #[must_use]
     pub const fn payload(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Payload, limit: Duration::from_secs(20), alone: false, run }
+        Self { name, tier: Tier::Payload, limit: Duration::from_secs(20), alone: false, attempts: 1, run }
     }
 
     /// Whether a filter picks it: parts of names, parted by commas; an empty filter picks all.
@@ -56,6 +58,13 @@ impl Case {
     #[must_use]
     pub const fn within(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// The same, tried twice: with many virtual CPUs at once QEMU's emulation of SVM slips now and then.
+    #[must_use]
+    pub const fn tried_twice(mut self) -> Self {
+        self.attempts = 2;
         self
     }
 

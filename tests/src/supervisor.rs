@@ -70,11 +70,22 @@ fn take(queue: &Mutex<VecDeque<Case>>) -> Option<Case> {
 
 fn run_one(case: &Case, places: &Places) -> Verdict {
     let started = Instant::now();
-    let (result, message) = match in_process(case, places) {
-        Ok(result) => result,
-        Err(failure) => (CaseResult::Failed, failure.0),
-    };
-    Verdict { case: case.name.to_owned(), result, seconds: started.elapsed().as_secs_f64(), message }
+    let mut told = String::new();
+    let mut attempt = 1;
+    loop {
+        let (result, message) = match in_process(case, places) {
+            Ok(result) => result,
+            Err(failure) => (CaseResult::Failed, failure.0),
+        };
+        told.push_str(&message);
+        let again = matches!(result, CaseResult::Failed | CaseResult::TimedOut) && attempt < case.attempts;
+        if !again {
+            let seconds = started.elapsed().as_secs_f64();
+            return Verdict { case: case.name.to_owned(), result, seconds, message: told };
+        }
+        told.push_str(&format!("\nattempt {attempt} failed as told above; trying again\n"));
+        attempt += 1;
+    }
 }
 
 /// Starts this program again for the one case, and ends whatever is left of it.
