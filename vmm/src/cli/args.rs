@@ -111,6 +111,12 @@ impl Args {
             .collect()
     }
 
+    /// What is no option, as text.
+    pub(super) fn words(&self) -> Result<Vec<&str>, Failure> {
+        let fault = || Failure::Usage("an argument is not valid UTF-8".into());
+        self.files.iter().map(|path| path.to_str().ok_or_else(fault)).collect()
+    }
+
     /// The files; there has to be one.
     pub(super) fn files(&self) -> Result<&[PathBuf], Failure> {
         if self.files.is_empty() {

@@ -1,103 +1,114 @@
 //! `kubevmm check`.
 
-use serde::Serialize;
-use spec::{Document, Verdict};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use spec::{Document, LoadError, Manifests, Verdict, report};
 
 use super::args::Args;
-use super::{Failure, REJECTED, manifest, plan};
+use super::output::{Format, print, yaml_document};
+use super::{Failure, REJECTED, manifest};
 
-/// A document's verdict, for programs.
-#[derive(Serialize)]
-struct Report<'a> {
-    file: String,
-    document: usize,
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-    allowed: bool,
-    causes: Vec<CauseReport<'a>>,
-    warnings: Vec<WarningReport<'a>>,
+/// What there is to judge in files: objects, and what could not be read as one.
+enum Item<'a> {
+    Document(&'a Document),
+    Unreadable(&'a LoadError),
 }
 
-#[derive(Serialize)]
-struct CauseReport<'a> {
-    reason: &'static str,
-    field: &'a str,
-    message: &'a str,
-    line: u32,
-    column: u32,
+impl Item<'_> {
+    fn file(&self) -> &Path {
+        match self {
+            Self::Document(document) => document.file(),
+            Self::Unreadable(error) => error.file(),
+        }
+    }
 }
 
-#[derive(Serialize)]
-struct WarningReport<'a> {
-    field: &'a str,
-    message: &'a str,
-    line: u32,
-    column: u32,
-}
-
-/// Checks every document of the files.
+/// Checks every document of the files; one that cannot be read does not hide the rest.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
-    let format = args.text("output")?;
-    let print: fn(&Document, &Verdict) = match format.as_deref() {
-        None | Some("text") => text,
-        Some("json") => json,
-        Some("yaml") => yaml,
-        Some(other) => return Err(plan::unknown(other)),
-    };
-    let manifests = manifest::load(args)?;
+    let check = Check { args, format: Format::of(args)?, shows_defaults: args.has("show-defaults") };
+    let files = args.files()?;
+    let (manifests, errors) = Manifests::load(files);
     let mut all_allowed = true;
-    for document in &manifests.documents {
-        let verdict = spec::admit(document, &manifests);
-        all_allowed &= verdict.allowed;
-        print(document, &verdict);
+    for item in in_order(files, &manifests, &errors) {
+        all_allowed &= match item {
+            Item::Document(document) => check.document(document, &manifests)?,
+            Item::Unreadable(error) => check.unreadable(error)?,
+        };
     }
     Ok(if all_allowed { 0 } else { REJECTED })
 }
 
-fn text(document: &Document, verdict: &Verdict) {
-    manifest::say_verdict(verdict);
-    let word = if verdict.allowed { "allowed" } else { "rejected" };
-    println!("{}: {} {}: {word}", document.file().display(), document.kind(), document.name());
+/// Documents and errors in the order of the files; a file's errors come after what could be read of it.
+fn in_order<'a>(files: &[PathBuf], manifests: &'a Manifests, errors: &'a [LoadError]) -> Vec<Item<'a>> {
+    let mut ranks = HashMap::new();
+    for (rank, file) in files.iter().enumerate() {
+        ranks.entry(file.as_path()).or_insert(rank);
+    }
+    let documents = manifests.documents.iter().map(Item::Document);
+    let mut items: Vec<_> = documents.chain(errors.iter().map(Item::Unreadable)).collect();
+    items.sort_by_key(|item| ranks.get(item.file()).copied());
+    items
 }
 
-fn json(document: &Document, verdict: &Verdict) {
-    // A struct of texts and numbers always serializes.
-    println!("{}", serde_json::to_string(&report(document, verdict)).unwrap_or_default());
+/// How verdicts are shown.
+struct Check<'a> {
+    args: &'a Args,
+    format: Format,
+    shows_defaults: bool,
 }
 
-fn yaml(document: &Document, verdict: &Verdict) {
-    print!("---\n{}", serde_saphyr::to_string(&report(document, verdict)).unwrap_or_default());
-}
+impl Check<'_> {
+    /// Says what is to be said of an object, and whether it is allowed.
+    fn document(&self, document: &Document, manifests: &Manifests) -> Result<bool, Failure> {
+        let mut verdict = spec::admit(document, manifests);
+        if let Some(machine) = verdict.machine().filter(|_| manifest::names_places(self.args)) {
+            let resolved = spec::resolve(machine, manifests, &manifest::places(self.args));
+            verdict.miss(document, &resolved.missing, false);
+        }
+        if self.shows_defaults {
+            self.object(&verdict)?;
+        } else {
+            self.verdict(document, &verdict)?;
+        }
+        Ok(verdict.allowed)
+    }
 
-fn report<'a>(document: &'a Document, verdict: &'a Verdict) -> Report<'a> {
-    Report {
-        file: document.file().display().to_string(),
-        document: document.number(),
-        kind: document.kind(),
-        namespace: document.namespace(),
-        name: document.name(),
-        allowed: verdict.allowed,
-        causes: verdict
-            .causes
-            .iter()
-            .map(|cause| CauseReport {
-                reason: cause.reason.as_str(),
-                field: &cause.field,
-                message: &cause.message,
-                line: cause.location.line(),
-                column: cause.location.column(),
-            })
-            .collect(),
-        warnings: verdict
-            .warnings
-            .iter()
-            .map(|warning| WarningReport {
-                field: &warning.path,
-                message: &warning.message,
-                line: warning.location.line(),
-                column: warning.location.column(),
-            })
-            .collect(),
+    fn verdict(&self, document: &Document, verdict: &Verdict) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => {
+                eprint!("{}", report::text(verdict));
+                let word = if verdict.allowed { "allowed" } else { "rejected" };
+                print(&format!("{}: {} {word}\n", document.file().display(), manifest::called(document)))
+            }
+            _ => self.value(&report::json(document, verdict)),
+        }
+    }
+
+    /// The object after defaults; one that is rejected has none, and says why.
+    fn object(&self, verdict: &Verdict) -> Result<(), Failure> {
+        eprint!("{}", report::text(verdict));
+        match verdict.object.to_json() {
+            Value::Null => Ok(()),
+            object if verdict.allowed => self.value(&object),
+            _ => Ok(()),
+        }
+    }
+
+    fn unreadable(&self, error: &LoadError) -> Result<bool, Failure> {
+        if self.format == Format::Text || self.shows_defaults {
+            eprint!("{}", report::load_error(error));
+        } else {
+            self.value(&report::load_error_json(error))?;
+        }
+        Ok(false)
+    }
+
+    fn value(&self, value: &Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => print(&format!("{value}\n")),
+            Format::Text | Format::Yaml => print(&yaml_document(value)),
+        }
     }
 }

@@ -7,6 +7,8 @@ pub(super) struct Command {
     pub(super) about: &'static str,
     /// Longer text for its own help.
     pub(super) details: &'static str,
+    /// What it is given besides options, for its help.
+    pub(super) operands: &'static str,
     pub(super) options: &'static [&'static [Opt]],
 }
 
@@ -27,15 +29,24 @@ const fn option(name: &'static str, value: &'static str, about: &'static str) ->
     Opt { name, short: None, value: Some(value), about }
 }
 
+const FILES: &str = "FILE…";
+
+const SHOW_DEFAULTS: Opt =
+    flag("show-defaults", "print the objects after KubeVirt's defaults, as YAML (or JSON with -o json)");
+
 const OUTPUT: Opt =
     Opt { name: "output", short: Some('o'), value: Some("FORMAT"), about: "text (default), json or yaml" };
 
-/// Which machine, and where what it names is found.
-const MANIFEST: &[Opt] = &[
-    option("name", "NAME", "run this machine of several in the manifests"),
+/// Where the things are that a machine names.
+const PLACES: &[Opt] = &[
     option("volumes", "DIR", "claims: DIR/CLAIM/disk.img, or DIR/CLAIM a link to a block device"),
     option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
     option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
+];
+
+/// Which machine, and what stands in for parts of it.
+const MACHINE: &[Opt] = &[
+    option("name", "NAME", "run this machine of several in the manifests"),
     option(
         "tap",
         "NETWORK=INTERFACE",
@@ -68,19 +79,39 @@ pub(super) const COMMANDS: &[Command] = &[
         details: "Ctrl-] on a terminal asks the guest to power off; a second one stops it by force. So do SIGTERM,\n\
                   SIGINT and SIGHUP. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
-        options: &[MANIFEST, RUN, HELP],
+        operands: FILES,
+        options: &[MACHINE, PLACES, RUN, HELP],
     },
     Command {
         name: "plan",
         about: "print the machine that the manifests describe, opening nothing",
         details: "Every address, interrupt, file and queue is shown as run would use it.",
-        options: &[MANIFEST, &[OUTPUT], HELP],
+        operands: FILES,
+        options: &[MACHINE, PLACES, &[OUTPUT], HELP],
     },
     Command {
         name: "check",
         about: "say what KubeVirt would say about the manifests, and what kubevmm cannot do",
-        details: "-o json prints one object a document. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
-        options: &[&[OUTPUT], HELP],
+        details: "-o json prints one object a document, each on a line of its own. With a place for claims, secrets or\n\
+                  config maps it warns of those that are missing. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
+        operands: FILES,
+        options: &[&[OUTPUT, SHOW_DEFAULTS], PLACES, HELP],
+    },
+    Command {
+        name: "explain",
+        about: "say what a field of a manifest means, its type and default, and whether it is honoured",
+        details: "FIELD.PATH begins with a kind, in full or in short: vmi.spec.domain.devices.disks.cache, vm.spec.\n\
+                  Without a kind it is a VirtualMachineInstance's.",
+        operands: "FIELD.PATH…",
+        options: &[HELP],
+    },
+    Command {
+        name: "schema",
+        about: "print the JSON Schema of manifests, for editors to complete and check them with",
+        details: "An editor finds it by a first line such as\n\
+                  # yaml-language-server: $schema=FILE",
+        operands: "",
+        options: &[HELP],
     },
 ];
 

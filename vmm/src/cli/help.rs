@@ -31,12 +31,18 @@ pub(super) fn about(name: Option<&str>) -> Result<String, Failure> {
 
 /// A command's own help.
 pub(super) fn command(command: &Command) -> String {
-    let mut text = format!("Usage: kubevmm {} [OPTION]… FILE…\n\n", command.name);
+    let mut text = format!("Usage: kubevmm {}\n\n", form(command));
     let _ = writeln!(text, "{}.\n{}\n\nOptions:", capital(command.about), command.details);
     for option in command.all_options() {
         let _ = writeln!(text, "  {:<25} {}", names(option), option.about);
     }
     text
+}
+
+/// How the command is written.
+fn form(command: &Command) -> String {
+    let text = format!("{} [OPTION]… {}", command.name, command.operands);
+    text.trim_end().to_owned()
 }
 
 fn names(option: &Opt) -> String {

@@ -1,38 +1,48 @@
 //! From files to the one machine that a command is about.
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
-use devices::chain;
-use spec::cloud_init::SecretValues;
-use spec::{Document, Manifests, Object, Verdict};
+use spec::{Cause, Document, Manifests, Places, Reason, Verdict, Warning, report};
 
 use super::Failure;
 use super::args::Args;
-use super::locate::{Level, say, say_plan};
-use crate::plan::{self, Options, Plan};
+use super::choose::choose;
+use crate::plan::{self, Fault, Options, Plan, PlanError};
 
-/// Kinds that describe a machine.
-const MACHINES: [&str; 2] = ["VirtualMachine", "VirtualMachineInstance"];
+/// Where KubeVirt's pods have what their machine refers to.
+const POD: &str = "/var/run/kubevirt-private";
+/// Options that say where things are.
+const PLACES: [&str; 3] = ["volumes", "secrets", "configmaps"];
 
 /// Reads all files; every error is said.
-pub(super) fn load(args: &Args) -> Result<Manifests, Failure> {
+fn load(args: &Args) -> Result<Manifests, Failure> {
     spec::load(args.files()?).map_err(|errors| {
         for error in &errors {
-            eprintln!("{}: error: {}", place(error), chain(error));
-            if let Some(location) = error.location() {
-                eprintln!("{}", location.excerpt());
-            }
+            eprint!("{}", report::load_error(error));
         }
         Failure::Rejected
     })
 }
 
-fn place(error: &spec::LoadError) -> String {
-    match error.location() {
-        Some(location) => location.to_string(),
-        None => error.file().display().to_string(),
+/// Where the things are that manifests only name.
+pub(super) fn places(args: &Args) -> Places {
+    Places {
+        volumes: args.path("volumes"),
+        secrets: args.path("secrets"),
+        config_maps: args.path("configmaps"),
+        pod: Some(PathBuf::from(POD)).filter(|pod| pod.is_dir()),
     }
+}
+
+/// Whether the command line says where such things are.
+pub(super) fn names_places(args: &Args) -> bool {
+    PLACES.iter().any(|place| args.has(place))
+}
+
+/// An object's kind and name, for people.
+pub(super) fn called(document: &Document) -> String {
+    let or_none = |text: &str, none: &str| if text.is_empty() { none.into() } else { text.to_owned() };
+    format!("{} {}", or_none(document.kind(), "(no kind)"), or_none(document.name(), "(no name)"))
 }
 
 /// Plans the machine that the command line names. Faults and warnings are said at their lines; `admitted` is called
@@ -42,92 +52,68 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
         kernel: args.path("kernel"),
         initrd: args.path("initrd"),
         append: args.text("append")?,
-        volumes: args.path("volumes"),
         taps: args.pairs("tap")?,
     };
+    let name = args.text("name")?;
     let manifests = load(args)?;
-    let document = choose(&manifests, args.text("name")?.as_deref())?;
-    let verdict = spec::admit(document, &manifests);
-    say_verdict(&verdict);
-    let Some(machine) = verdict.machine().filter(|_| verdict.allowed) else { return Err(Failure::Rejected) };
+    let document = choose(&manifests, name.as_deref())?;
+    let mut verdict = spec::admit(document, &manifests);
+    let Some(machine) = verdict.machine() else { return Err(refuse(&verdict)) };
+    let resolved = spec::resolve(machine, &manifests, &places(args));
+    if !verdict.allowed {
+        verdict.miss(document, &resolved.missing, true);
+        return Err(refuse(&verdict));
+    }
     admitted();
-    let prefix = if document.kind() == "VirtualMachine" { "spec.template." } else { "" };
-    let directory = args.path("secrets");
-    let secrets = |name: &str| secret(&manifests, machine.namespace(), name, directory.as_deref());
-    match plan::make(machine, &options, &secrets) {
+    let planned = plan::make(machine, &options, &resolved);
+    leave_booting_to_the_plan(&mut verdict);
+    match planned {
         Ok((plan, warnings)) => {
-            say_plan(Level::Warning, document, prefix, &warnings);
+            warn(&mut verdict, document, &warnings);
+            eprint!("{}", report::text(&verdict));
             Ok(plan)
         }
         Err(errors) => {
-            say_plan(Level::Error, document, prefix, &errors);
-            Err(Failure::Rejected)
+            fault(&mut verdict, document, &errors);
+            eprint!("{}", report::text(&verdict));
+            let is_host = errors.iter().all(|error| error.fault == Fault::Host);
+            Err(if is_host { Failure::Missing } else { Failure::Rejected })
         }
     }
 }
 
-/// Says everything that is wrong or odd, in manifest order.
-pub(super) fn say_verdict(verdict: &Verdict) {
-    for cause in &verdict.causes {
-        say(Level::Error, &cause.location, &cause.path, &cause.message);
-    }
-    for warning in &verdict.warnings {
-        say(Level::Warning, &warning.location, &warning.path, &warning.message);
-    }
+fn refuse(verdict: &Verdict) -> Failure {
+    eprint!("{}", report::text(verdict));
+    Failure::Rejected
 }
 
-/// The one machine of the manifests, or the one called `name`.
-fn choose<'a>(manifests: &'a Manifests, name: Option<&str>) -> Result<&'a Document, Failure> {
-    let machines: Vec<_> =
-        manifests.documents.iter().filter(|document| MACHINES.contains(&document.kind())).collect();
-    let names = || machines.iter().map(|document| document.name()).collect::<Vec<_>>().join(", ");
-    match (name, machines.as_slice()) {
-        (_, []) => {
-            let kinds: Vec<_> = manifests.documents.iter().map(Document::kind).collect();
-            eprintln!(
-                "kubevmm: the manifests hold no VirtualMachine and no VirtualMachineInstance (found: {})",
-                kinds.join(", ")
-            );
-            Err(Failure::Rejected)
-        }
-        (None, [one]) => Ok(one),
-        (None, _) => Err(Failure::Usage(format!(
-            "the manifests hold several machines; choose one with --name: {}",
-            names()
-        ))),
-        (Some(name), _) => {
-            machines.iter().find(|document| document.name() == name).copied().ok_or_else(|| {
-                Failure::Usage(format!("the manifests hold no machine {name:?}, but: {}", names()))
-            })
-        }
-    }
+/// Admission warns of machines that boot from firmware. With `--kernel` they do not, and without they are no machines
+/// that can be planned.
+fn leave_booting_to_the_plan(verdict: &mut Verdict) {
+    let firmware = format!("{}spec.domain.firmware", verdict.machine_base());
+    let loaders = ["", ".bootloader.bios", ".bootloader.efi"].map(|end| format!("{firmware}{end}"));
+    verdict.warnings.retain(|warning| !loaders.contains(&warning.path));
 }
 
-/// The values of a Secret: of the manifests, or of the directory of secrets.
-fn secret(
-    manifests: &Manifests,
-    namespace: &str,
-    name: &str,
-    directory: Option<&Path>,
-) -> Option<SecretValues> {
-    if let Some(document) = manifests.find("Secret", namespace, name) {
-        let Object::Secret(secret) = spec::admit(document, manifests).object else { return None };
-        let plain = secret.string_data.into_iter().map(|(key, text)| (key, text.into_bytes()));
-        return Some(secret.data.into_iter().map(|(key, bytes)| (key, bytes.0)).chain(plain).collect());
+fn warn(verdict: &mut Verdict, document: &Document, warnings: &[PlanError]) {
+    for warning in warnings {
+        let path = format!("{}{}", verdict.machine_base(), warning.field);
+        let (message, location) = (warning.message.clone(), document.locate(&path));
+        verdict.warnings.push(Warning { path, message, location });
     }
-    let directory = directory?.join(name);
-    if name.contains('/') || name.starts_with('.') {
-        return None;
+    verdict.warnings.sort_by_key(|warning| (warning.location.line(), warning.location.column()));
+}
+
+fn fault(verdict: &mut Verdict, document: &Document, errors: &[PlanError]) {
+    for error in errors {
+        let path = format!("{}{}", verdict.machine_base(), error.field);
+        let reason = match error.fault {
+            Fault::Manifest => Reason::NotSupported,
+            Fault::Host => Reason::NotFound,
+        };
+        let (message, location) = (error.message.clone(), document.locate(&path));
+        verdict.causes.push(Cause { reason, field: path.clone(), path, message, location });
     }
-    let entries = fs::read_dir(directory).ok()?;
-    // Kubernetes mounts secrets with links to hidden directories, which are not keys.
-    let files = entries.flatten().filter(|entry| entry.path().is_file());
-    Some(
-        files
-            .filter_map(|entry| {
-                let key = entry.file_name().into_string().ok().filter(|key| !key.starts_with('.'))?;
-                Some((key, fs::read(entry.path()).ok()?))
-            })
-            .collect(),
-    )
+    verdict.causes.sort_by_key(|cause| (cause.location.line(), cause.location.column()));
+    verdict.allowed = false;
 }

@@ -2,10 +2,12 @@
 
 mod args;
 mod check;
+mod choose;
 mod commands;
+mod explain;
 mod help;
-mod locate;
 mod manifest;
+mod output;
 mod plan;
 mod run;
 
@@ -28,6 +30,17 @@ enum Failure {
     /// Manifests were rejected; everything was said already.
     #[error("the manifest is rejected")]
     Rejected,
+    /// The manifests hold nothing to run.
+    #[error("the manifests hold no VirtualMachine and no VirtualMachineInstance (found: {found}){hint}")]
+    NoMachine {
+        /// What they hold instead.
+        found: String,
+        /// What can be done about it.
+        hint: String,
+    },
+    /// Things that the machine refers to are not there; everything was said already.
+    #[error("the machine refers to things that are not there")]
+    Missing,
     /// The command line makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -46,20 +59,26 @@ enum Failure {
     },
 }
 
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Rejected | Self::NoMachine { .. } => REJECTED,
+            Self::Usage(_) => USAGE,
+            Self::Missing | Self::Open(_) | Self::Run(_) | Self::Host { .. } => HOST,
+        }
+    }
+}
+
 /// Runs the command that `arguments` (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     match dispatch(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            if !matches!(failure, Failure::Rejected) {
+            if !matches!(failure, Failure::Rejected | Failure::Missing) {
                 eprintln!("kubevmm: {}", chain(&failure));
             }
-            ExitCode::from(match failure {
-                Failure::Rejected => REJECTED,
-                Failure::Usage(_) => USAGE,
-                Failure::Open(_) | Failure::Run(_) | Failure::Host { .. } => HOST,
-            })
+            ExitCode::from(failure.exit_code())
         }
     }
 }
@@ -72,12 +91,11 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     let verb = verb.to_string_lossy();
     match verb.as_ref() {
         "help" | "--help" | "-h" => {
-            print!("{}", help::about(rest.first().map(|verb| verb.to_string_lossy()).as_deref())?);
-            return Ok(0);
+            let text = help::about(rest.first().map(|verb| verb.to_string_lossy()).as_deref())?;
+            return output::print(&text).map(|()| 0);
         }
         "version" | "--version" | "-V" => {
-            println!("kubevmm {}", env!("CARGO_PKG_VERSION"));
-            return Ok(0);
+            return output::print(&format!("kubevmm {}\n", env!("CARGO_PKG_VERSION"))).map(|()| 0);
         }
         _ => {}
     }
@@ -85,12 +103,13 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
         .ok_or_else(|| Failure::Usage(format!("there is no command {verb:?}; kubevmm --help lists them")))?;
     let args = Args::parse(command, rest)?;
     if args.has("help") {
-        print!("{}", help::command(command));
-        return Ok(0);
+        return output::print(&help::command(command)).map(|()| 0);
     }
     match command.name {
         "run" => run::main(&args),
         "plan" => plan::main(&args),
+        "explain" => explain::explain(&args),
+        "schema" => explain::schema(&args),
         _ => check::main(&args),
     }
 }

@@ -1,20 +1,16 @@
 //! Disks of a plan: which file each volume becomes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use spec::api::{Disk, DiskCache, DiskDevice, HostDiskType, VirtualMachineInstance, Volume, VolumeSource};
-use spec::cloud_init::{self, SecretValues};
+use spec::cloud_init::{self, CloudInitError};
+use spec::resolve::{Claim, Resolved};
 
-use super::{Options, PlanError};
+use super::PlanError;
 
 /// Label of a NoCloud disk.
 const NO_CLOUD_LABEL: &str = "cidata";
-/// File of a claim in file system mode (KubeVirt's and CDI's contract).
-const CLAIM_IMAGE: &str = "disk.img";
-
-/// Finds the values of a Secret by its name.
-pub(super) type Secrets<'a> = &'a dyn Fn(&str) -> Option<SecretValues>;
 
 /// What a disk's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +103,7 @@ pub struct DiskPlan {
 /// Everything that the disks of a machine are planned from.
 pub(super) struct Context<'a> {
     pub(super) vmi: &'a VirtualMachineInstance,
-    pub(super) options: &'a Options,
-    pub(super) secrets: Secrets<'a>,
+    pub(super) resolved: &'a Resolved,
     pub(super) queues: u16,
 }
 
@@ -120,7 +115,7 @@ impl Context<'_> {
             .volume(&disk.name)
             .ok_or_else(|| PlanError::at(field(".name"), "no volume has this name"))?;
         let volume_field = format!("spec.volumes[{at}]");
-        let source = self.source(&volume.source).map_err(|message| PlanError::at(volume_field, message))?;
+        let source = self.source(&volume.source, &volume_field)?;
         let read_only = matches!(source, DiskSource::Iso { .. }) || is_read_only(disk, &volume.source);
         Ok(DiskPlan {
             read_only,
@@ -145,19 +140,24 @@ impl Context<'_> {
         self.vmi.spec.volumes.iter().enumerate().find(|(_, volume)| volume.name == name)
     }
 
-    fn source(&self, source: &VolumeSource) -> Result<DiskSource, String> {
+    fn source(&self, source: &VolumeSource, field: &str) -> Result<DiskSource, PlanError> {
         match source {
             VolumeSource::ContainerDisk(disk) => Ok(DiskSource::ContainerDisk {
                 image: disk.image.clone(),
                 path: Some(disk.path.clone()).filter(|path| !path.is_empty()),
             }),
             VolumeSource::CloudInitNoCloud(source) => {
-                let files = cloud_init::no_cloud(self.vmi, source, self.secrets)
-                    .map_err(|error| devices::chain(&error))?;
-                Ok(no_cloud(files))
+                let secrets = |name: &str| self.resolved.secrets.get(name).cloned();
+                cloud_init::no_cloud(self.vmi, source, &secrets).map(no_cloud).map_err(|error| {
+                    let message = devices::chain(&error);
+                    match error {
+                        CloudInitError::SecretMissing(_) => PlanError::missing(field, message),
+                        _ => PlanError::at(field, message),
+                    }
+                })
             }
-            VolumeSource::PersistentVolumeClaim(claim) => self.claim(&claim.claim_name),
-            VolumeSource::DataVolume(volume) => self.claim(&volume.name),
+            VolumeSource::PersistentVolumeClaim(claim) => self.claim(&claim.claim_name, field),
+            VolumeSource::DataVolume(volume) => self.claim(&volume.name, field),
             VolumeSource::HostDisk(disk) => {
                 let path = PathBuf::from(&disk.path);
                 match (&disk.r#type, disk.capacity.as_ref().and_then(|capacity| capacity.bytes())) {
@@ -169,34 +169,22 @@ impl Context<'_> {
             }
             VolumeSource::EmptyDisk(disk) => match disk.capacity.bytes() {
                 Some(bytes) if bytes > 0 => Ok(DiskSource::Empty(bytes)),
-                _ => Err("an empty disk needs a capacity".into()),
+                _ => Err(PlanError::at(field, "an empty disk needs a capacity")),
             },
-            other => Err(format!("volumes of type {} cannot be used yet", other.key().unwrap_or("(none)"))),
+            other => {
+                let kind = other.key().unwrap_or("(none)");
+                Err(PlanError::at(field, format!("volumes of type {kind} cannot be used yet")))
+            }
         }
     }
 
-    /// The image or device of a claim below the directory of claims.
-    fn claim(&self, name: &str) -> Result<DiskSource, String> {
-        let Some(volumes) = &self.options.volumes else {
-            return Err(format!(
-                "claim {name:?} is to be found in a directory: give one with --volumes DIR that holds \
-                 {name}/{CLAIM_IMAGE} or a link {name} to a block device"
-            ));
-        };
-        let path = volumes.join(name);
-        if name.contains('/') || !path.exists() {
-            return Err(format!(
-                "claim {name:?} is not in {}: put {name}/{CLAIM_IMAGE} there, or a link {name} to a block device",
-                volumes.display()
-            ));
+    /// The image or device of a claim.
+    fn claim(&self, name: &str, field: &str) -> Result<DiskSource, PlanError> {
+        match self.resolved.claims.get(name) {
+            Some(Claim::File(path) | Claim::Device(path)) => Ok(DiskSource::File(path.clone())),
+            None => Err(PlanError::missing(field, format!("the claim {name:?} is not there"))),
         }
-        Ok(DiskSource::File(image_of(&path)))
     }
-}
-
-/// A claim is a directory with an image in it, or the device itself.
-fn image_of(claim: &Path) -> PathBuf {
-    if claim.is_dir() { claim.join(CLAIM_IMAGE) } else { claim.to_owned() }
 }
 
 fn no_cloud(files: cloud_init::NoCloudFiles) -> DiskSource {

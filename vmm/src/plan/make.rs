@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use arch::topology::Topology;
+use spec::Resolved;
 use spec::api::VirtualMachineInstance;
-use spec::cloud_init::SecretValues;
 
 use super::pci::Allocator;
-use super::{DevicePlan, DiskPlan, Function, Plan, PlanError};
+use super::{DevicePlan, DiskPlan, Fault, Function, Plan, PlanError};
 use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
 
 /// Port of the guest agent, as KubeVirt names it.
@@ -27,24 +27,24 @@ pub struct Options {
     pub initrd: Option<PathBuf>,
     /// Kernel command line instead of the manifest's.
     pub append: Option<String>,
-    /// Directory of claims.
-    pub volumes: Option<PathBuf>,
     /// Network names and the host interfaces that their cards are on.
     pub taps: Vec<(String, String)>,
 }
 
-/// Plans the machine that `vmi` describes. `secrets` finds the values of a Secret. Gives back the plan and what
-/// the user should know about it.
+/// Plans the machine that `vmi` describes. `resolved` holds what it refers to. Gives back the plan and what the
+/// user should know about it.
 ///
 /// # Errors
-/// All that cannot be planned.
+/// All that cannot be planned, and all that is missing.
 pub fn make(
     vmi: &VirtualMachineInstance,
     options: &Options,
-    secrets: &dyn Fn(&str) -> Option<SecretValues>,
+    resolved: &Resolved,
 ) -> Result<(Plan, Vec<PlanError>), Vec<PlanError>> {
     let domain = &vmi.spec.domain;
-    let mut errors = Vec::new();
+    let missing = resolved.missing.iter();
+    let mut errors: Vec<_> =
+        missing.map(|missing| PlanError::missing(&missing.path, &missing.message)).collect();
     let topology = keep(&mut errors, topology(vmi));
     let hidden = domain.features.as_ref().and_then(|features| features.kvm.as_ref());
     let hidden = hidden.is_some_and(|kvm| kvm.hidden);
@@ -56,7 +56,7 @@ pub fn make(
         errors.push(PlanError::at("spec.startStrategy", "machines cannot be started paused yet"));
     }
     let vcpus = topology.map_or(1, |topology| topology.vcpus());
-    let disks = plan_disks(vmi, options, secrets, vcpus, &mut errors);
+    let disks = plan_disks(vmi, resolved, vcpus, &mut errors);
     let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
     let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
     let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));
@@ -106,19 +106,24 @@ fn topology(vmi: &VirtualMachineInstance) -> Result<Topology, PlanError> {
 
 fn plan_disks(
     vmi: &VirtualMachineInstance,
-    options: &Options,
-    secrets: &dyn Fn(&str) -> Option<SecretValues>,
+    resolved: &Resolved,
     vcpus: u32,
     errors: &mut Vec<PlanError>,
 ) -> Vec<(String, DiskPlan)> {
     let multi_queue = vmi.spec.domain.devices.block_multi_queue.unwrap_or(false);
     let queues = if multi_queue { vcpus.min(MAX_DISK_QUEUES) } else { 1 };
     let queues = u16::try_from(queues).unwrap_or(1);
-    let context = disks::Context { vmi, options, secrets, queues };
+    let context = disks::Context { vmi, resolved, queues };
     let disks = vmi.spec.domain.devices.disks.iter().enumerate();
     disks
-        .filter_map(|(index, disk)| {
-            keep(errors, context.plan(index, disk)).map(|plan| (disk.name.clone(), plan))
+        .filter_map(|(index, disk)| match context.plan(index, disk) {
+            Ok(plan) => Some((disk.name.clone(), plan)),
+            // All that is missing is among the errors already.
+            Err(error) if error.fault == Fault::Host && !resolved.missing.is_empty() => None,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
         })
         .collect()
 }

@@ -19,7 +19,7 @@ mod text;
 pub use cpu::CpuPlan;
 pub use devices::{DevicePlan, Function};
 pub use disks::{Cache, DiskPlan, DiskSource, IsoFile};
-pub use error::PlanError;
+pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
 pub use interfaces::{MacAddress, NicPlan};
 pub use kernel::{FileSource, KernelPlan};

@@ -1,0 +1,108 @@
+//! Which machine of the manifests is meant.
+
+use spec::{Document, Manifests, report};
+
+use super::Failure;
+use super::manifest::called;
+
+/// Kinds that describe one machine.
+const MACHINES: [&str; 2] = ["VirtualMachine", "VirtualMachineInstance"];
+/// Kinds that describe many equal machines; one of them is run when it is asked for by name.
+const TEMPLATES: [&str; 2] = ["VirtualMachineInstanceReplicaSet", "VirtualMachinePool"];
+
+/// The one machine of the manifests, or the one called `name`. Where there is none, what is wrong with the manifests
+/// is said.
+pub(super) fn choose<'a>(manifests: &'a Manifests, name: Option<&str>) -> Result<&'a Document, Failure> {
+    let machines = of_kinds(manifests, &MACHINES);
+    let templates = of_kinds(manifests, &TEMPLATES);
+    match (name, machines.as_slice()) {
+        (None, [one]) => Ok(one),
+        (None, []) => {
+            say_faults(manifests);
+            Err(Failure::NoMachine { found: found(manifests), hint: hint(&templates) })
+        }
+        (None, several) => Err(Failure::Usage(format!(
+            "the manifests hold several machines; choose one with --name: {}",
+            names(several)
+        ))),
+        (Some(name), _) => {
+            let all: Vec<_> = machines.into_iter().chain(templates).collect();
+            all.iter().find(|document| document.name() == name).copied().ok_or_else(|| {
+                say_faults(manifests);
+                match all.as_slice() {
+                    [] => Failure::NoMachine { found: found(manifests), hint: String::new() },
+                    all => {
+                        Failure::Usage(format!("the manifests hold no machine {name:?}, but: {}", names(all)))
+                    }
+                }
+            })
+        }
+    }
+}
+
+fn of_kinds<'a>(manifests: &'a Manifests, kinds: &[&str]) -> Vec<&'a Document> {
+    manifests.documents.iter().filter(|document| kinds.contains(&document.kind())).collect()
+}
+
+fn names(documents: &[&Document]) -> String {
+    documents.iter().map(|document| document.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn found(manifests: &Manifests) -> String {
+    manifests.documents.iter().map(called).collect::<Vec<_>>().join(", ")
+}
+
+fn hint(templates: &[&Document]) -> String {
+    match templates.first() {
+        Some(first) => format!("; --name {} runs one of its machines", first.name()),
+        None => String::new(),
+    }
+}
+
+/// Says what is wrong with objects that are no machines: perhaps one was meant to be.
+fn say_faults(manifests: &Manifests) {
+    let others = manifests.documents.iter().filter(|document| !MACHINES.contains(&document.kind()));
+    for document in others {
+        let mut verdict = spec::admit(document, manifests);
+        verdict.warnings.clear();
+        eprint!("{}", report::text(&verdict));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifests(kinds: &[(&str, &str)]) -> Manifests {
+        let document =
+            |(kind, name): &(&str, &str)| format!("---\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+        let text: String = kinds.iter().map(document).collect();
+        Manifests::parse("some.yaml", &text).unwrap()
+    }
+
+    #[test]
+    fn the_only_machine_is_meant() {
+        let some =
+            manifests(&[("Secret", "s"), ("VirtualMachine", "a"), ("VirtualMachineInstanceReplicaSet", "r")]);
+        assert_eq!(choose(&some, None).unwrap().name(), "a");
+        assert_eq!(choose(&some, Some("r")).unwrap().name(), "r");
+        let Err(Failure::Usage(message)) = choose(&some, Some("s")) else { panic!() };
+        assert!(message.contains("a, r"), "{message}");
+    }
+
+    #[test]
+    fn one_of_several_needs_a_name() {
+        let some = manifests(&[("VirtualMachine", "a"), ("VirtualMachineInstance", "b")]);
+        assert!(matches!(choose(&some, None), Err(Failure::Usage(message)) if message.contains("a, b")));
+        assert_eq!(choose(&some, Some("b")).unwrap().name(), "b");
+    }
+
+    #[test]
+    fn none_is_a_fault_of_the_manifests() {
+        let error = choose(&manifests(&[("VirtualMachin", "a")]), None).unwrap_err();
+        assert!(matches!(&error, Failure::NoMachine { .. }));
+        assert!(error.to_string().contains("VirtualMachin a"), "{error}");
+        let error = choose(&manifests(&[("VirtualMachinePool", "p")]), None).unwrap_err();
+        assert!(error.to_string().contains("--name p"), "{error}");
+    }
+}
