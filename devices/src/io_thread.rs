@@ -54,7 +54,7 @@ impl IoThread {
                 prepare();
                 while !seen.load(Ordering::Acquire) {
                     if let Err(error) = events.run() {
-                        eprintln!("kubevmm: I/O thread: waiting for events failed: {error}");
+                        crate::say!("kubevmm: I/O thread: waiting for events failed: {error}");
                         break;
                     }
                 }

@@ -40,10 +40,10 @@ impl LimitedLog {
     /// Prints `message`, unless there were too many of late.
     pub fn say(&self, message: impl fmt::Display) {
         match self.admit(Instant::now()) {
-            Verdict::Say => eprintln!("kubevmm: {}: {message}", self.subject),
+            Verdict::Say => crate::say!("kubevmm: {}: {message}", self.subject),
             Verdict::SayLast => {
                 let pause = PERIOD.as_secs();
-                eprintln!("kubevmm: {}: {message} (no more such messages for {pause} s)", self.subject);
+                crate::say!("kubevmm: {}: {message} (no more such messages for {pause} s)", self.subject);
             }
             Verdict::Drop => {}
         }

@@ -25,12 +25,14 @@ const WRITE_CHUNK: usize = 4096;
 /// How long the end of a run waits for a slow reader.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How long a reader that takes nothing is left alone, in milliseconds.
+const STALLED_MS: i32 = 20;
+
 const RING: u64 = 0;
 const STOP: u64 = 1;
 const INPUT: u64 = 2;
-const OUTPUT: u64 = 3;
-const ROOM: u64 = 4;
-const LISTENER: u64 = 5;
+const ROOM: u64 = 3;
+const LISTENER: u64 = 4;
 
 /// A running pump; dropping it shows what is left and ends the thread.
 #[derive(Debug)]
@@ -137,10 +139,15 @@ impl Pump {
     fn run(mut self) {
         let mut events = [EpollEvent::default(); 6];
         loop {
-            let count = match self.epoll.wait(-1, &mut events) {
+            // Output that nobody takes at present is offered again after a while; there is none most of the time.
+            let patience = if self.pending.is_empty() { -1 } else { STALLED_MS };
+            let count = match self.epoll.wait(patience, &mut events) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                Err(error) => return eprintln!("kubevmm: the console stopped: {error}"),
+                Err(error) => {
+                    devices::say!("kubevmm: the console stopped: {error}");
+                    return;
+                }
             };
             let mut stop = false;
             for event in events.iter().take(count) {
@@ -153,7 +160,6 @@ impl Pump {
                     }
                     INPUT => self.read_keys(),
                     LISTENER => self.accept(),
-                    OUTPUT => {}
                     _ => stop = true,
                 }
             }
@@ -234,7 +240,7 @@ impl Pump {
         }
     }
 
-    /// Shows what the other side takes now, and watches for when it takes more.
+    /// Shows what the other side takes now.
     fn show(&mut self) {
         if self.pending.is_empty() {
             self.ring.drain(&mut self.pending);

@@ -1,13 +1,15 @@
 //! Where the serial console goes.
 
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::sys::terminal::RawMode;
+use crate::sys::terminal::{RawMode, restore_on_panic};
 
 /// What the command line says about the console.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,17 @@ pub enum ConsoleTarget {
     Unix(PathBuf),
     /// Nowhere.
     Off,
+}
+
+impl fmt::Display for ConsoleTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdio => f.write_str("stdio"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Off => f.write_str("off"),
+        }
+    }
 }
 
 /// The text names no target.
@@ -69,7 +82,14 @@ pub struct SocketFile {
 
 impl SocketFile {
     fn bind(path: PathBuf) -> io::Result<Self> {
-        let listener = UnixListener::bind(&path)?;
+        let listener = match UnixListener::bind(&path) {
+            // A killed process left its socket: nobody answers there any more.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(&path).is_err() => {
+                fs::remove_file(&path)?;
+                UnixListener::bind(&path)
+            }
+            result => result,
+        }?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path })
     }
@@ -102,14 +122,33 @@ impl Console {
 }
 
 fn stdio() -> io::Result<Console> {
-    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
     let stdin = io::stdin();
-    let raw = if stdin.is_terminal() { Some(RawMode::enter(&stdin)?) } else { None };
+    let raw = if stdin.is_terminal() {
+        restore_on_panic(&stdin);
+        Some(RawMode::enter(&stdin)?)
+    } else {
+        None
+    };
     Ok(Console::Stream {
-        input: Some(duplicate(stdin.as_fd())?),
-        output: duplicate(io::stdout().as_fd())?,
+        input: Some(stdin.as_fd().try_clone_to_owned()?),
+        output: own_output(io::stdout().as_fd())?,
         raw,
     })
+}
+
+/// Standard output for a thread that must not wait: terminals and pipes are opened anew without blocking, which leaves
+/// the description that other processes share as it is.
+fn own_output(stdout: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let shared = stdout.try_clone_to_owned()?;
+    let kind = File::from(shared.try_clone()?).metadata()?.file_type();
+    if !kind.is_char_device() && !kind.is_fifo() {
+        return Ok(shared);
+    }
+    let again = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(format!("/proc/self/fd/{}", stdout.as_raw_fd()));
+    Ok(again.map_or(shared, OwnedFd::from))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ impl GsiLine {
 impl IrqLine for GsiLine {
     fn set_level(&self, high: bool) {
         if let Err(error) = self.vm.set_irq_line(self.gsi, high) {
-            eprintln!("kubevmm: interrupt line {} could not be driven: {error}", self.gsi);
+            devices::say!("kubevmm: interrupt line {} could not be driven: {error}", self.gsi);
         }
     }
 }

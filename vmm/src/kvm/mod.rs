@@ -46,6 +46,9 @@ pub enum KvmError {
     /// A capability is missing.
     #[error("this host's KVM lacks {0}; a newer kernel is needed")]
     Capability(&'static str),
+    /// A model-specific register was refused.
+    #[error("KVM does not let model-specific register {0:#x} be set as every guest needs it")]
+    Register(u32),
     /// A call failed.
     #[error("KVM could not {what}")]
     Call {

@@ -60,8 +60,8 @@ impl Machine {
             vcpus: Vec::new(),
             gate,
             functions,
-            io_threads,
-            pump,
+            _io_threads: io_threads,
+            _pump: pump,
             chipset,
             _vm: Arc::clone(&vm),
             _ram: ram,
@@ -97,11 +97,8 @@ impl Machine {
                 .map_err(|source| BuildError::Device { what: format!("the thread of vCPU {index}"), source });
             match thread {
                 Ok(thread) => self.vcpus.push(thread),
-                Err(error) => {
-                    self.gate.end();
-                    self.vcpus.drain(..).for_each(VcpuThread::join);
-                    return Err(error);
-                }
+                // Dropping the machine sends those home that wait already.
+                Err(error) => return Err(error),
             }
         }
         self.gate.wait_for(self.vcpus.len());

@@ -26,8 +26,8 @@ pub struct Machine {
     vcpus: Vec<VcpuThread>,
     gate: Arc<Gate>,
     functions: Vec<Arc<VirtioPci>>,
-    io_threads: Vec<IoThread>,
-    pump: ConsolePump,
+    _io_threads: Vec<IoThread>,
+    _pump: ConsolePump,
     chipset: Chipset,
     /// The guest's memory outlives everything that could touch it.
     _vm: Arc<kvm_ioctls::VmFd>,
@@ -54,15 +54,14 @@ impl Machine {
     pub fn clock_timer_fired(&self) {
         self.chipset.rtc.timer_fired();
     }
+}
 
-    /// Powers the machine off: vCPUs first, then queues, then the rest. Work in flight is finished.
-    pub fn stop(self) {
+/// Powers the machine off: vCPUs first, then queues, then the rest. Work in flight is finished.
+impl Drop for Machine {
+    fn drop(&mut self) {
         self.gate.end();
         self.vcpus.iter().for_each(VcpuThread::kick);
-        self.vcpus.into_iter().for_each(VcpuThread::join);
+        self.vcpus.drain(..).for_each(VcpuThread::join);
         self.functions.iter().for_each(|function| function.pause());
-        drop(self.functions);
-        drop(self.io_threads);
-        drop(self.pump);
     }
 }

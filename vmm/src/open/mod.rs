@@ -177,8 +177,10 @@ impl Resources {
                 DevicePlan::Rng => Backend::None,
             });
         }
-        let console = Console::open(&places.console)
-            .map_err(|source| OpenError::Host { what: "the serial console".into(), source })?;
+        let console = Console::open(&places.console).map_err(|source| OpenError::Host {
+            what: format!("the serial console ({})", places.console),
+            source,
+        })?;
         Ok(Self { kernel, initrd, backends, console, runtime })
     }
 }

@@ -72,13 +72,16 @@ impl Driver {
     /// Runs the machine until it ends for good. All that was opened is closed when this returns.
     pub fn run(self) -> Result<Outcome, RunError> {
         let mut reboots = 0;
+        if self.signals.next().is_some() {
+            return Ok(Outcome { reason: ExitReason::Killed, reboots });
+        }
         let reason = loop {
             let machine = self.build()?;
             self.milestones.reach(Milestone::Built);
             machine.start();
             let end = self.watch(&machine);
             self.stop(machine);
-            self.mailbox.clear();
+            self.mailbox.forget_guest();
             match end? {
                 Some(reason) => break reason,
                 None => reboots += 1,
@@ -99,7 +102,7 @@ impl Driver {
     fn stop(&self, machine: Machine) {
         // Closing the descriptor would do the same; nothing is lost if this fails.
         let _ = self.waiting.ctl(ControlOperation::Delete, machine.clock_timer(), EpollEvent::default());
-        machine.stop();
+        drop(machine);
         if let Some(first) = self.first_output.get() {
             self.milestones.reach_at(Milestone::FirstConsoleByte, *first);
         }
@@ -128,15 +131,16 @@ impl Driver {
     /// Waits for the next thing that happens.
     fn next_input(&self, machine: &Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
         loop {
-            if let Some(event) = self.mailbox.take() {
-                return Ok(self.input_of(event));
-            }
+            // The host's wishes first: no guest can keep them waiting.
             if self.signals.next().is_some() {
                 return Ok(self.stop_request());
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Ok(Input::GraceOver);
+            }
+            if let Some(event) = self.mailbox.take() {
+                return Ok(self.input_of(event));
             }
             if self.wait(left)? {
                 machine.clock_timer_fired();
@@ -166,7 +170,7 @@ impl Driver {
             Event::Escape => self.stop_request(),
             Event::Guest(GuestEvent::Reset) => Input::GuestReset { again: self.plan.reboots },
             Event::Guest(GuestEvent::PowerOff) => Input::GuestPowerOff,
-            Event::Guest(GuestEvent::Panicked(panic)) => Input::GuestPanicked(panic),
+            Event::Guest(GuestEvent::Panicked) => Input::GuestPanicked,
             Event::Guest(GuestEvent::TripleFault { vcpu }) => Input::TripleFault { vcpu },
             Event::Guest(GuestEvent::VcpuFailed { vcpu, error }) => {
                 Input::HostFailure(format!("vCPU {vcpu} stopped: {}", chain(&error)))

@@ -55,9 +55,10 @@ impl Mailbox {
         queue.pop_front()
     }
 
-    /// Forgets all events: they belong to a machine that is gone.
-    pub fn clear(&self) {
-        while self.take().is_some() {}
+    /// Forgets what happened in a guest that is gone; what the user asked for stays.
+    pub fn forget_guest(&self) {
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.retain(|event| !matches!(event, Event::Guest(_)));
     }
 
     /// Readable while there are events.

@@ -1,7 +1,5 @@
 //! What follows from what: the pure part of the state driver.
 
-use devices::bus::Panic;
-
 use super::ExitReason;
 
 /// Where a machine stands.
@@ -21,7 +19,7 @@ pub(super) enum Input {
         again: bool,
     },
     GuestPowerOff,
-    GuestPanicked(Panic),
+    GuestPanicked,
     TripleFault {
         vcpu: u32,
     },
@@ -54,9 +52,7 @@ pub(super) fn react(phase: Phase, input: Input) -> (Phase, Order) {
         (Phase::Running, Input::GuestPowerOff | Input::GuestReset { again: false }) => {
             (phase, Order::End(ExitReason::GuestShutdown))
         }
-        (_, Input::GuestPanicked(Panic::Panicked)) => (phase, Order::End(ExitReason::GuestPanic)),
-        // The crash kernel takes over, or an orderly power-off follows: the guest goes on.
-        (_, Input::GuestPanicked(Panic::CrashLoaded | Panic::Shutdown)) => (phase, Order::Nothing),
+        (_, Input::GuestPanicked) => (phase, Order::End(ExitReason::GuestPanic)),
         (_, Input::TripleFault { vcpu }) => (phase, Order::End(ExitReason::TripleFault { vcpu })),
         (_, Input::HostFailure(message)) => (phase, Order::End(ExitReason::HostFailure { message })),
         (Phase::Running, Input::Stop { patience: true }) => (Phase::Stopping, Order::PressPowerButton),
@@ -84,10 +80,8 @@ mod tests {
             (Stopping, Input::GuestReset { again: true }, Stopping, Order::End(Terminated)),
             (Running, Input::GuestPowerOff, Running, Order::End(GuestShutdown)),
             (Stopping, Input::GuestPowerOff, Stopping, Order::End(Terminated)),
-            (Running, Input::GuestPanicked(Panic::Panicked), Running, Order::End(GuestPanic)),
-            (Stopping, Input::GuestPanicked(Panic::Panicked), Stopping, Order::End(GuestPanic)),
-            (Running, Input::GuestPanicked(Panic::CrashLoaded), Running, Order::Nothing),
-            (Stopping, Input::GuestPanicked(Panic::Shutdown), Stopping, Order::Nothing),
+            (Running, Input::GuestPanicked, Running, Order::End(GuestPanic)),
+            (Stopping, Input::GuestPanicked, Stopping, Order::End(GuestPanic)),
             (Running, Input::TripleFault { vcpu: 1 }, Running, fault.clone()),
             (Stopping, Input::TripleFault { vcpu: 1 }, Stopping, fault),
             (Running, host.clone(), Running, failure.clone()),

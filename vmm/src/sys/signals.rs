@@ -16,9 +16,10 @@ const TERMINATION: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 pub struct TerminationSignals(File);
 
 impl TerminationSignals {
-    /// Blocks the signals in this thread and in all that it starts from now on.
+    /// Blocks the signals that are not ignored in this thread and in all that it starts from now on.
     pub fn block() -> io::Result<Self> {
-        let set = create_sigset(&TERMINATION)?;
+        let wanted: Vec<_> = TERMINATION.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let set = create_sigset(&wanted)?;
         // SAFETY: `set` is initialised, and no old mask is asked for.
         let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
         if result != 0 {
@@ -40,6 +41,15 @@ impl TerminationSignals {
         // ssi_signo is the first field.
         info.first_chunk().map(|signal| u32::from_ne_bytes(*signal))
     }
+}
+
+/// Whether whoever started the process wants it to ignore `signal` (nohup, background jobs).
+fn is_ignored(signal: i32) -> bool {
+    let mut action = mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and `action` has room for the answer.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroes are a valid sigaction, and the call only writes a valid one over them.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 impl AsFd for TerminationSignals {

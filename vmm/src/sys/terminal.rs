@@ -47,3 +47,20 @@ impl Drop for RawMode {
         let _ = self.set(&self.before);
     }
 }
+
+/// Lets a panic, which ends the process on the spot, leave the terminal as it is now.
+pub fn restore_on_panic(terminal: impl AsFd) {
+    let Ok(terminal) = terminal.as_fd().try_clone_to_owned() else { return };
+    let mut now = MaybeUninit::uninit();
+    // SAFETY: `now` has room for one termios.
+    if unsafe { libc::tcgetattr(terminal.as_raw_fd(), now.as_mut_ptr()) } != 0 {
+        return;
+    }
+    // SAFETY: the call succeeded and filled it.
+    let mode = RawMode { terminal, before: unsafe { now.assume_init() } };
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = mode.set(&mode.before);
+        print(panic);
+    }));
+}

@@ -1,7 +1,5 @@
 //! What a guest may do that concerns the whole machine.
 
-use devices::bus::Panic;
-
 use super::VcpuError;
 
 /// Something that the state driver has to know.
@@ -11,8 +9,8 @@ pub enum GuestEvent {
     Reset,
     /// The guest powered the machine off.
     PowerOff,
-    /// The guest reported a panic or the like.
-    Panicked(Panic),
+    /// The guest reported that it panicked and does nothing more about it.
+    Panicked,
     /// A vCPU took a triple fault.
     TripleFault {
         /// Its number.

@@ -22,6 +22,8 @@ pub struct Gate {
 struct State {
     phase: Phase,
     waiting: usize,
+    /// Threads that will never come.
+    gone: usize,
 }
 
 impl Gate {
@@ -29,7 +31,7 @@ impl Gate {
     pub fn new() -> Self {
         Self {
             open: AtomicBool::new(false),
-            state: Mutex::new(State { phase: Phase::Closed, waiting: 0 }),
+            state: Mutex::new(State { phase: Phase::Closed, waiting: 0, gone: 0 }),
             changed: Condvar::new(),
         }
     }
@@ -64,10 +66,16 @@ impl Gate {
         self.set(Phase::Ended);
     }
 
-    /// Waits until `count` threads stand at the closed gate.
+    /// Notes that one thread will never come.
+    pub fn leave(&self) {
+        self.state().gone += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `count` threads stand at the closed gate or will never come.
     pub fn wait_for(&self, count: usize) {
         let mut state = self.state();
-        while state.phase == Phase::Closed && state.waiting < count {
+        while state.phase == Phase::Closed && state.waiting + state.gone < count {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -119,7 +127,8 @@ mod tests {
         gate.open();
         assert!(gate.pass());
         gate.close();
-        gate.wait_for(3);
+        gate.leave();
+        gate.wait_for(4);
         gate.end();
         gate.open();
         assert!(!gate.pass(), "the end is final");

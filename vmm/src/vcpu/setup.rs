@@ -48,7 +48,10 @@ impl VcpuSetup {
         }
         let msrs = Msrs::from_entries(&entries)
             .map_err(|_| KvmError::Capability("so many model-specific registers"))?;
-        self.vcpu.set_msrs(&msrs).map_err(failed("set model-specific registers"))?;
+        let taken = self.vcpu.set_msrs(&msrs).map_err(failed("set model-specific registers"))?;
+        if let Some(refused) = entries.get(taken) {
+            return Err(KvmError::Register(refused.index));
+        }
         if let Role::Boot(entry) = &self.role {
             set_registers(&self.vcpu, entry)?;
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use devices::bus::Action;
+use devices::bus::{Action, Panic};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::io_exit::{Direction, port_access};
@@ -97,7 +97,10 @@ fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
     let fail = |error| Some(GuestEvent::VcpuFailed { vcpu: index, error });
     let vcpu = match setup.finish() {
         Ok(vcpu) => vcpu,
-        Err(error) => return fail(error.into()),
+        Err(error) => {
+            shared.gate.leave();
+            return fail(error.into());
+        }
     };
     let mut vcpu = KickableVcpu::enter(vcpu);
     if !shared.gate.pass() {
@@ -188,9 +191,8 @@ fn carry_out(action: Option<Action>, shared: &Shared) -> Step {
         }
         Some(Action::Reset) => Step::Event(GuestEvent::Reset),
         Some(Action::PowerOff) => Step::Event(GuestEvent::PowerOff),
-        Some(Action::Panicked(panic)) => {
-            shared.mailbox.post(GuestEvent::Panicked(panic).into());
-            Step::Continue
-        }
+        Some(Action::Panicked(Panic::Panicked)) => Step::Event(GuestEvent::Panicked),
+        // A crash kernel takes over, or an orderly power-off follows: the guest goes on.
+        Some(Action::Panicked(Panic::CrashLoaded | Panic::Shutdown)) => Step::Continue,
     }
 }
