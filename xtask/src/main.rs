@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod conformance;
 mod cpio;
 mod debian;
 mod demo;
@@ -36,6 +37,7 @@ Tasks of the kubevmm repository
       --dev                             test an unoptimised kubevmm, which builds faster
       --binary PATH                     test a kubevmm that is there already
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+  cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
 
@@ -60,6 +62,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["conformance"] => conformance::run(&Store::open()?),
         ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),
         [] | ["help" | "--help" | "-h", ..] => {
