@@ -222,6 +222,32 @@ fn what_is_missing_is_the_hosts_fault_at_its_line() {
 }
 
 #[test]
+fn secrets_come_from_the_manifests_or_from_a_folder() {
+    let machine = MACHINE
+        .replace("persistentVolumeClaim: {claimName: lost}", "cloudInitNoCloud: {secretRef: {name: seed}}");
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: seed}\nstringData: {userdata: hello}\n";
+    let both = format!("{machine}{secret}");
+    let keyless = both.replace("userdata", "other");
+    let files = [
+        ("a.yaml", &*machine),
+        ("b.yaml", &*both),
+        ("c.yaml", &*keyless),
+        ("secrets/seed/userdata", "hello"),
+    ];
+    let folder = Folder::new(&files);
+    let plan = |args: &[&str]| folder.run(&[&["plan", "--kernel", "k"], args].concat());
+    let output = plan(&["a.yaml"]);
+    assert_eq!(code(&output), 3);
+    assert!(errors(&output).contains("a.yaml:12:") && errors(&output).contains("--secrets"));
+    assert_eq!(errors(&output).matches("error:").count(), 1, "{}", errors(&output));
+    assert_eq!(code(&plan(&["a.yaml", "--secrets", "secrets"])), 0);
+    assert_eq!(code(&plan(&["b.yaml"])), 0);
+    let output = plan(&["c.yaml"]);
+    assert_eq!(code(&output), 1);
+    assert!(errors(&output).contains("has no key \"userdata\""), "{}", errors(&output));
+}
+
+#[test]
 fn a_kind_that_is_none_is_shown() {
     let text = MACHINE.replace("kind: VirtualMachineInstance", "kind: VirtualMachin");
     let folder = Folder::new(&[("a.yaml", &text)]);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use spec::{Document, LoadError, Manifests, Verdict, report};
 
 use super::args::Args;
-use super::output::{Format, print, yaml_document};
+use super::output::{Format, print, say, yaml_document};
 use super::{Failure, REJECTED, manifest};
 
 /// What there is to judge in files: objects, and what could not be read as one.
@@ -78,7 +78,7 @@ impl Check<'_> {
     fn verdict(&self, document: &Document, verdict: &Verdict) -> Result<(), Failure> {
         match self.format {
             Format::Text => {
-                eprint!("{}", report::text(verdict));
+                say(&report::text(verdict));
                 let word = if verdict.allowed { "allowed" } else { "rejected" };
                 print(&format!("{}: {} {word}\n", document.file().display(), manifest::called(document)))
             }
@@ -88,7 +88,7 @@ impl Check<'_> {
 
     /// The object after defaults; one that is rejected has none, and says why.
     fn object(&self, verdict: &Verdict) -> Result<(), Failure> {
-        eprint!("{}", report::text(verdict));
+        say(&report::text(verdict));
         match verdict.object.to_json() {
             Value::Null => Ok(()),
             object if verdict.allowed => self.value(&object),
@@ -98,7 +98,7 @@ impl Check<'_> {
 
     fn unreadable(&self, error: &LoadError) -> Result<bool, Failure> {
         if self.format == Format::Text || self.shows_defaults {
-            eprint!("{}", report::load_error(error));
+            say(&report::load_error(error));
         } else {
             self.value(&report::load_error_json(error))?;
         }

@@ -4,6 +4,7 @@ use spec::{Document, Manifests, report};
 
 use super::Failure;
 use super::manifest::called;
+use super::output::say;
 
 /// Kinds that describe one machine.
 const MACHINES: [&str; 2] = ["VirtualMachine", "VirtualMachineInstance"];
@@ -65,7 +66,7 @@ fn say_faults(manifests: &Manifests) {
     for document in others {
         let mut verdict = spec::admit(document, manifests);
         verdict.warnings.clear();
-        eprint!("{}", report::text(&verdict));
+        say(&report::text(&verdict));
     }
 }
 

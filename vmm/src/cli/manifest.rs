@@ -7,6 +7,7 @@ use spec::{Cause, Document, Manifests, Places, Reason, Verdict, Warning, report}
 use super::Failure;
 use super::args::Args;
 use super::choose::choose;
+use super::output::say;
 use crate::plan::{self, Fault, Options, Plan, PlanError};
 
 /// Where KubeVirt's pods have what their machine refers to.
@@ -18,7 +19,7 @@ const PLACES: [&str; 3] = ["volumes", "secrets", "configmaps"];
 fn load(args: &Args) -> Result<Manifests, Failure> {
     spec::load(args.files()?).map_err(|errors| {
         for error in &errors {
-            eprint!("{}", report::load_error(error));
+            say(&report::load_error(error));
         }
         Failure::Rejected
     })
@@ -70,12 +71,12 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
     match planned {
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
-            eprint!("{}", report::text(&verdict));
+            say(&report::text(&verdict));
             Ok(plan)
         }
         Err(errors) => {
             fault(&mut verdict, document, &errors);
-            eprint!("{}", report::text(&verdict));
+            say(&report::text(&verdict));
             let is_host = errors.iter().all(|error| error.fault == Fault::Host);
             Err(if is_host { Failure::Missing } else { Failure::Rejected })
         }
@@ -83,7 +84,7 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
 }
 
 fn refuse(verdict: &Verdict) -> Failure {
-    eprint!("{}", report::text(verdict));
+    say(&report::text(verdict));
     Failure::Rejected
 }
 

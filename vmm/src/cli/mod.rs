@@ -76,7 +76,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !matches!(failure, Failure::Rejected | Failure::Missing) {
-                eprintln!("kubevmm: {}", chain(&failure));
+                output::say(&format!("kubevmm: {}\n", chain(&failure)));
             }
             ExitCode::from(failure.exit_code())
         }
@@ -85,7 +85,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     let Some((verb, rest)) = arguments.split_first() else {
-        eprint!("{}", help::overview());
+        output::say(&help::overview());
         return Ok(USAGE);
     };
     let verb = verb.to_string_lossy();

@@ -50,6 +50,11 @@ pub(super) fn yaml_document(value: &Value) -> String {
     format!("---\n{}", spec::yaml::write(value))
 }
 
+/// Writes to standard error. There is nowhere to say that it failed.
+pub(super) fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no fault.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Args;
+use super::output::say;
 use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{Places, Resources};
@@ -29,13 +30,13 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let outcome = Driver::new(plan, resources, Arc::clone(&milestones), signals)?.run()?;
 
     if args.has("timings") {
-        eprint!("{}", milestones.table());
+        say(&milestones.table());
     }
     if let Some(path) = args.path("exit-report") {
         write_report(&path, (&namespace, &name), &outcome, &milestones)
             .map_err(|source| Failure::Host { what: "the exit report could not be written", source })?;
     }
-    eprintln!("kubevmm: {namespace}/{name}: {}", outcome.reason.describe());
+    say(&format!("kubevmm: {namespace}/{name}: {}\n", outcome.reason.describe()));
     Ok(outcome.reason.exit_code())
 }
 
