@@ -215,6 +215,7 @@ fn what_is_missing_is_the_hosts_fault_at_its_line() {
     let output = folder.run(&["run", "b.yaml", "--kernel", "vmlinux"]);
     assert_eq!(code(&output), 1);
     assert!(errors(&output).contains("b.yaml:6:") && errors(&output).contains("b.yaml:12:"));
+    assert!(!errors(&output).contains("warning: spec.domain.firmware"), "{}", errors(&output));
     let output = folder.run(&["run", "a.yaml"]);
     assert_eq!(code(&output), 1);
     assert!(errors(&output).contains("kernelBoot") && errors(&output).contains("lost/disk.img"));

@@ -59,6 +59,9 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
     let manifests = load(args)?;
     let document = choose(&manifests, name.as_deref())?;
     let mut verdict = spec::admit(document, &manifests);
+    if verdict.allowed || options.kernel.is_some() {
+        leave_booting_to_the_plan(&mut verdict);
+    }
     let Some(machine) = verdict.machine() else { return Err(refuse(&verdict)) };
     let resolved = spec::resolve(machine, &manifests, &places(args));
     if !verdict.allowed {
@@ -66,9 +69,7 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
         return Err(refuse(&verdict));
     }
     admitted();
-    let planned = plan::make(machine, &options, &resolved);
-    leave_booting_to_the_plan(&mut verdict);
-    match planned {
+    match plan::make(machine, &options, &resolved) {
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));
