@@ -16,7 +16,7 @@ object! {
         /// How the host caches the disk.
         cache: Option<DiskCache> = "none where the file allows direct I/O, else writethrough", HONOURED;
         /// How the host does the disk's I/O.
-        io: Option<DiskIo>, HONOURED;
+        io: Option<DiskIo>, warn("kubevmm does I/O as the host can do it best: by io_uring, else by system calls");
         /// A word that cloud-init's config drive gives for the disk.
         tag: String, warn("there is no config drive to show the word");
         /// Sizes of blocks.

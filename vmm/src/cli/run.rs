@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use devices::chain;
+
 use super::args::Args;
 use super::output::say;
 use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{Places, Resources};
-use crate::state::{Driver, write_report};
+use crate::plan::Plan;
+use crate::state::{Driver, Outcome, write_report};
 use crate::sys::kick;
 use crate::sys::signals::TerminationSignals;
 
@@ -24,20 +27,35 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
 
     let plan = manifest::plan(args, || milestones.reach(Milestone::Parsed))?;
     milestones.reach(Milestone::Planned);
-    let resources = Resources::open(&plan, &places)?;
-    milestones.reach(Milestone::Opened);
     let (namespace, name) = (plan.namespace.clone(), plan.name.clone());
-    let outcome = Driver::new(plan, resources, Arc::clone(&milestones), signals)?.run()?;
+    let ended = boot(plan, &places, &milestones, signals);
 
     if args.has("timings") {
         say(&milestones.table());
     }
-    if let Some(path) = args.path("exit-report") {
-        write_report(&path, (&namespace, &name), &outcome, &milestones)
-            .map_err(|source| Failure::Host { what: "the exit report could not be written", source })?;
+    if let Ok(outcome) = &ended {
+        say(&format!("kubevmm: {namespace}/{name}: {}\n", outcome.reason.describe()));
     }
-    say(&format!("kubevmm: {namespace}/{name}: {}\n", outcome.reason.describe()));
-    Ok(outcome.reason.exit_code())
+    if let Some(path) = args.path("exit-report") {
+        let failed = |failure: &Failure| Outcome::failed(chain(failure));
+        let outcome = ended.as_ref().map_or_else(failed, Outcome::clone);
+        if let Err(error) = write_report(&path, (&namespace, &name), &outcome, &milestones) {
+            say(&format!("kubevmm: the exit report {} could not be written: {error}\n", path.display()));
+        }
+    }
+    Ok(ended?.reason.exit_code())
+}
+
+/// Opens what the plan names and runs the machine to its end.
+fn boot(
+    plan: Plan,
+    places: &Places,
+    milestones: &Arc<Milestones>,
+    signals: TerminationSignals,
+) -> Result<Outcome, Failure> {
+    let resources = Resources::open(&plan, places)?;
+    milestones.reach(Milestone::Opened);
+    Ok(Driver::new(plan, resources, Arc::clone(milestones), signals)?.run()?)
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {

@@ -34,12 +34,19 @@ pub enum RunError {
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Why.
     pub reason: ExitReason,
     /// How often the guest reset the machine before.
     pub reboots: u32,
+}
+
+impl Outcome {
+    /// The end of a machine that never ran, because of what `message` says.
+    pub fn failed(message: String) -> Self {
+        Self { reason: ExitReason::HostFailure { message }, reboots: 0 }
+    }
 }
 
 /// Owner of one machine from its first boot to its end.
