@@ -276,3 +276,40 @@ fn a_command_line_without_sense_is_a_usage_error() {
     }
     assert_eq!(code(&folder.run(&["help", "explain"])), 0);
 }
+
+const NOTHING_THERE: &str = "apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata: {name: nowhere}
+spec:
+  domain:
+    memory: {guest: 64Mi}
+    firmware: {kernelBoot: {container: {image: 'oci:nowhere', kernelPath: /boot/vmlinux}}}
+    devices:
+      disks:
+      - {name: root, disk: {bus: virtio}}
+      - {name: host, disk: {bus: virtio}}
+      interfaces:
+      - {name: default, bridge: {}}
+  networks:
+  - {name: default, pod: {}}
+  volumes:
+  - name: root
+    containerDisk: {image: 'quay.io/nobody/nothing:1'}
+  - name: host
+    hostDisk: {path: lost.img, type: Disk}
+";
+
+#[test]
+fn all_that_cannot_be_opened_is_said_at_its_line() {
+    let folder = Folder::new(&[("nowhere.yaml", NOTHING_THERE)]);
+    // The runtime directory's root stays, empty; what is below it goes.
+    fs::create_dir(folder.0.path().join("run")).unwrap();
+    let output =
+        folder.run(&["run", "nowhere.yaml", "--tap", "default=kubevmm-none", "--runtime-dir", "run"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for (line, word) in [(7, "oci:nowhere"), (13, "kubevmm-none"), (17, "quay.io"), (19, "lost.img")] {
+        assert!(text.contains(&format!("nowhere.yaml:{line}:")), "line {line} in {text}");
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}

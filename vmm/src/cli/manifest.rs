@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use devices::chain;
 use spec::{Cause, Document, Manifests, Places, Reason, Verdict, Warning, report};
 
 use super::Failure;
 use super::args::Args;
 use super::choose::choose;
 use super::output::say;
+use crate::open::{OpenFault, Subject};
 use crate::plan::{self, Fault, Options, Plan, PlanError};
 
 /// Where KubeVirt's pods have what their machine refers to.
@@ -46,9 +48,58 @@ pub(super) fn called(document: &Document) -> String {
     format!("{} {}", or_none(document.kind(), "(no kind)"), or_none(document.name(), "(no name)"))
 }
 
+/// A plan, and the manifest that it was made from.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    verdict: Verdict,
+    document: Document,
+}
+
+impl Planned {
+    /// Says what could not be opened, at the lines that name it.
+    pub(super) fn not_opened(mut self, faults: &[OpenFault]) -> Failure {
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            faults.iter().partition(|fault| fault.subject != Subject::Machine);
+        let errors: Vec<_> = here
+            .into_iter()
+            .map(|fault| PlanError::missing(self.field(&fault.subject), chain(&fault.error)))
+            .collect();
+        if !errors.is_empty() {
+            self.verdict.warnings.clear();
+            fault(&mut self.verdict, &self.document, &errors);
+            say(&report::text(&self.verdict));
+        }
+        for fault in elsewhere {
+            say(&format!("kubevmm: {}\n", chain(&fault.error)));
+        }
+        let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
+        Failure::NotOpened(all.join("; "))
+    }
+
+    /// Where the machine's specification names the thing.
+    fn field(&self, subject: &Subject) -> String {
+        let spec = self.verdict.machine().map(|machine| &machine.spec);
+        let place = |list: &str, index: Option<usize>| index.map(|index| format!("{list}[{index}]"));
+        let found = match subject {
+            Subject::Boot => Some("spec.domain.firmware.kernelBoot.container".to_owned()),
+            Subject::Disk(name) => {
+                let index = spec.and_then(|spec| spec.volumes.iter().position(|volume| volume.name == *name));
+                place("spec.volumes", index)
+            }
+            Subject::Card(name) => {
+                let cards = spec.map(|spec| &spec.domain.devices.interfaces);
+                let index = cards.and_then(|cards| cards.iter().position(|card| card.name == *name));
+                place("spec.domain.devices.interfaces", index)
+            }
+            Subject::Machine => None,
+        };
+        found.unwrap_or_else(|| "spec".into())
+    }
+}
+
 /// Plans the machine that the command line names. Faults and warnings are said at their lines; `admitted` is called
 /// between admission and planning.
-pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure> {
+pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Failure> {
     let options = Options {
         kernel: args.path("kernel"),
         initrd: args.path("initrd"),
@@ -73,7 +124,7 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Plan, Failure
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));
-            Ok(plan)
+            Ok(Planned { plan, verdict, document: document.clone() })
         }
         Err(errors) => {
             fault(&mut verdict, document, &errors);

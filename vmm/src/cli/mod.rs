@@ -44,9 +44,9 @@ enum Failure {
     /// The command line makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// Something of the host could not be had.
-    #[error(transparent)]
-    Open(#[from] crate::open::OpenError),
+    /// Something of the host could not be had; everything was said already.
+    #[error("{0}")]
+    NotOpened(String),
     /// The machine could not be built.
     #[error(transparent)]
     Run(#[from] crate::state::RunError),
@@ -64,7 +64,7 @@ impl Failure {
         match self {
             Self::Rejected | Self::NoMachine { .. } => REJECTED,
             Self::Usage(_) => USAGE,
-            Self::Missing | Self::Open(_) | Self::Run(_) | Self::Host { .. } => HOST,
+            Self::Missing | Self::NotOpened(_) | Self::Run(_) | Self::Host { .. } => HOST,
         }
     }
 }
@@ -75,7 +75,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match dispatch(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            if !matches!(failure, Failure::Rejected | Failure::Missing) {
+            if !matches!(failure, Failure::Rejected | Failure::Missing | Failure::NotOpened(_)) {
                 output::say(&format!("kubevmm: {}\n", chain(&failure)));
             }
             ExitCode::from(failure.exit_code())

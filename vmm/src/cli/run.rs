@@ -6,11 +6,11 @@ use std::sync::Arc;
 use devices::chain;
 
 use super::args::Args;
+use super::manifest::Planned;
 use super::output::say;
 use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{Places, Resources};
-use crate::plan::Plan;
 use crate::state::{Driver, Outcome, write_report};
 use crate::sys::kick;
 use crate::sys::signals::TerminationSignals;
@@ -25,10 +25,10 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
         .map_err(|source| Failure::Host { what: "signals could not be taken over", source })?;
     kick::install().map_err(host("signals could not be taken over"))?;
 
-    let plan = manifest::plan(args, || milestones.reach(Milestone::Parsed))?;
+    let planned = manifest::plan(args, || milestones.reach(Milestone::Parsed))?;
     milestones.reach(Milestone::Planned);
-    let (namespace, name) = (plan.namespace.clone(), plan.name.clone());
-    let ended = boot(plan, &places, &milestones, signals);
+    let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
+    let ended = boot(planned, &places, &milestones, signals);
 
     if args.has("timings") {
         say(&milestones.table());
@@ -48,14 +48,17 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
 
 /// Opens what the plan names and runs the machine to its end.
 fn boot(
-    plan: Plan,
+    planned: Planned,
     places: &Places,
     milestones: &Arc<Milestones>,
     signals: TerminationSignals,
 ) -> Result<Outcome, Failure> {
-    let resources = Resources::open(&plan, places)?;
+    let resources = match Resources::open(&planned.plan, places) {
+        Ok(resources) => resources,
+        Err(faults) => return Err(planned.not_opened(&faults)),
+    };
     milestones.reach(Milestone::Opened);
-    Ok(Driver::new(plan, resources, Arc::clone(milestones), signals)?.run()?)
+    Ok(Driver::new(planned.plan, resources, Arc::clone(milestones), signals)?.run()?)
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {

@@ -15,7 +15,7 @@ use image::{Reference, Store};
 pub use runtime::RuntimeDir;
 
 use crate::console::{Console, ConsoleTarget};
-use crate::plan::{DevicePlan, FileSource, Plan};
+use crate::plan::{DevicePlan, FileSource, Function, Plan};
 
 /// Socket of the guest agent's port in the runtime directory.
 const AGENT_SOCKET: &str = "agent.sock";
@@ -100,6 +100,28 @@ pub enum OpenError {
     },
 }
 
+/// What of a machine could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Its kernel or initrd, which the manifest names.
+    Boot,
+    /// The disk of this name.
+    Disk(String),
+    /// The network card of this name.
+    Card(String),
+    /// Something that the manifest does not name.
+    Machine,
+}
+
+/// Something that could not be opened.
+#[derive(Debug)]
+pub struct OpenFault {
+    /// What it is.
+    pub subject: Subject,
+    /// Why.
+    pub error: OpenError,
+}
+
 /// Where things are found and kept on this host.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -152,37 +174,70 @@ pub struct Resources {
 
 impl Resources {
     /// Opens all that `plan` names.
-    pub fn open(plan: &Plan, places: &Places) -> Result<Self, OpenError> {
-        let runtime = RuntimeDir::create(&places.runtime, &plan.namespace, &plan.name)?;
+    ///
+    /// # Errors
+    /// Everything that could not be opened; what could be is closed again.
+    pub fn open(plan: &Plan, places: &Places) -> Result<Self, Vec<OpenFault>> {
+        let machine = |error| vec![OpenFault { subject: Subject::Machine, error }];
+        let runtime = RuntimeDir::create(&places.runtime, &plan.namespace, &plan.name).map_err(machine)?;
         let store = Store::new(places.images.clone(), places.cache.clone());
-        let kernel = open_file(&store, "kernel", &plan.kernel.kernel)?;
-        let initrd =
-            plan.kernel.initrd.as_ref().map(|initrd| open_file(&store, "initrd", initrd)).transpose()?;
+        let mut faults = Vec::new();
+        let mut open = |what, source: &FileSource| {
+            let subject = match source {
+                FileSource::Path(_) => Subject::Machine,
+                FileSource::Image { .. } => Subject::Boot,
+            };
+            keep(&mut faults, subject, open_file(&store, what, source))
+        };
+        let kernel = open("kernel", &plan.kernel.kernel);
+        let initrd = plan.kernel.initrd.as_ref().and_then(|initrd| open("initrd", initrd));
         let mut backends = Vec::with_capacity(plan.functions.len());
         for function in &plan.functions {
-            backends.push(match &function.device {
-                DevicePlan::Disk(disk) => {
-                    Backend::Disk(disk::open(&store, &places.cache, &function.name, disk)?)
-                }
-                DevicePlan::Nic(nic) => {
-                    let tap = net::Tap::open(&nic.tap, nic.queue_pairs)
-                        .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
-                    Backend::Tap(Arc::new(tap))
-                }
-                DevicePlan::Console { .. } => {
-                    let path = runtime.path().join(AGENT_SOCKET);
-                    let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
-                    Backend::Socket(UnixListener::bind(&path).map_err(fail)?)
-                }
-                DevicePlan::Rng => Backend::None,
-            });
+            let backend = open_backend(&store, places, &runtime, function);
+            backends.extend(keep(&mut faults, subject_of(function), backend));
         }
-        let console = Console::open(&places.console).map_err(|source| OpenError::Host {
-            what: format!("the serial console ({})", places.console),
-            source,
+        let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
+        // Last, because it changes the user's terminal.
+        let console = Console::open(&places.console).map_err(|source| {
+            machine(OpenError::Host { what: format!("the serial console ({})", places.console), source })
         })?;
         Ok(Self { kernel, initrd, backends, console, runtime })
     }
+}
+
+/// Puts a fault aside and goes on.
+fn keep<T>(faults: &mut Vec<OpenFault>, subject: Subject, result: Result<T, OpenError>) -> Option<T> {
+    result.map_err(|error| faults.push(OpenFault { subject, error })).ok()
+}
+
+fn subject_of(function: &Function) -> Subject {
+    match &function.device {
+        DevicePlan::Disk(_) => Subject::Disk(function.name.clone()),
+        DevicePlan::Nic(_) => Subject::Card(function.name.clone()),
+        DevicePlan::Console { .. } | DevicePlan::Rng => Subject::Machine,
+    }
+}
+
+fn open_backend(
+    store: &Store,
+    places: &Places,
+    runtime: &RuntimeDir,
+    function: &Function,
+) -> Result<Backend, OpenError> {
+    Ok(match &function.device {
+        DevicePlan::Disk(disk) => Backend::Disk(disk::open(store, &places.cache, &function.name, disk)?),
+        DevicePlan::Nic(nic) => {
+            let tap = net::Tap::open(&nic.tap, nic.queue_pairs)
+                .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
+            Backend::Tap(Arc::new(tap))
+        }
+        DevicePlan::Console { .. } => {
+            let path = runtime.path().join(AGENT_SOCKET);
+            let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
+            Backend::Socket(UnixListener::bind(&path).map_err(fail)?)
+        }
+        DevicePlan::Rng => Backend::None,
+    })
 }
 
 fn open_file(store: &Store, what: &str, source: &FileSource) -> Result<NamedFile, OpenError> {
