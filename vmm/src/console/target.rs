@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::sys::socket;
 use crate::sys::terminal::{RawMode, restore_on_panic};
 
 /// What the command line says about the console.
@@ -82,11 +83,11 @@ pub struct SocketFile {
 
 impl SocketFile {
     fn bind(path: PathBuf) -> io::Result<Self> {
-        let listener = match UnixListener::bind(&path) {
+        let listener = match socket::listen(&path) {
             // A killed process left its socket: nobody answers there any more.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(&path).is_err() => {
                 fs::remove_file(&path)?;
-                UnixListener::bind(&path)
+                socket::listen(&path)
             }
             result => result,
         }?;

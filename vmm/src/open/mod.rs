@@ -16,6 +16,7 @@ pub use runtime::RuntimeDir;
 
 use crate::console::{Console, ConsoleTarget};
 use crate::plan::{DevicePlan, FileSource, Function, Plan};
+use crate::sys::socket;
 
 /// Socket of the guest agent's port in the runtime directory.
 const AGENT_SOCKET: &str = "agent.sock";
@@ -234,7 +235,7 @@ fn open_backend(
         DevicePlan::Console { .. } => {
             let path = runtime.path().join(AGENT_SOCKET);
             let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
-            Backend::Socket(UnixListener::bind(&path).map_err(fail)?)
+            Backend::Socket(socket::listen(&path).map_err(fail)?)
         }
         DevicePlan::Rng => Backend::None,
     })

@@ -1,7 +1,8 @@
-//! The few system calls that have no safe wrapper elsewhere.
+//! The few system calls that have no safe wrapper elsewhere, and what else is peculiar to the host.
 
 pub mod kick;
 pub mod memory;
 pub mod poll;
 pub mod signals;
+pub mod socket;
 pub mod terminal;
