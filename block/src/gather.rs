@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::disk::Completion;
+use crate::engine::Engine;
 
 #[derive(Debug)]
 struct Pending {
@@ -31,7 +32,7 @@ impl PendingId {
     }
 
     /// Back from [`PendingId::user`].
-    pub(crate) fn from_user(user: u64) -> PendingId {
+    fn from_user(user: u64) -> PendingId {
         PendingId(usize::try_from(user).unwrap_or(usize::MAX))
     }
 }
@@ -76,7 +77,7 @@ impl Gather {
     }
 
     /// One operation is done; the first error is the request's.
-    pub(crate) fn done(&mut self, id: PendingId, result: io::Result<()>) -> Option<Completion> {
+    fn done(&mut self, id: PendingId, result: io::Result<()>) -> Option<Completion> {
         let slot = self.slots.get_mut(id.0)?;
         let pending = slot.as_mut()?;
         if let Err(error) = result {
@@ -90,6 +91,16 @@ impl Gather {
         self.free.push(id.0);
         let result = pending.error.map_or(Ok(pending.bytes), Err);
         Some(Completion { token: pending.token, result })
+    }
+
+    /// The next request that is done, by the operations that `engine` has done.
+    pub(crate) fn next(&mut self, engine: &mut Engine) -> Option<Completion> {
+        loop {
+            let done = engine.next()?;
+            if let Some(completion) = self.done(PendingId::from_user(done.user), done.result) {
+                return Some(completion);
+            }
+        }
     }
 
     /// Requests under way.

@@ -135,12 +135,7 @@ impl DiskQueue for QcowQueue {
     }
 
     fn next_completion(&mut self) -> Option<Completion> {
-        loop {
-            let done = self.engine.next()?;
-            if let Some(completion) = self.gather.done(PendingId::from_user(done.user), done.result) {
-                return Some(completion);
-            }
-        }
+        self.gather.next(&mut self.engine)
     }
 
     fn in_flight(&self) -> usize {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Shared;
 use crate::disk::{Completion, DiskError, DiskQueue, Request, SubmitError};
 use crate::engine::{Engine, Op, What};
-use crate::gather::{Gather, PendingId};
+use crate::gather::Gather;
 
 #[derive(Debug)]
 pub(super) struct RawQueue {
@@ -52,12 +52,7 @@ impl DiskQueue for RawQueue {
     }
 
     fn next_completion(&mut self) -> Option<Completion> {
-        loop {
-            let done = self.engine.next()?;
-            if let Some(completion) = self.gather.done(PendingId::from_user(done.user), done.result) {
-                return Some(completion);
-            }
-        }
+        self.gather.next(&mut self.engine)
     }
 
     fn in_flight(&self) -> usize {
