@@ -28,6 +28,8 @@ const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth",
 const KERNEL_ARGS: &str = "console=ttyS0 panic=-1 mitigations=off quiet";
 /// When a start of the test host is given up; it takes a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long the test host may be silent beyond the time that the running case has.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How often the test host is started before that is called a failure.
 const ATTEMPTS: usize = 3;
 
@@ -61,7 +63,7 @@ pub(crate) struct Boot {
 pub(crate) enum Ended {
     /// The first process of the host did all it was told and returned this.
     Whole(i32),
-    /// The host went down before.
+    /// The host went down before, or it hung.
     Broken,
 }
 
@@ -141,6 +143,11 @@ impl Host {
             if !reader.begun && started.elapsed() > START_LIMIT {
                 stop(&mut child);
                 return Ok(None);
+            }
+            if reader.is_stalled() {
+                eprintln!("the test host says nothing any more: it is stopped");
+                stop(&mut child);
+                return Ok(Some(Ended::Broken));
             }
             if started.elapsed() > boot.limit {
                 stop(&mut child);
@@ -233,12 +240,18 @@ struct Lines {
     partial: String,
     begun: bool,
     ended: bool,
+    /// When the next line has to be there; QEMU's software CPU hangs now and then.
+    due: Option<Instant>,
 }
 
 impl Lines {
     fn new(path: &Path) -> Result<Self> {
         let file = File::open(path).doing("opening the results")?;
-        Ok(Self { file: BufReader::new(file), partial: String::new(), begun: false, ended: false })
+        Ok(Self { file: BufReader::new(file), partial: String::new(), begun: false, ended: false, due: None })
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.due.is_some_and(|due| Instant::now() > due)
     }
 
     fn pass_on(&mut self, sink: &mut impl FnMut(Line)) -> Result<()> {
@@ -249,13 +262,27 @@ impl Lines {
             self.begun = true;
             if self.partial.ends_with('\n') {
                 match serde_json::from_str(self.partial.trim()) {
-                    Ok(Line::End) => self.ended = true,
-                    Ok(line) => sink(line),
+                    Ok(line) => {
+                        self.ended |= line == Line::End;
+                        if let Some(silence) = due_after(&line) {
+                            self.due = Some(Instant::now() + silence);
+                        }
+                        sink(line);
+                    }
                     Err(error) => eprintln!("not a result: {error}: {}", self.partial.trim()),
                 }
                 self.partial.clear();
             }
         }
+    }
+}
+
+/// How long after a line the next has to come; nothing if the line says nothing about that.
+fn due_after(line: &Line) -> Option<Duration> {
+    match line {
+        Line::Begin { within, .. } => Some(Duration::from_secs(*within).saturating_add(SILENCE)),
+        Line::Case(_) | Line::End => Some(SILENCE),
+        Line::Up { .. } | Line::Figure { .. } | Line::Note { .. } => None,
     }
 }
 
