@@ -11,6 +11,8 @@ pub enum Line {
         /// From `/proc/uptime`.
         seconds: f64,
     },
+    /// The test host lives; comes every [`crate::host::HEARTBEAT`].
+    Alive,
     /// A case begins.
     Begin {
         /// The case.

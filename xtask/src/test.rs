@@ -21,7 +21,7 @@ const HOST_LIMIT: Duration = Duration::from_secs(18 * 60);
 /// for long, and is not faster that way where both of this machine's processors are at work anyway.
 const JOBS: usize = 1;
 /// How often the test host is started again after QEMU's software CPU broke down.
-const BREAKDOWNS: usize = 4;
+const BREAKDOWNS: usize = 8;
 /// Memory in MiB that all cases can be run with; fewer are run with less.
 const HOST_MEMORY: u64 = 10_000;
 
@@ -250,7 +250,7 @@ fn show(line: &Line, totals: &mut Totals) {
             println!("{verdict}");
         }
         Line::Note { text } => println!("{text}"),
-        Line::Begin { .. } | Line::Figure { .. } | Line::End => {}
+        Line::Alive | Line::Begin { .. } | Line::Figure { .. } | Line::End => {}
     }
 }
 

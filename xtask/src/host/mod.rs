@@ -1,7 +1,8 @@
 //! The test host: what it is made of, and running it.
 
+mod lines;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -20,6 +21,7 @@ use crate::kernel::Kernel;
 use crate::process;
 use crate::qemu::Qemu;
 use crate::store::{Fingerprint, Store, empty_folder, place, place_tree};
+use lines::Lines;
 
 /// What the test host's kernel needs beyond what is built in.
 const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth", "bridge", "macvtap", "loop"];
@@ -28,8 +30,6 @@ const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth",
 const KERNEL_ARGS: &str = "console=ttyS0 panic=-1 mitigations=off quiet";
 /// When a start of the test host is given up; it takes a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// How long the test host may be silent beyond the time that the running case has.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How often the test host is started before that is called a failure.
 const ATTEMPTS: usize = 3;
 
@@ -131,6 +131,7 @@ impl Host {
             .doing("writing the orders")?;
         let disk = File::create(&results).doing("creating the results disk")?;
         disk.set_len(1 << 30).doing("sizing the results disk")?;
+        self.keep_logs();
         let mut child = self.command(boot, &lines, &results).spawn().doing("starting QEMU")?;
         let mut reader = Lines::new(&lines)?;
         let started = Instant::now();
@@ -140,11 +141,11 @@ impl Host {
             if let Some(status) = ended {
                 break status;
             }
-            if !reader.begun && started.elapsed() > START_LIMIT {
+            if !reader.begun() && started.elapsed() > START_LIMIT {
                 stop(&mut child);
                 return Ok(None);
             }
-            if reader.is_stalled() {
+            if reader.is_overdue() {
                 eprintln!("the test host says nothing any more: it is stopped");
                 stop(&mut child);
                 return Ok(Some(Ended::Broken));
@@ -161,7 +162,15 @@ impl Host {
         };
         // `isa-debug-exit` makes 2n + 1 of n.
         let status = status.code().filter(|code| code % 2 == 1).map(|code| code / 2);
-        Ok(Some(status.filter(|_| reader.ended).map_or(Ended::Broken, Ended::Whole)))
+        Ok(Some(status.filter(|_| reader.ended()).map_or(Ended::Broken, Ended::Whole)))
+    }
+
+    /// Keeps what the start before wrote, for those who want to know why there is another.
+    fn keep_logs(&self) {
+        for log in ["console.log", "qemu.log"] {
+            // The first start has none.
+            let _ = fs::rename(self.file(log), self.file(&format!("{log}.old")));
+        }
     }
 
     /// Where to look when the host went wrong.
@@ -232,58 +241,6 @@ fn stop(child: &mut Child) {
     // It may end by itself just now, which is as good.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// Reads lines of results while they are being written.
-struct Lines {
-    file: BufReader<File>,
-    partial: String,
-    begun: bool,
-    ended: bool,
-    /// When the next line has to be there; QEMU's software CPU hangs now and then.
-    due: Option<Instant>,
-}
-
-impl Lines {
-    fn new(path: &Path) -> Result<Self> {
-        let file = File::open(path).doing("opening the results")?;
-        Ok(Self { file: BufReader::new(file), partial: String::new(), begun: false, ended: false, due: None })
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.due.is_some_and(|due| Instant::now() > due)
-    }
-
-    fn pass_on(&mut self, sink: &mut impl FnMut(Line)) -> Result<()> {
-        loop {
-            if self.file.read_line(&mut self.partial).doing("reading the results")? == 0 {
-                return Ok(());
-            }
-            self.begun = true;
-            if self.partial.ends_with('\n') {
-                match serde_json::from_str(self.partial.trim()) {
-                    Ok(line) => {
-                        self.ended |= line == Line::End;
-                        if let Some(silence) = due_after(&line) {
-                            self.due = Some(Instant::now() + silence);
-                        }
-                        sink(line);
-                    }
-                    Err(error) => eprintln!("not a result: {error}: {}", self.partial.trim()),
-                }
-                self.partial.clear();
-            }
-        }
-    }
-}
-
-/// How long after a line the next has to come; nothing if the line says nothing about that.
-fn due_after(line: &Line) -> Option<Duration> {
-    match line {
-        Line::Begin { within, .. } => Some(Duration::from_secs(*within).saturating_add(SILENCE)),
-        Line::Case(_) | Line::End => Some(SILENCE),
-        Line::Up { .. } | Line::Figure { .. } | Line::Note { .. } => None,
-    }
 }
 
 fn initramfs(store: &Store, parts: &Parts, programs: &Programs) -> Result<PathBuf> {
