@@ -9,6 +9,8 @@ mod map;
 mod resize;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_space;
 mod unpack;
 
 use std::fmt;
