@@ -7,6 +7,8 @@ pub mod demo;
 pub mod init;
 pub mod orders;
 
+/// How often the test host says that it lives while it runs cases.
+pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(5);
 /// I/O port of QEMU's `isa-debug-exit`: a byte `n` written there ends the emulator with status `2n + 1`.
 pub const EXIT_PORT: u16 = 0x501;
 /// The serial port that carries [`crate::verdict::Line`]s out.
