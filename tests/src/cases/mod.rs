@@ -11,7 +11,7 @@ mod examples;
 mod host;
 mod lifecycle;
 mod net;
-mod tools;
+pub(crate) mod tools;
 mod volumes;
 
 /// The guest image as an OCI image layout, relative to the payload and to the workspace alike.
@@ -31,6 +31,7 @@ pub fn all() -> Vec<Case> {
         examples::CASES,
         volumes::CASES,
         claims::CASES,
+        crate::long::CASES,
         bad_input::CASES,
     ]
     .concat()
