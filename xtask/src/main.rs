@@ -1,6 +1,7 @@
 //! Tasks of this repository: `cargo xtask --help`.
 
 mod bench;
+mod bench_block;
 mod cargo;
 mod cloud;
 mod conformance;
@@ -44,6 +45,11 @@ Tasks of the kubevmm repository
                                       ten times while its guest writes
       --minutes N                       so many minutes of fio (30)
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+  cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)
+      --filter TEXT                     only lines that contain TEXT, or one of TEXT,TEXT,…
+      --quick                           a tenth of the requests, once instead of three times
+      --disk DIR                        measure files on a disk there as well
+      --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
@@ -72,6 +78,9 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["bench", "block", rest @ ..] => {
+            bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
+        }
         ["conformance"] => conformance::run(&Store::open()?),
         ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),

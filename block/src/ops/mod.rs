@@ -19,10 +19,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 pub use bench::{BenchOptions, bench};
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, compare_with};
 pub use convert::{ConvertOptions, convert};
 pub use create::{CreateOptions, Preallocation, create};
-pub use info::{ImageInfo, check, info, repair};
+pub use info::{ImageInfo, check, check_with, info, repair};
 pub use map::{Extent, ExtentKind, map};
 pub use resize::resize;
 pub use unpack::unpacked;

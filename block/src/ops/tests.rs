@@ -236,9 +236,11 @@ fn a_bench_runs_all_of_its_requests() {
     let path = dir.path("x");
     create(&path, &CreateOptions::new(Format::Qcow2, 1 << 20)).unwrap();
     let disk = open(&path, Format::Qcow2, &OpenOptions::default()).unwrap();
-    for (write, flush_interval) in [(Some(7), 0), (None, 0), (Some(8), 10)] {
+    for (write, flush_interval, drain) in
+        [(Some(7), 0, true), (None, 0, true), (Some(9), 10, false), (Some(8), 10, true)]
+    {
         let options =
-            BenchOptions { count: 600, depth: 16, write, flush_interval, ..BenchOptions::default() };
+            BenchOptions { count: 600, depth: 16, write, flush_interval, drain, ..BenchOptions::default() };
         bench(disk.disk(), &options).unwrap();
     }
     let mut bytes = vec![0; 1 << 20];

@@ -87,9 +87,7 @@ impl Chain {
                 Layer::Raw { size, .. } => *size,
             };
             // A shorter backing file shows zeroes behind its end, whatever is below it.
-            let Some(rest) = size.checked_sub(offset).filter(|&rest| rest > 0) else {
-                return Ok((Found::Zero { layer, present: true }, len));
-            };
+            let Some(rest) = size.checked_sub(offset).filter(|&rest| rest > 0) else { break };
             last = layer;
             len = len.min(rest);
             let place = match below {
