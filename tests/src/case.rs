@@ -16,6 +16,8 @@ pub enum Tier {
     Payload,
     /// In the test host: a Linux guest on hardware virtualization, network devices, root.
     Host,
+    /// There too, but for minutes, and with disks of its own: only where it is asked for.
+    Long,
 }
 
 /// One test.
@@ -53,6 +55,12 @@ impl Case {
     #[must_use]
     pub const fn patience(&self) -> Duration {
         self.limit.saturating_mul(self.attempts)
+    }
+
+    /// A case of its own task, with a limit of so many minutes.
+    #[must_use]
+    pub const fn long(name: &'static str, minutes: u64, run: fn(&Ctx) -> Outcome) -> Self {
+        Self { tier: Tier::Long, limit: Duration::from_secs(minutes * 60), ..Self::host(name, run) }
     }
 
     /// Whether a filter picks it: parts of names, parted by commas; an empty filter picks all.

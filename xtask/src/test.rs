@@ -179,16 +179,22 @@ fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
         Err(Error(why)) => return Ok(skipped(Tier::Host, &why)),
     };
     let host = Host::assemble(store, parts, &programs)?;
-    let mut progress = Progress::default();
     let selection =
-        Selection { filter: request.filter.clone(), done: Vec::new(), jobs: JOBS, keep: request.keep };
-    let mut boot = Boot {
+        Selection { filter: request.filter.clone(), jobs: JOBS, keep: request.keep, ..Selection::default() };
+    let boot = Boot {
         orders: Orders::Test(selection.clone()),
         terminal: false,
         counting: false,
         memory: HOST_MEMORY.min(available_memory().saturating_mul(3) / 4),
         limit: HOST_LIMIT,
+        drives: Vec::new(),
     };
+    in_host(&host, boot, selection, results)
+}
+
+/// Runs the selected cases, and starts the test host again where it broke down.
+pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results: &Path) -> Result<Totals> {
+    let mut progress = Progress::default();
     for _ in 0..BREAKDOWNS {
         let ended = host.run(&boot, |line| progress.take(&line))?;
         host.take_results(results)?;

@@ -11,7 +11,7 @@ use guest::{early, protocol};
 
 use super::orders::{Orders, Selection};
 use super::{EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, demo};
-use crate::case::Case;
+use crate::case::{Case, Tier};
 use crate::cases;
 use crate::failure::{Doing, Failure};
 use crate::supervisor::{self, Places, Sink};
@@ -100,8 +100,11 @@ fn run_cases(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
         results: RESULTS.into(),
         scratch: "/tmp/scratch".into(),
     };
-    let wanted =
-        |case: &Case| case.matches(&selection.filter) && !selection.done.iter().any(|done| done == case.name);
+    let wanted = |case: &Case| {
+        (case.tier == Tier::Long) == selection.long
+            && case.matches(&selection.filter)
+            && !selection.done.iter().any(|done| done == case.name)
+    };
     let selected: Vec<_> = cases::all().into_iter().filter(wanted).collect();
     let totals = supervisor::run_all(&selected, &places, selection.jobs, &|line| {
         if let Line::Case(verdict) = line

@@ -19,5 +19,11 @@ pub const PAYLOAD_DISK: &str = "/dev/vda";
 pub const RESULTS_DISK: &str = "/dev/vdb";
 /// The disk with the [`orders::Orders`].
 pub const ORDERS_DISK: &str = "/dev/vdc";
+/// A long case's disk for what it works on, an ext4 file system. It is there only if the case is asked for.
+pub const WORK_DISK: &str = "/dev/vdd";
+/// A long case's disk with Debian on it, for a guest. What is written to it is forgotten.
+pub const DEBIAN_DISK: &str = "/dev/vde";
+/// The initramfs with which that Debian boots, on the disk for work.
+pub const DEBIAN_INITRD: &str = "debian-initrd.img";
 /// Where the payload is mounted.
 pub const PAYLOAD: &str = "/payload";

@@ -56,6 +56,8 @@ pub(crate) struct Boot {
     pub(crate) memory: u64,
     /// When it is given up.
     pub(crate) limit: Duration,
+    /// Further disks, each as an argument of QEMU's `-drive`.
+    pub(crate) drives: Vec<String>,
 }
 
 /// How a run ended.
@@ -217,6 +219,9 @@ impl Host {
             [(self.payload.as_path(), ",readonly=on"), (results, ",cache=unsafe"), (&orders, ",readonly=on")];
         for (file, more) in disks {
             command.args(["-drive", &format!("file={},format=raw,if=virtio{more}", file.display())]);
+        }
+        for drive in &boot.drives {
+            command.args(["-drive", drive]);
         }
         if let Ok(log) = File::create(self.file("qemu.log")) {
             // QEMU names the processor features it lacks, which nobody needs to read each time.
