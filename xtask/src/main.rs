@@ -7,6 +7,7 @@ mod cpio;
 mod debian;
 mod demo;
 mod error;
+mod fuzz;
 mod guest_image;
 mod host;
 mod kernel;
@@ -38,6 +39,9 @@ Tasks of the kubevmm repository
       --binary PATH                     test a kubevmm that is there already
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
+  cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check) until one does harm
+      --seconds N                       for so long (60)
+      --merge                           make the seeds anew from what was found
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
 
@@ -63,6 +67,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
         ["conformance"] => conformance::run(&Store::open()?),
+        ["fuzz", rest @ ..] => fuzz::run(&Store::open()?, &fuzz::Request::parse(rest)?),
         ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),
         [] | ["help" | "--help" | "-h", ..] => {

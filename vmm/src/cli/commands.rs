@@ -113,7 +113,26 @@ pub(super) const COMMANDS: &[Command] = &[
         operands: "",
         options: &[HELP],
     },
+    Command {
+        name: "completion",
+        about: "print the script by which a shell completes kubevmm's command lines",
+        details: "bash: source <(kubevmm completion bash). zsh: as _kubevmm in a folder of $fpath. fish: as\n\
+                  ~/.config/fish/completions/kubevmm.fish.",
+        operands: "SHELL",
+        options: &[HELP],
+    },
+    Command {
+        name: "man",
+        about: "print the manual page",
+        details: "kubevmm man | man -l - shows it; it belongs into /usr/local/share/man/man1/kubevmm.1.",
+        operands: "",
+        options: &[HELP],
+    },
 ];
+
+/// Words that stand where a command does, and what they print.
+pub(super) const WORDS: &[(&str, &str)] =
+    &[("help", "this text, or a command's: kubevmm help COMMAND"), ("version", "the version")];
 
 /// The command called `name`.
 pub(super) fn find(name: &str) -> Option<&'static Command> {
