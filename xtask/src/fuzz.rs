@@ -102,7 +102,7 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
     command.arg(format!("-rss_limit_mb={}", request.memory()));
     command.arg(format!("-timeout={SLOWEST}"));
     command.arg(format!("-artifact_prefix={}/", folders.artifacts.display()));
-    command.args(["-print_final_stats=1", "-verbosity=1", "-use_value_profile=1"]).arg(&folders.corpus);
+    command.args(["-print_final_stats=1", "-verbosity=0", "-use_value_profile=1"]).arg(&folders.corpus);
     command.args([&folders.seeds, &folders.findings].into_iter().filter(|folder| folder.is_dir()));
     let status = command.status().doing(format_args!("starting {}", program.display()))?;
     if status.success() {
