@@ -29,12 +29,11 @@ const SLOWEST: u64 = 5;
 pub(crate) struct Request {
     target: String,
     seconds: u64,
-    merges: bool,
 }
 
 impl Request {
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let mut request = Self { target: String::new(), seconds: SECONDS, merges: false };
+        let mut request = Self { target: String::new(), seconds: SECONDS };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             match *word {
@@ -42,7 +41,6 @@ impl Request {
                     let value = rest.next().and_then(|text| text.parse().ok());
                     request.seconds = value.ok_or("--seconds needs a number")?;
                 }
-                "--merge" => request.merges = true,
                 name if !name.starts_with('-') && request.target.is_empty() => {
                     request.target = name.to_owned()
                 }
@@ -94,9 +92,6 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
     }
     let program = build(store, &request.target)?;
     let folders = Folders::of(store, &request.target)?;
-    if request.merges {
-        return merge(&program, &folders);
-    }
     let mut command = Command::new(&program);
     command.arg(format!("-max_total_time={}", request.seconds));
     command.arg(format!("-rss_limit_mb={}", request.memory()));
@@ -109,19 +104,11 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!(
-        "the input that did harm is in {}: keep it in {}",
+        "the input that did harm is in {}: once it is harmless, keep it in {}",
         folders.artifacts.display(),
         folders.findings.display()
     );
     Ok(ExitCode::FAILURE)
-}
-
-/// Makes the seeds anew: the fewest inputs that cover what this machine's corpus does.
-fn merge(program: &Path, folders: &Folders) -> Result<ExitCode> {
-    fs::create_dir_all(&folders.seeds).doing(format_args!("making {}", folders.seeds.display()))?;
-    let mut command = Command::new(program);
-    process::run(command.arg("-merge=1").args([&folders.seeds, &folders.corpus]))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The names of the targets: those of the files in `fuzz/fuzz_targets`.

@@ -41,7 +41,6 @@ Tasks of the kubevmm repository
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
   cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check) until one does harm
       --seconds N                       for so long (60)
-      --merge                           make the seeds anew from what was found
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
 
