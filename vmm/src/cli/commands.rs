@@ -42,6 +42,7 @@ const PLACES: &[Opt] = &[
     option("volumes", "DIR", "claims: DIR/CLAIM/disk.img, or DIR/CLAIM a link to a block device"),
     option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
     option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
+    option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
 ];
 
 /// Which machine, and what stands in for parts of it.
@@ -58,7 +59,6 @@ const MACHINE: &[Opt] = &[
 ];
 
 const RUN: &[Opt] = &[
-    option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
     option(
         "runtime-dir",
@@ -92,8 +92,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "check",
         about: "say what KubeVirt would say about the manifests, and what kubevmm cannot do",
-        details: "-o json prints one object a document, each on a line of its own. With a place for claims, secrets or\n\
-                  config maps it warns of those that are missing. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
+        details: "-o json prints one object a document, each on a line of its own. With a place for claims, secrets,\n\
+                  config maps or images it warns of those that are missing. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
         operands: FILES,
         options: &[&[OUTPUT, SHOW_DEFAULTS], PLACES, HELP],
     },

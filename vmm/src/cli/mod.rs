@@ -7,6 +7,7 @@ mod commands;
 mod completion;
 mod explain;
 mod help;
+mod images;
 mod man;
 mod manifest;
 mod output;
