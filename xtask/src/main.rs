@@ -9,6 +9,7 @@ mod cpio;
 mod debian;
 mod demo;
 mod error;
+mod fuzz;
 mod guest_image;
 mod host;
 mod kernel;
@@ -51,6 +52,8 @@ Tasks of the kubevmm repository
       --disk DIR                        measure files on a disk there as well
       --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
+  cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check) until one does harm
+      --seconds N                       for so long (60)
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
 
@@ -82,6 +85,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }
         ["conformance"] => conformance::run(&Store::open()?),
+        ["fuzz", rest @ ..] => fuzz::run(&Store::open()?, &fuzz::Request::parse(rest)?),
         ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),
         [] | ["help" | "--help" | "-h", ..] => {
