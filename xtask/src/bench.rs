@@ -67,7 +67,9 @@ pub(crate) fn boot(store: &Store) -> Result<ExitCode> {
     let programs = Programs::build(store, &Subject::Release)?;
     let host = Host::prepare(store, &programs)?;
     println!("measuring in the test host, where a nanosecond is an instruction; this takes a few minutes");
-    let boot = Boot { orders: Orders::Bench, terminal: false, counting: true, memory: 2048, limit: LIMIT };
+    let orders = Orders::Bench;
+    let drives = Vec::new();
+    let boot = Boot { orders, terminal: false, counting: true, memory: 2048, limit: LIMIT, drives };
     let mut figures = BTreeMap::new();
     let ended = host.run(&boot, |line| match line {
         Line::Figure { name, value, unit } => {

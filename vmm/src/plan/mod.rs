@@ -5,11 +5,13 @@
 
 mod cpu;
 mod devices;
+mod disk_source;
 mod disks;
 mod error;
 mod firmware;
 mod host;
 mod interfaces;
+mod io_threads;
 mod kernel;
 mod make;
 mod memory;
@@ -18,7 +20,8 @@ mod text;
 
 pub use cpu::CpuPlan;
 pub use devices::{DevicePlan, Function};
-pub use disks::{Cache, DiskPlan, DiskSource, IsoFile};
+pub use disk_source::{DiskSource, IsoFile, Storage};
+pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
 pub use interfaces::{MacAddress, NicPlan};

@@ -41,6 +41,8 @@ pub struct BlkConfig {
     pub logical_block_size: Option<u32>,
     /// Size of a physical block in bytes, if it is to differ from what the disk itself says.
     pub physical_block_size: Option<u32>,
+    /// Unit in which the driver is asked to discard, in bytes, if it is to be greater than what the disk itself says.
+    pub discard_granularity: Option<u32>,
 }
 
 impl Default for BlkConfig {
@@ -52,6 +54,7 @@ impl Default for BlkConfig {
             read_only: false,
             logical_block_size: None,
             physical_block_size: None,
+            discard_granularity: None,
         }
     }
 }
@@ -114,7 +117,8 @@ impl BlkConfig {
             .put(34, &queues.to_le_bytes())
             .put(56, &[0; 4]);
         if let Some(discard) = disk.discard {
-            let granularity = discard.granularity.max(logical) / 512;
+            let wanted = self.discard_granularity.unwrap_or(0);
+            let granularity = discard.granularity.max(logical).max(wanted) / 512;
             space
                 .put(36, &sectors(discard.max_bytes).to_le_bytes())
                 .put(40, &1u32.to_le_bytes())
