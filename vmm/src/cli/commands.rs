@@ -45,7 +45,11 @@ const OUTPUT: Opt =
 
 /// Where the things are that a machine names.
 const PLACES: &[Opt] = &[
-    option("volumes", "DIR", "claims: DIR/CLAIM/disk.img (raw), DIR/CLAIM/disk.qcow2, or DIR/CLAIM a link to a block device"),
+    option(
+        "volumes",
+        "DIR",
+        "claims: DIR/CLAIM/disk.img (raw), DIR/CLAIM/disk.qcow2, or DIR/CLAIM a link to a block device",
+    ),
     option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
     option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
 ];
