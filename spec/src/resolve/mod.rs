@@ -92,11 +92,13 @@ pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: 
                 .service_account(&name)
                 .map(|values| resolved.service_accounts.insert(name, values))
                 .err(),
-            // Facts that no pod has are made of the machine itself.
-            Kind::Downward => {
-                resolved.downward.extend(search.downward(&name).map(|values| (name, values)));
-                None
-            }
+            Kind::Downward => search
+                .downward(&name)
+                .map(|values| {
+                    // Facts that no pod has are made of the machine itself.
+                    resolved.downward.extend(values.map(|values| (name, values)));
+                })
+                .err(),
             Kind::Claim => search.claim(&reference).map(|claim| resolved.claims.insert(name, claim)).err(),
         };
         if let Some(message) = found
