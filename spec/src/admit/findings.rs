@@ -13,6 +13,8 @@ pub(crate) struct Findings<'a> {
     warnings: Vec<Warning>,
     /// The paths of values that could not be read; what follows from their absence is not reported.
     unread: Vec<String>,
+    /// Paths of words that nothing is known of, with what to say if no rule says anything.
+    doubts: Vec<(String, String)>,
 }
 
 impl<'a> Findings<'a> {
@@ -20,7 +22,14 @@ impl<'a> Findings<'a> {
     const MOST: usize = 200;
 
     pub(crate) fn new(document: &'a Document) -> Self {
-        Self { document, base: "", causes: Vec::new(), warnings: Vec::new(), unread: Vec::new() }
+        Self {
+            document,
+            base: "",
+            causes: Vec::new(),
+            warnings: Vec::new(),
+            unread: Vec::new(),
+            doubts: Vec::new(),
+        }
     }
 
     /// Sets what stands before the paths of all that follows.
@@ -30,9 +39,10 @@ impl<'a> Findings<'a> {
 
     /// Takes over the faults of reading.
     pub(crate) fn unread(&mut self, faults: Vec<Fault>) {
-        for Fault { reason, path, message } in faults {
+        for Fault { reason, path, is_null, message } in faults {
             self.unread.push(path.clone());
-            self.push(reason, path.clone(), path, message);
+            let field = if is_null { String::new() } else { path.clone() };
+            self.push(reason, field, path, message);
         }
     }
 
@@ -95,6 +105,13 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// A word that nothing is known of: a cause, unless some rule finds fault with the same value.
+    pub(crate) fn doubt(&mut self, path: &str, message: String) {
+        if self.doubts.len() < Self::MOST {
+            self.doubts.push((format!("{}{path}", self.base), message));
+        }
+    }
+
     fn push(&mut self, reason: Reason, field: String, path: String, message: String) {
         let known = |cause: &Cause| cause.field == field && cause.message == message && cause.path == path;
         if self.causes.len() < Self::MOST && !self.causes.iter().any(known) {
@@ -112,6 +129,11 @@ impl<'a> Findings<'a> {
 
     /// Causes and warnings in manifest order.
     pub(crate) fn finish(mut self) -> (Vec<Cause>, Vec<Warning>) {
+        for (path, message) in std::mem::take(&mut self.doubts) {
+            if !self.causes.iter().any(|cause| cause.path == path) {
+                self.push(Reason::NotSupported, path.clone(), path, message);
+            }
+        }
         self.causes.sort_by_key(|cause| (cause.location.line(), cause.location.column()));
         self.warnings.sort_by_key(|warning| (warning.location.line(), warning.location.column()));
         (self.causes, self.warnings)

@@ -2,7 +2,7 @@
 
 use super::object::refuse;
 use super::{Findings, Object, Reason};
-use crate::api::VirtualMachineInstanceMigration;
+use crate::api::{VirtualMachineInstanceMigration, VirtualMachineInstancePreset};
 use crate::formats;
 use crate::source::Document;
 
@@ -121,5 +121,11 @@ pub(super) fn migration_names_a_machine(
 ) {
     if migration.spec.vmi_name.is_empty() {
         findings.required("spec.vmiName", "give the name of the machine");
+    }
+}
+
+pub(super) fn preset_has_parts(preset: &VirtualMachineInstancePreset, findings: &mut Findings<'_>) {
+    if preset.spec.domain.is_none() {
+        findings.required("spec.domain", "is missing: give the parts that machines get");
     }
 }

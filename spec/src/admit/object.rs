@@ -1,6 +1,6 @@
 //! Documents to typed objects, by kind.
 
-use super::{Findings, Reason, kinds, machine};
+use super::{Findings, Reason, kinds, machine, rules};
 use crate::api::read::{Reader, Value};
 use crate::api::{
     ConfigMap, DataVolume, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret, ServiceAccount,
@@ -79,18 +79,46 @@ impl Object {
                 kinds::migration_names_a_machine(&migration, findings);
                 Self::Migration(migration)
             }
-            "VirtualMachineInstancePreset" => Self::Preset(part(document, findings)),
+            "VirtualMachineInstancePreset" => {
+                let preset: Box<VirtualMachineInstancePreset> = part(document, findings);
+                kinds::preset_has_parts(&preset, findings);
+                Self::Preset(preset)
+            }
             "VirtualMachineInstancetype" | "VirtualMachineClusterInstancetype" => {
-                Self::Instancetype(part(document, findings))
+                let instancetype: Box<VirtualMachineInstancetype> = part(document, findings);
+                rules::instancetype(&instancetype.spec, findings);
+                Self::Instancetype(instancetype)
             }
             "VirtualMachinePreference" | "VirtualMachineClusterPreference" => {
-                Self::Preference(part(document, findings))
+                let preference: Box<VirtualMachinePreference> = part(document, findings);
+                rules::preference(&preference.spec, findings);
+                Self::Preference(preference)
             }
-            "DataVolume" => Self::DataVolume(typed(document, findings)),
-            "PersistentVolumeClaim" => Self::PersistentVolumeClaim(typed(document, findings)),
-            "NetworkAttachmentDefinition" => Self::NetworkAttachmentDefinition(typed(document, findings)),
-            "Secret" => Self::Secret(typed(document, findings)),
-            "ConfigMap" => Self::ConfigMap(typed(document, findings)),
+            "DataVolume" => {
+                let volume: Box<DataVolume> = typed(document, findings);
+                rules::data_volume(&volume.spec, findings);
+                Self::DataVolume(volume)
+            }
+            "PersistentVolumeClaim" => {
+                let claim: Box<PersistentVolumeClaim> = typed(document, findings);
+                rules::claim(&claim.spec, findings);
+                Self::PersistentVolumeClaim(claim)
+            }
+            "NetworkAttachmentDefinition" => {
+                let network: Box<NetworkAttachmentDefinition> = typed(document, findings);
+                rules::network(&network, findings);
+                Self::NetworkAttachmentDefinition(network)
+            }
+            "Secret" => {
+                let secret: Box<Secret> = typed(document, findings);
+                rules::secret(&secret, findings);
+                Self::Secret(secret)
+            }
+            "ConfigMap" => {
+                let map: Box<ConfigMap> = typed(document, findings);
+                rules::config_map(&map, findings);
+                Self::ConfigMap(map)
+            }
             "ServiceAccount" => Self::ServiceAccount(typed(document, findings)),
             kind => kinds::bystander(kind, findings),
         }
@@ -143,6 +171,7 @@ fn part<T: Value>(document: &Document, findings: &mut Findings<'_>) -> Box<T> {
     let mut reader = Reader::default();
     let object = Box::new(T::read(document.root(), &mut reader));
     findings.unread(reader.into_faults());
+    support::check_words(document.root(), T::KIND, findings);
     kinds::name_is_a_name(document, findings);
     object
 }

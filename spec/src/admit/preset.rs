@@ -6,10 +6,17 @@ use crate::api::{DomainSpec, VirtualMachineInstance, VirtualMachineInstancePrese
 use crate::labels;
 use crate::source::Manifests;
 
+/// The most presets of a namespace that are looked at for each machine.
+const MOST: usize = 100;
+
 /// Adds what presets among the manifests have for the machine; a preset that contradicts it is skipped whole.
 pub(super) fn apply(vmi: &mut VirtualMachineInstance, manifests: &Manifests, findings: &mut Findings<'_>) {
     let namespace = vmi.metadata.namespace.clone();
-    for document in manifests.within("VirtualMachineInstancePreset", &namespace) {
+    for (number, document) in manifests.within("VirtualMachineInstancePreset", &namespace).enumerate() {
+        if number == MOST {
+            findings.warn("metadata", format!("only the first {MOST} presets are looked at"));
+            return;
+        }
         let preset: VirtualMachineInstancePreset = quietly(document);
         let Some(domain) = &preset.spec.domain else { continue };
         if !labels::match_selector(&preset.spec.selector, &vmi.metadata.labels) {

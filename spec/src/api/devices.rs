@@ -49,7 +49,7 @@ object! {
         /// USB devices of a client, passed through.
         client_passthrough: Option<Presence>, warn("USB devices of a client cannot be passed through");
         /// A sound card.
-        sound: Option<SoundDevice>, no("the machine cannot have a sound card");
+        sound: Option<SoundDevice>, warn("the guest gets no sound card");
         /// A trusted platform module.
         tpm: Option<TpmDevice>, no_when(When::On, "there is no TPM: what the guest seals with it would be lost");
         /// The display.

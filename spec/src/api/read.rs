@@ -31,6 +31,8 @@ pub struct Fault {
     pub reason: Reason,
     /// The path of the value, e.g. `spec.domain.cpu.cores`.
     pub path: String,
+    /// The value is `null` where one is needed. A cluster's schema refuses that without naming the field.
+    pub is_null: bool,
     /// What is wrong and what to do.
     pub message: String,
 }
@@ -54,7 +56,7 @@ impl Reader {
     /// Notes a fault at the present path.
     pub fn fault(&mut self, reason: Reason, message: String) {
         if self.faults.len() < Self::MAX_FAULTS {
-            self.faults.push(Fault { reason, path: self.path.clone(), message });
+            self.faults.push(Fault { reason, path: self.path.clone(), is_null: false, message });
         }
     }
 
@@ -125,9 +127,12 @@ impl Reader {
     }
 
     fn require(&mut self, node: &Node, field: &Field) {
-        if node.get(field.name).is_none_or(Node::is_null) {
+        let given = node.get(field.name);
+        if given.is_none_or(Node::is_null) {
             let message = format!("is missing: give {} ({})", field.name, field.kind.describe());
+            let count = self.faults.len();
             self.at_key(field.name, |reader| reader.fault(Reason::Required, message));
+            self.faults.iter_mut().skip(count).for_each(|fault| fault.is_null = given.is_some());
         }
     }
 

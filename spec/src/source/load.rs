@@ -1,5 +1,6 @@
 //! Files and standard input to documents.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use super::yaml;
 /// The largest manifest file read: 16 MiB. A cluster refuses single objects beyond 1.5 MiB, so this leaves room
 /// for thousands of VMs in one file, and a mistaken disk image ends with a clear error.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The most faults of one file; beyond them nobody reads on.
+const MOST_ERRORS: usize = 20;
 
 /// Why a manifest file, or the rest of it, could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +77,18 @@ impl LoadError {
     }
 }
 
+/// The most objects read together: many times what anybody gives, few enough that objects may look for one another.
+pub(super) const MAX_DOCUMENTS: usize = 20_000;
+
 /// All objects of the given manifest files.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The objects, in the order of the files and within them.
     pub documents: Vec<Document>,
+    /// Where among them the objects of a kind are.
+    kinds: HashMap<Box<str>, Vec<usize>>,
+    /// Where among them the objects of a kind and name are.
+    names: HashMap<(Box<str>, Box<str>), Vec<usize>>,
 }
 
 impl Manifests {
@@ -113,26 +124,39 @@ impl Manifests {
 
     /// The first object of this kind, namespace and name; an empty namespace is `default`.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Document> {
-        self.within(kind, namespace).find(|document| document.name() == name)
+        self.called(kind, name).find(|document| is_within(document, namespace))
     }
 
     /// All objects of this kind and namespace; an empty namespace is `default`.
     pub fn within<'a, 'b>(
         &'a self,
-        kind: &'b str,
+        kind: &str,
         namespace: &'b str,
     ) -> impl Iterator<Item = &'a Document> + use<'a, 'b> {
-        fn or_default(namespace: &str) -> &str {
-            if namespace.is_empty() { "default" } else { namespace }
-        }
-        self.documents.iter().filter(move |document| {
-            document.kind() == kind && or_default(document.namespace()) == or_default(namespace)
-        })
+        let places = self.kinds.get(kind).map(Vec::as_slice).unwrap_or_default();
+        self.at(places).filter(move |document| is_within(document, namespace))
     }
 
     /// The first object of this kind and name in any namespace, for kinds that have none.
     pub fn find_cluster(&self, kind: &str, name: &str) -> Option<&Document> {
-        self.documents.iter().find(|document| document.kind() == kind && document.name() == name)
+        self.called(kind, name).next()
+    }
+
+    fn called(&self, kind: &str, name: &str) -> impl Iterator<Item = &Document> {
+        let places = self.names.get(&(kind.into(), name.into())).map(Vec::as_slice).unwrap_or_default();
+        self.at(places)
+    }
+
+    fn at<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a Document> {
+        places.iter().filter_map(|place| self.documents.get(*place))
+    }
+
+    fn push(&mut self, document: Document) {
+        let (kind, name): (Box<str>, Box<str>) = (document.kind().into(), document.name().into());
+        let place = self.documents.len();
+        self.kinds.entry(kind.clone()).or_default().push(place);
+        self.names.entry((kind, name)).or_default().push(place);
+        self.documents.push(document);
     }
 
     fn add(&mut self, source: Source) -> Vec<LoadError> {
@@ -144,6 +168,9 @@ impl Manifests {
         }
         for (index, root) in roots.into_iter().enumerate() {
             self.add_object(&source, index.saturating_add(1), root, &mut errors);
+            if errors.len() > MOST_ERRORS {
+                return errors;
+            }
         }
         errors.extend(fault.map(|fault| LoadError::Syntax {
             location: Location::new(source.clone(), fault.mark),
@@ -170,12 +197,29 @@ impl Manifests {
             (true, Ok(items)) => {
                 for item in items {
                     self.add_object(source, number, item, errors);
+                    if errors.len() > MOST_ERRORS {
+                        return;
+                    }
                 }
             }
             (_, Ok(_)) => {}
-            (_, Err(root)) => self.documents.push(Document::new(source.clone(), number, *root)),
+            (_, Err(root)) if self.documents.len() < MAX_DOCUMENTS => {
+                self.push(Document::new(source.clone(), number, *root));
+            }
+            (_, Err(root)) => errors.push(LoadError::Syntax {
+                location: Location::new(source.clone(), root.mark),
+                message: format!("there are more than {MAX_DOCUMENTS} objects: give fewer at a time"),
+            }),
         }
     }
+}
+
+/// Whether an object is in a namespace; an empty one is `default`.
+fn is_within(document: &Document, namespace: &str) -> bool {
+    fn or_default(namespace: &str) -> &str {
+        if namespace.is_empty() { "default" } else { namespace }
+    }
+    or_default(document.namespace()) == or_default(namespace)
 }
 
 /// The items of a `List` object, or the object itself when it is none.

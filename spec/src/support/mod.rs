@@ -4,7 +4,9 @@
 mod check;
 mod list;
 mod markdown;
+mod words;
 
 pub(crate) use check::check;
 pub use list::{Entry, Status, list};
 pub use markdown::markdown;
+pub(crate) use words::check as check_words;

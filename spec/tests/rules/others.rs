@@ -14,7 +14,7 @@ fn other_devices() {
         ),
         (
             vec![devices("domain.devices.sound", json!({"name": "", "model": "sb16"}))],
-            &["Invalid spec.Sound", "NotSupported devices.sound"],
+            &["Invalid spec.Sound"],
         ),
         (
             vec![devices("domain.devices.video", json!({"type": "voodoo"}))],
@@ -44,6 +44,17 @@ fn other_devices() {
             vec![devices("domain.devices.gpus", json!([{"name": "g"}]))],
             &["NotSupported devices.gpus", "Required devices.gpus"],
         ),
+        (
+            vec![devices("domain.devices.watchdog", json!({"name": "w"})), ("architecture", json!("s390x"))],
+            &["NotSupported spec.architecture"],
+        ),
+        (
+            vec![
+                devices("domain.devices.watchdog", json!({"name": "w", "i6300esb": {}})),
+                ("architecture", json!("s390x")),
+            ],
+            &["NotSupported devices.watchdog", "NotSupported spec.architecture"],
+        ),
         (vec![("domain.ioThreadsPolicy", json!("many"))], &["Invalid ioThreadsPolicy"]),
         (vec![("domain.ioThreadsPolicy", json!("supplementalPool"))], &["Invalid ioThreads.count"]),
         (vec![devices("domain.devices.tpm", json!({"enabled": false}))], &[]),
@@ -67,6 +78,10 @@ fn names_life_and_probes() {
         (
             vec![("startStrategy", json!("Paused")), ("livenessProbe", json!({"guestAgentPing": {}}))],
             &["Invalid spec.startStrategy"],
+        ),
+        (
+            vec![("domain.memory.reservedOverhead", json!({"memLock": "Perhaps"}))],
+            &["NotSupported memory.reservedOverhead.memLock"],
         ),
         (vec![("evictionStrategy", json!("Flee"))], &["Invalid spec.evictionStrategy"]),
         (vec![("domain.rebootPolicy", json!("Never"))], &["Invalid rebootPolicy"]),
@@ -144,6 +159,22 @@ fn scheduling() {
             &[&weight],
         ),
         (vec![("affinity", json!({"podAntiAffinity": {required: [{"topologyKey": ""}]}}))], &[&key]),
+        (
+            vec![(
+                "topologySpreadConstraints",
+                json!([
+                    {"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["b"]},
+                    {"maxSkew": 2, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule",
+                     "labelSelector": {"matchLabels": {"b": "c"}}, "matchLabelKeys": ["d", "b", "="]},
+                ]),
+            )],
+            &[
+                "Duplicate spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}",
+                "Invalid spec.topologySpreadConstraints[0].matchLabelKeys",
+                "Invalid spec.topologySpreadConstraints[1].matchLabelKeys[1]",
+                "Invalid spec.topologySpreadConstraints[1].matchLabelKeys[2]",
+            ],
+        ),
         (
             vec![(
                 "topologySpreadConstraints",

@@ -16,7 +16,10 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
             arm_has_virtio_and_scsi_disks(spec, findings);
             arm_has_no_watchdog_and_sound(spec, findings);
         }
-        "s390x" => s390x_has_no_panic_devices(spec, findings),
+        "s390x" => {
+            s390x_has_no_panic_devices(spec, findings);
+            s390x_has_a_watchdog_of_its_own(spec, findings);
+        }
         other => {
             let message = format!("{other:?} is not an architecture: use amd64");
             findings.invalid("spec.architecture", message);
@@ -115,5 +118,13 @@ fn arm_has_no_watchdog_and_sound(spec: &VirtualMachineInstanceSpec, findings: &m
 fn s390x_has_no_panic_devices(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
     if !spec.domain.devices.panic_devices.is_empty() {
         findings.invalid("spec.domain.devices.panicDevices", "s390x has no panic devices");
+    }
+}
+
+fn s390x_has_a_watchdog_of_its_own(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
+    let Some(watchdog) = &spec.domain.devices.watchdog else { return };
+    if watchdog.diag288.is_none() || watchdog.i6300esb.is_some() {
+        let message = "s390x has the watchdog diag288 only";
+        findings.put(Reason::NotSupported, "spec.domain.devices.watchdog", message);
     }
 }

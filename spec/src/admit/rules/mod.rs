@@ -6,8 +6,10 @@
 mod arch;
 mod claims;
 mod cloud_init;
+mod core;
 mod cpu;
 mod credentials;
+mod data_volume;
 mod devices;
 mod disks;
 mod features;
@@ -22,9 +24,13 @@ mod networks;
 mod ports;
 mod probes;
 mod scheduling;
+mod sizes;
 mod vm;
 mod volumes;
 
+pub(super) use core::{claim, config_map, network, secret};
+pub(super) use data_volume::data_volume;
+pub(super) use sizes::{instancetype, preference};
 pub(super) use vm::{selector_matches, vm};
 
 use super::Findings;

@@ -3,11 +3,10 @@
 //! A cluster's answers leave out `affinity` in the paths of its parts.
 
 mod selectors;
+mod spread;
 
 use super::super::{Findings, Reason};
-use crate::api::{
-    PodAffinityTerm, TopologySpreadConstraint, VirtualMachineInstanceSpec, WeightedPodAffinityTerm,
-};
+use crate::api::{PodAffinityTerm, VirtualMachineInstanceSpec, WeightedPodAffinityTerm};
 use crate::formats;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -37,9 +36,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
         }
     }
     let mut report = Report { inside: "", findings };
-    for (index, constraint) in spec.topology_spread_constraints.iter().enumerate() {
-        constraint_is_well_formed(constraint, &format!("topologySpreadConstraints[{index}]"), &mut report);
-    }
+    spread::check(&spec.topology_spread_constraints, &mut report);
 }
 
 /// Reports faults by the path within `spec`, with what a cluster leaves out of it.
@@ -53,6 +50,12 @@ impl Report<'_, '_> {
         let path = path.as_ref();
         let place = format!("spec.{}{path}", self.inside);
         self.findings.put_as(Reason::Invalid, format!("spec.{path}"), place, message);
+    }
+
+    /// The same for what a cluster names by something that is no field.
+    fn named(&mut self, field: impl AsRef<str>, path: &str, message: impl Into<String>) {
+        let place = format!("spec.{}{path}", self.inside);
+        self.findings.put_as(Reason::Duplicate, format!("spec.{}", field.as_ref()), place, message);
     }
 }
 
@@ -98,35 +101,5 @@ fn topology_key_is_a_label(key: &str, path: &str, report: &mut Report<'_, '_>) {
     if let Some(fault) = formats::label_name(key) {
         let message = if key.is_empty() { "must not be empty" } else { fault };
         report.invalid(format!("{path}.topologyKey"), message);
-    }
-}
-
-fn constraint_is_well_formed(constraint: &TopologySpreadConstraint, path: &str, report: &mut Report<'_, '_>) {
-    if constraint.max_skew <= 0 {
-        report.invalid(format!("{path}.maxSkew"), format!("{} is not above zero", constraint.max_skew));
-    }
-    topology_key_is_a_label(&constraint.topology_key, path, report);
-    let when = constraint.when_unsatisfiable.as_str();
-    if !matches!(when, "DoNotSchedule" | "ScheduleAnyway") {
-        report.invalid(format!("{path}.whenUnsatisfiable"), "must be DoNotSchedule or ScheduleAnyway");
-    }
-    if let Some(domains) = constraint.min_domains {
-        if domains <= 0 {
-            report.invalid(format!("{path}.minDomains"), format!("{domains} is not above zero"));
-        } else if when != "DoNotSchedule" {
-            report.invalid(format!("{path}.minDomains"), "works with whenUnsatisfiable: DoNotSchedule only");
-        }
-    }
-    let policies = [
-        (&constraint.node_affinity_policy, "nodeAffinityPolicy"),
-        (&constraint.node_taints_policy, "nodeTaintsPolicy"),
-    ];
-    for (policy, key) in policies {
-        if !matches!(policy.as_deref(), None | Some("Honor" | "Ignore")) {
-            report.invalid(format!("{path}.{key}"), "must be Honor or Ignore");
-        }
-    }
-    if let Some(selector) = &constraint.label_selector {
-        selectors::labels_are_well_formed(selector, &format!("{path}.labelSelector"), report);
     }
 }

@@ -10,6 +10,8 @@ use crate::labels;
 /// Checks what a VirtualMachine says beside its machine.
 pub(in super::super) fn vm(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
     run_strategy_is_one(spec, findings);
+    matchers_name_something(spec, findings);
+    growing_memory_has_a_size(spec, findings);
     for (index, template) in spec.data_volume_templates.iter().enumerate() {
         data_volume_is_whole(index, template, findings);
         data_volume_is_used(index, template, spec, findings);
@@ -23,6 +25,34 @@ fn run_strategy_is_one(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
     if let Some(RunStrategy::Other(word)) = &spec.run_strategy {
         let known = RunStrategy::WORDS.join(", ");
         findings.invalid("spec.runStrategy", format!("{word:?} is not a run strategy: use one of {known}"));
+    }
+}
+
+/// An instancetype or preference is named, or to be told from a volume.
+fn matchers_name_something(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
+    let instancetype = spec.instancetype.as_ref().map(|matcher| {
+        (&matcher.name, &matcher.infer_from_volume, &matcher.kind, "Instancetype", "spec.instancetype")
+    });
+    let preference = spec.preference.as_ref().map(|matcher| {
+        (&matcher.name, &matcher.infer_from_volume, &matcher.kind, "Preference", "spec.preference")
+    });
+    for (name, volume, kind, what, path) in [instancetype, preference].into_iter().flatten() {
+        if name.is_empty() && volume.is_empty() {
+            findings.required(format!("{path}.name"), "is missing: give the name of an object");
+        }
+        let (one, all) = (format!("VirtualMachine{what}"), format!("VirtualMachineCluster{what}"));
+        if !kind.is_empty() && *kind != one && *kind != all {
+            findings.invalid(format!("{path}.kind"), format!("must be {one} or {all}"));
+        }
+    }
+}
+
+/// Memory that is to grow while the VM runs has a size to begin with. (An instancetype may give it.)
+fn growing_memory_has_a_size(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
+    let memory = spec.template.spec.domain.memory.as_ref();
+    let is_open = memory.is_some_and(|memory| memory.max_guest.is_some() && memory.guest.is_none());
+    if is_open && spec.instancetype.is_none() {
+        findings.invalid("spec.template.spec.domain.memory.guest", "is missing: maxGuest needs it");
     }
 }
 
