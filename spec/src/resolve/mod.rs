@@ -101,13 +101,24 @@ pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: 
                 .err(),
             Kind::Claim => search.claim(&reference).map(|claim| resolved.claims.insert(name, claim)).err(),
         };
-        if let Some(message) = found
-            && !reference.optional
-        {
-            resolved.missing.push(Missing { path: reference.path, message });
+        match found {
+            None => {}
+            Some(Unfound::Absent(_)) if reference.optional => {}
+            Some(Unfound::Absent(message) | Unfound::Bad(message)) => {
+                resolved.missing.push(Missing { path: reference.path, message });
+            }
         }
     }
     resolved
+}
+
+/// Why there is nothing, and what to do about it.
+#[derive(Debug)]
+enum Unfound {
+    /// It is not there, which what is optional need not be.
+    Absent(String),
+    /// It is there and cannot be used.
+    Bad(String),
 }
 
 /// Where to look, and for whom.

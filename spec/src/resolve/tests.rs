@@ -171,7 +171,7 @@ fn a_folder_that_no_object_could_hold_is_refused() {
         fs::write(folder.path().join("big").join(name), vec![0; 600 << 10]).unwrap();
     }
     let text =
-        CLAIMS.replace("persistentVolumeClaim: {claimName: c}", "secret: {secretName: big, optional: false}");
+        CLAIMS.replace("persistentVolumeClaim: {claimName: c}", "secret: {secretName: big, optional: true}");
     let manifests = Manifests::parse("x", text.trim_end_matches("---\n")).unwrap();
     let verdict = crate::admit(&manifests.documents[0], &manifests);
     let places = Places { secrets: Some(folder.path().to_owned()), ..Places::default() };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::references::Reference;
-use super::{Search, Values, plain_name};
+use super::{Search, Unfound, Values, plain_name};
 use crate::admit::Object;
 use crate::api::{ConfigMap, Secret};
 
@@ -23,7 +23,7 @@ impl Search<'_> {
     }
 
     /// The values of a Secret, or what to do about it.
-    pub(super) fn secret(&self, reference: &Reference) -> Result<Values, String> {
+    pub(super) fn secret(&self, reference: &Reference) -> Result<Values, Unfound> {
         if let Some(Object::Secret(secret)) = self.object("Secret", &reference.name) {
             return Ok(Secret::values(&secret));
         }
@@ -31,7 +31,7 @@ impl Search<'_> {
     }
 
     /// The values of a ConfigMap, or what to do about it.
-    pub(super) fn config_map(&self, reference: &Reference) -> Result<Values, String> {
+    pub(super) fn config_map(&self, reference: &Reference) -> Result<Values, Unfound> {
         if let Some(Object::ConfigMap(map)) = self.object("ConfigMap", &reference.name) {
             return Ok(ConfigMap::values(&map));
         }
@@ -44,21 +44,21 @@ impl Search<'_> {
         option: &str,
         folder: Option<&Path>,
         reference: &Reference,
-    ) -> Result<Values, String> {
+    ) -> Result<Values, Unfound> {
         let name = &reference.name;
         if let Some(values) = folder_values(folder, name)? {
             return Ok(values);
         }
         self.pod_values(reference.shelf, &reference.folder)?.ok_or_else(|| {
-            format!(
+            Unfound::Absent(format!(
                 "the {kind} {name:?} is not among the given objects{}: add its manifest, or a folder {name} to {option}",
                 nor(folder)
-            )
+            ))
         })
     }
 
     /// The files of a service account: those of a Secret with its token, of a folder, or of the pod around this process.
-    pub(super) fn service_account(&self, name: &str) -> Result<Values, String> {
+    pub(super) fn service_account(&self, name: &str) -> Result<Values, Unfound> {
         let secrets = self.manifests.within("Secret", &self.machine.metadata.namespace);
         let token = secrets.filter_map(|document| match crate::admit(document, self.manifests).object {
             Object::Secret(secret) if secret.r#type == ACCOUNT_TOKEN => Some(secret),
@@ -75,20 +75,20 @@ impl Search<'_> {
         }
         let pod = self.places.pod.as_ref().map(|_| read_folder(Path::new(POD_ACCOUNT)));
         pod.transpose()?.flatten().ok_or_else(|| {
-            format!(
+            Unfound::Absent(format!(
                 "the service account {name:?} has no token among the given objects{}: add a Secret of type \
                  {ACCOUNT_TOKEN} with the annotation {ACCOUNT_NAME}: {name}, or a folder {name} to --secrets",
                 nor(folder)
-            )
+            ))
         })
     }
 
     /// The files of a downward API volume, where a pod has them.
-    pub(super) fn downward(&self, volume: &str) -> Result<Option<Values>, String> {
+    pub(super) fn downward(&self, volume: &str) -> Result<Option<Values>, Unfound> {
         self.pod_values("downwardapi", volume)
     }
 
-    fn pod_values(&self, shelf: &str, folder: &str) -> Result<Option<Values>, String> {
+    fn pod_values(&self, shelf: &str, folder: &str) -> Result<Option<Values>, Unfound> {
         folder_values(self.places.pod.as_ref().map(|pod| pod.join(shelf)).as_deref(), folder)
     }
 }
@@ -99,7 +99,7 @@ fn nor(folder: Option<&Path>) -> String {
 }
 
 /// The files of the folder `name` in a folder as values; `None` if there is no such folder.
-fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, String> {
+fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, Unfound> {
     match (folder, plain_name(name)) {
         (Some(folder), Some(name)) => read_folder(&folder.join(name)),
         _ => Ok(None),
@@ -107,9 +107,9 @@ fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, St
 }
 
 /// The files of a folder as values; the kubelet's own entries (`..data`) are left out, and so are folders.
-fn read_folder(folder: &Path) -> Result<Option<Values>, String> {
+fn read_folder(folder: &Path) -> Result<Option<Values>, Unfound> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
-    let shown = |path: &Path, what: &str| format!("{} {what}", path.display());
+    let shown = |path: &Path, what: &str| Unfound::Bad(format!("{} {what}", path.display()));
     let (mut values, mut total) = (Values::new(), 0);
     for entry in entries.flatten() {
         let path = entry.path();
