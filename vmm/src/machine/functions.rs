@@ -15,19 +15,30 @@ use devices::virtio::transport::{PciParts, VirtioPci};
 use devices::virtio::{Threads, VirtioDevice};
 
 use super::BuildError;
+use super::disks::{self, DiskHandle};
 use crate::kvm::{KvmDoorbells, KvmRoutes};
 use crate::open::{Backend, Resources};
 use crate::plan::{Blocks, DevicePlan, DiskPlan, DiskSource, Function, Plan, Storage};
+use crate::state::Mailbox;
 
 /// Largest logical block that Linux takes: a page.
 const PAGE: u32 = 4096;
 
 /// What functions get of the machine.
 pub(super) struct Parts<'a> {
+    pub(super) mailbox: &'a Mailbox,
     pub(super) ram: &'a GuestRam,
     pub(super) routes: Arc<KvmRoutes>,
     pub(super) doorbells: Arc<KvmDoorbells>,
     pub(super) io_threads: &'a [IoThread],
+}
+
+/// The functions of a machine.
+#[derive(Default)]
+pub(super) struct Functions {
+    pub(super) all: Vec<Arc<VirtioPci>>,
+    /// Those that are disks.
+    pub(super) disks: Vec<DiskHandle>,
 }
 
 /// Makes all functions of `plan` and plugs them in.
@@ -36,19 +47,19 @@ pub(super) fn build(
     resources: &Resources,
     parts: &Parts<'_>,
     bus: &PciBus,
-) -> Result<Vec<Arc<VirtioPci>>, BuildError> {
-    let mut functions = Vec::with_capacity(plan.functions.len());
+) -> Result<Functions, BuildError> {
+    let mut functions = Functions::default();
     for (index, (planned, backend)) in plan.functions.iter().zip(&resources.backends).enumerate() {
         let threads =
             threads(planned, parts.io_threads).ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?;
-        let device = device(planned, backend, threads)?;
+        let device = device(planned, backend, threads, parts.mailbox, &mut functions.disks)?;
         let shares_slot = plan.functions.iter().skip(index + 1).any(|other| {
             other.address.device() == planned.address.device() && planned.address.function() == 0
         });
         let function = plug(planned, device, parts, shares_slot)
             .map_err(|source| BuildError::Device { what: format!("device {}", planned.name), source })?;
         bus.insert(planned.address, Arc::clone(&function) as Arc<dyn PciFunction>);
-        functions.push(function);
+        functions.all.push(function);
     }
     Ok(functions)
 }
@@ -64,10 +75,16 @@ fn device(
     planned: &Function,
     backend: &Backend,
     threads: Threads,
+    mailbox: &Mailbox,
+    disks: &mut Vec<DiskHandle>,
 ) -> Result<Box<dyn VirtioDevice>, BuildError> {
     match (&planned.device, backend) {
         (DevicePlan::Disk(plan), Backend::Disk(disk)) => {
-            Ok(Box::new(BlkDevice::new(Arc::clone(disk), blk_config(plan, disk.as_ref()), threads)))
+            let config = blk_config(plan, disk.as_ref());
+            let on_fault = disks::on_fault(&planned.name, mailbox);
+            let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
+            disks.push(DiskHandle::new(&planned.name, device.handle()));
+            Ok(Box::new(device))
         }
         (DevicePlan::Nic(plan), Backend::Tap(tap)) => {
             let config = NetConfig { queue_pairs: plan.queue_pairs, ..NetConfig::new(plan.mac.0) };
@@ -106,6 +123,7 @@ fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {
         logical_block_size: logical,
         physical_block_size: physical,
         discard_granularity,
+        error_policy: disks::policy(plan.on_error),
         ..BlkConfig::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Doing, Result};
 use crate::process;
 
 /// Bytes of the disk that is copied.
-const SIZE: usize = 1 << 30;
+const SIZE: usize = 512 << 20;
 
 /// A copy that is measured.
 struct Copy {

@@ -2,6 +2,7 @@
 
 use block::DiskInfo;
 
+use super::failure::ErrorPolicy;
 use crate::virtio::buffers::MAX_SEGMENTS;
 use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC};
@@ -43,6 +44,8 @@ pub struct BlkConfig {
     pub physical_block_size: Option<u32>,
     /// Unit in which the driver is asked to discard, in bytes, if it is to be greater than what the disk itself says.
     pub discard_granularity: Option<u32>,
+    /// What the guest is told when the host fails a request.
+    pub error_policy: ErrorPolicy,
 }
 
 impl Default for BlkConfig {
@@ -54,6 +57,7 @@ impl Default for BlkConfig {
             read_only: false,
             logical_block_size: None,
             physical_block_size: None,
+            error_policy: ErrorPolicy::Report,
             discard_granularity: None,
         }
     }
