@@ -76,7 +76,9 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", "cloud"] => cloud::run(&Store::open()?),
-        ["test", "cloud", "--prepare"] => cloud::Debian::prepare(&Store::open()?).map(|_| ExitCode::SUCCESS),
+        ["test", "cloud", "--prepare"] => {
+            cloud::LongHost::with_debian(&Store::open()?).map(|_| ExitCode::SUCCESS)
+        }
         ["soak", rest @ ..] => soak::run(&Store::open()?, &soak::Request::parse(rest)?),
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
