@@ -232,7 +232,22 @@ pub fn lines_to(output: File) -> impl Fn(&Line) + Sync {
 
 #[cfg(test)]
 mod tests {
-    use super::member;
+    use super::{last_words, member};
+
+    #[test]
+    fn the_ends_of_machines_logs_are_told() {
+        let folder = std::env::temp_dir().join(format!("kubevmm-last-words-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let console: String = (0..20).map(|line| format!("line {line}\n")).collect();
+        std::fs::write(folder.join("vm.console.log"), console).unwrap();
+        std::fs::write(folder.join("vm.stderr.log"), b"a triple fault \xff\n").unwrap();
+        std::fs::write(folder.join("vm.json"), "no log").unwrap();
+        let told = last_words(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(told.starts_with("vm.console.log ends:\nline 12\n"), "{told}");
+        assert!(told.contains("line 19\nvm.stderr.log ends:\na triple fault"), "{told}");
+        assert!(!told.contains("no log"), "{told}");
+    }
 
     #[test]
     fn members_are_the_living_of_the_group() {

@@ -212,8 +212,13 @@ fn smbios(ctx: &Ctx) -> Outcome {
     let mut vm = Vm::start(ctx, &manifest, &[])?;
     let mut agent = vm.agent()?;
     ensure!(agent.identity()?.uuid == uuid, "the guest's UUID is {}", agent.identity()?.uuid);
-    let wanted =
-        [("product_serial", "e4686d2c-6e8d-4335-b8fd-81bee22f4815"), ("chassis_asset_tag", "asset-7")];
+    // Vendor and family are those that KubeVirt gives its machines.
+    let wanted = [
+        ("product_serial", "e4686d2c-6e8d-4335-b8fd-81bee22f4815"),
+        ("chassis_asset_tag", "asset-7"),
+        ("sys_vendor", "KubeVirt"),
+        ("product_family", "KubeVirt"),
+    ];
     for (file, value) in wanted {
         let text = agent.file(&format!("/sys/class/dmi/id/{file}"))?;
         ensure!(text.trim() == value, "{file} is {text:?}");
