@@ -56,7 +56,7 @@ fn duplicate_keys_are_refused() {
 fn a_tab_is_named() {
     assert_eq!(
         refuse("kind: A\nspec:\n\tdomain: 1\n"),
-        "vm.yaml:3:1: a tab is used for indentation; YAML allows only spaces there"
+        "vm.yaml:3:1: a tab is used for indentation, where YAML allows spaces only: replace it"
     );
 }
 

@@ -71,7 +71,7 @@ fn disk_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Findi
     let mut seen = BTreeSet::new();
     for (index, disk) in spec.domain.devices.disks.iter().enumerate() {
         if !seen.insert(&disk.name) {
-            let message = format!("there is another disk named {:?}: names must differ", disk.name);
+            let message = format!("there is another disk named {:?}: give this one another name", disk.name);
             findings.invalid(format!("{}.name", at(index)), message);
         }
     }

@@ -48,7 +48,12 @@ fn memory_request_is_within_limit(spec: &VirtualMachineInstanceSpec, findings: &
         return;
     };
     if *limit > Quantity::default() && request > limit {
-        findings.invalid(REQUEST, format!("the request {request} is more than the limit {limit}"));
+        findings.invalid(
+            REQUEST,
+            format!(
+                "the request {request} is more than the limit {limit}: raise the limit or lower the request"
+            ),
+        );
     }
 }
 

@@ -29,7 +29,8 @@ fn volume_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Fin
     let mut seen = BTreeSet::new();
     for (index, volume) in spec.volumes.iter().enumerate() {
         if !seen.insert(&volume.name) {
-            let message = format!("there is another volume named {:?}: names must differ", volume.name);
+            let message =
+                format!("there is another volume named {:?}: give this one another name", volume.name);
             findings.invalid(format!("{}.name", at(index)), message);
         }
     }
