@@ -131,3 +131,13 @@ fn lines_end_as_yaml_has_them() {
     assert_eq!(lines, [Some("a"), Some("b"), Some("c"), Some(""), Some("d"), None]);
     assert_eq!(source.line(0), None);
 }
+
+#[test]
+fn there_is_an_end_to_objects_and_faults() {
+    let many = "kind: A\n---\n".repeat(super::load::MAX_DOCUMENTS + 50);
+    let errors = Manifests::parse("vm.yaml", &many).unwrap_err();
+    assert!(errors[0].to_string().contains("more than 20000 objects"), "{}", errors[0]);
+    assert!(errors.len() < 30, "{}", errors.len());
+    let words = "word\n---\n".repeat(1_000);
+    assert!(Manifests::parse("vm.yaml", &words).unwrap_err().len() < 30);
+}

@@ -62,7 +62,7 @@ fn disks() {
         ),
         (
             vec![(&sizes, json!({"custom": {"logical": 512, "physical": 512, "discardGranularity": 700}}))],
-            &["Invalid devices.disks[0].blockSize.custom.discardGranularity"],
+            &["NotSupported devices.disks[0].blockSize.custom.discardGranularity"],
         ),
         (
             vec![(&sizes, json!({"custom": {"logical": 512, "physical": 512}, "matchVolume": {}}))],
