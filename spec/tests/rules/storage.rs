@@ -100,6 +100,14 @@ fn volumes() {
         ),
         (vec![volume(json!({"dataVolume": {"name": ""}}))], &["Required spec.volumes[0].name"]),
         (
+            vec![volume(json!({"containerDisk": {"image": ""}}))],
+            &["NotSupported spec.volumes[0].containerDisk.image"],
+        ),
+        (
+            vec![volume(json!({"emptyDisk": {"capacity": "0"}}))],
+            &["NotSupported spec.volumes[0].emptyDisk.capacity"],
+        ),
+        (
             vec![volume(json!({"hostDisk": {"path": "", "type": "Disk"}}))],
             &["NotFound spec.volumes[0].hostDisk.path"],
         ),
