@@ -259,6 +259,9 @@ pub enum DiskError {
     /// No queue could be set up.
     #[error("cannot set up an I/O queue")]
     Queue(#[source] io::Error),
+    /// The host has no io_uring for us, and nothing else was to be used.
+    #[error("this host does not allow io_uring (io: native); use io: threads")]
+    NoNative(#[source] io::Error),
 }
 
 impl Request {

@@ -24,6 +24,7 @@ pub(crate) struct How {
     pub(crate) read_only: bool,
     pub(crate) direct: bool,
     pub(crate) dsync: bool,
+    pub(crate) nosync: bool,
     pub(crate) lock: bool,
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) direct: Option<DirectAlign>,
     pub(crate) dsync: bool,
+    /// Nothing has to be durable.
+    pub(crate) nosync: bool,
     /// From here on, reading past the end of the file gives zeroes; before it, that is an error
     /// (somebody has truncated the file).
     pub(crate) zeroes_from: AtomicU64,
@@ -85,6 +88,7 @@ impl Target {
             kind,
             direct,
             dsync: how.dsync,
+            nosync: how.nosync,
             zeroes_from: AtomicU64::new(meta.len()),
             no_zero_range: AtomicBool::new(false),
         })
@@ -98,6 +102,7 @@ impl Target {
             kind: Kind::Regular,
             direct: None,
             dsync: false,
+            nosync: false,
             zeroes_from: AtomicU64::new(0),
             no_zero_range: AtomicBool::new(false),
         }
@@ -176,6 +181,9 @@ impl Target {
 
     /// Makes what was written durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.nosync {
+            return Ok(());
+        }
         loop {
             match self.file.sync_data() {
                 Err(error) if retry(&error) => {}

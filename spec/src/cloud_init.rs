@@ -1,10 +1,12 @@
-//! The documents that cloud-init reads from a NoCloud disk, with KubeVirt's contents.
+//! The documents that cloud-init reads from a NoCloud disk or a config drive, with KubeVirt's contents.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::api::{CloudInitNoCloudSource, LocalObjectReference, VirtualMachineInstance};
+use crate::api::{
+    CloudInitNoCloudSource, LocalObjectReference, SshPropagationMethod, VirtualMachineInstance,
+};
 use crate::base64;
 
 /// The files of a NoCloud disk; its volume label is `cidata`.
@@ -16,6 +18,17 @@ pub struct NoCloudFiles {
     pub user_data: Vec<u8>,
     /// `network-config`, only written when there is any.
     pub network_config: Option<Vec<u8>>,
+}
+
+/// The files of a config drive, all in `openstack/latest`; its volume label is `config-2`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigDriveFiles {
+    /// `meta_data.json`.
+    pub meta_data: Vec<u8>,
+    /// `user_data`, written even when empty.
+    pub user_data: Vec<u8>,
+    /// `network_data.json`, only written when there is any.
+    pub network_data: Option<Vec<u8>>,
 }
 
 /// The values of a Secret by key.
@@ -58,6 +71,40 @@ struct MetaData<'a> {
     public_keys: BTreeMap<String, String>,
 }
 
+/// A config drive's meta-data; keys without a value are left out.
+#[derive(Serialize)]
+struct ConfigDriveMetaData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_type: Option<&'a str>,
+    instance_id: String,
+    hostname: &'a str,
+    uuid: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    devices: &'a [TaggedDevice],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    public_keys: BTreeMap<String, String>,
+}
+
+/// A device that the manifest gave a tag, as a config drive's meta-data tells the guest of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaggedDevice {
+    /// `nic` or `disk`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `pci`.
+    pub bus: &'static str,
+    /// As in `0000:00:02.0`.
+    pub address: String,
+    /// A card's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// A disk's serial number.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serial: String,
+    /// The manifest's word for it.
+    pub tags: [String; 1],
+}
+
 /// Makes the documents of a machine's NoCloud volume; `secret` finds a Secret by its name.
 ///
 /// # Errors
@@ -67,32 +114,67 @@ pub fn no_cloud(
     source: &CloudInitNoCloudSource,
     secret: &dyn Fn(&str) -> Option<SecretValues>,
 ) -> Result<NoCloudFiles, CloudInitError> {
-    let user = Data {
+    let goes = |method: &SshPropagationMethod| method.no_cloud.is_some();
+    let meta_data = MetaData {
+        instance_type: instance_type(vmi),
+        instance_id: vmi.firmware_uuid().to_string(),
+        local_hostname: vmi.hostname(),
+        public_keys: public_keys(vmi, secret, &goes)?,
+    };
+    let network_config = network_data(source).resolve(secret)?;
+    Ok(NoCloudFiles {
+        // Text and maps of text always serialize.
+        meta_data: serde_json::to_vec(&meta_data).unwrap_or_default(),
+        user_data: user_data(source).resolve(secret)?,
+        network_config: Some(network_config).filter(|data| !data.is_empty()),
+    })
+}
+
+/// Makes the documents of a machine's config drive; `secret` finds a Secret by its name. `devices` are those with tags.
+///
+/// # Errors
+/// A Secret or key that is not there, and data that is not base64.
+pub fn config_drive(
+    vmi: &VirtualMachineInstance,
+    source: &CloudInitNoCloudSource,
+    devices: &[TaggedDevice],
+    secret: &dyn Fn(&str) -> Option<SecretValues>,
+) -> Result<ConfigDriveFiles, CloudInitError> {
+    let goes = |method: &SshPropagationMethod| method.config_drive.is_some();
+    let meta_data = ConfigDriveMetaData {
+        instance_type: instance_type(vmi),
+        instance_id: format!("{}.{}", vmi.metadata.name, vmi.namespace()),
+        hostname: vmi.hostname(),
+        uuid: vmi.firmware_uuid().to_string(),
+        devices,
+        public_keys: public_keys(vmi, secret, &goes)?,
+    };
+    let network_data = network_data(source).resolve(secret)?;
+    Ok(ConfigDriveFiles {
+        meta_data: serde_json::to_vec(&meta_data).unwrap_or_default(),
+        user_data: user_data(source).resolve(secret)?,
+        network_data: Some(network_data).filter(|data| !data.is_empty()),
+    })
+}
+
+fn user_data(source: &CloudInitNoCloudSource) -> Data<'_> {
+    Data {
         field: "userDataBase64",
         plain: &source.user_data,
         base64: &source.user_data_base64,
         reference: source.secret_ref.as_ref(),
         keys: ["userdata", "userData"],
-    };
-    let network = Data {
+    }
+}
+
+fn network_data(source: &CloudInitNoCloudSource) -> Data<'_> {
+    Data {
         field: "networkDataBase64",
         plain: &source.network_data,
         base64: &source.network_data_base64,
         reference: source.network_data_secret_ref.as_ref(),
         keys: ["networkdata", "networkData"],
-    };
-    let meta_data = MetaData {
-        instance_type: instance_type(vmi),
-        instance_id: vmi.firmware_uuid().to_string(),
-        local_hostname: vmi.hostname(),
-        public_keys: public_keys(vmi, secret)?,
-    };
-    Ok(NoCloudFiles {
-        // Text and maps of text always serialize.
-        meta_data: serde_json::to_vec(&meta_data).unwrap_or_default(),
-        user_data: user.resolve(secret)?,
-        network_config: Some(network.resolve(secret)?).filter(|data| !data.is_empty()),
-    })
+    }
 }
 
 /// One document, with the three ways to give it.
@@ -131,14 +213,15 @@ fn instance_type(vmi: &VirtualMachineInstance) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// The public keys of all credentials that go by NoCloud, numbered.
+/// The public keys of all credentials that go this way, numbered.
 fn public_keys(
     vmi: &VirtualMachineInstance,
     secret: &dyn Fn(&str) -> Option<SecretValues>,
+    goes: &dyn Fn(&SshPropagationMethod) -> bool,
 ) -> Result<BTreeMap<String, String>, CloudInitError> {
     let mut keys = BTreeMap::new();
     let credentials = vmi.spec.access_credentials.iter().filter_map(|one| one.ssh_public_key.as_ref());
-    for credential in credentials.filter(|one| one.propagation_method.no_cloud.is_some()) {
+    for credential in credentials.filter(|one| goes(&one.propagation_method)) {
         let Some(source) = &credential.source.secret else { continue };
         let name = &source.secret_name;
         let values = secret(name).ok_or_else(|| CloudInitError::SecretMissing(name.clone()))?;

@@ -16,6 +16,8 @@ pub enum Tier {
     Payload,
     /// In the test host: a Linux guest on hardware virtualization, network devices, root.
     Host,
+    /// There too, but for minutes, and with disks of its own: only where it is asked for.
+    Long,
 }
 
 /// One test.
@@ -36,16 +38,29 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case for the test host with the usual limit.
+    /// A case for the test host with the usual limit. It is tried twice: QEMU's emulation of SVM slips now and then,
+    /// and a failure that comes again is ours.
     #[must_use]
     pub const fn host(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Host, limit: Duration::from_secs(90), alone: false, attempts: 1, run }
+        Self { name, tier: Tier::Host, limit: Duration::from_secs(90), alone: false, attempts: 2, run }
     }
 
     /// A case for any KVM.
     #[must_use]
     pub const fn payload(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
         Self { name, tier: Tier::Payload, limit: Duration::from_secs(20), alone: false, attempts: 1, run }
+    }
+
+    /// The longest that all its attempts may take.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.limit.saturating_mul(self.attempts)
+    }
+
+    /// A case of its own task, with a limit of so many minutes.
+    #[must_use]
+    pub const fn long(name: &'static str, minutes: u64, run: fn(&Ctx) -> Outcome) -> Self {
+        Self { tier: Tier::Long, limit: Duration::from_secs(minutes * 60), ..Self::host(name, run) }
     }
 
     /// Whether a filter picks it: parts of names, parted by commas; an empty filter picks all.
@@ -58,13 +73,6 @@ impl Case {
     #[must_use]
     pub const fn within(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
-        self
-    }
-
-    /// The same, tried twice: with many virtual CPUs at once QEMU's emulation of SVM slips now and then.
-    #[must_use]
-    pub const fn tried_twice(mut self) -> Self {
-        self.attempts = 2;
         self
     }
 

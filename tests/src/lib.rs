@@ -12,6 +12,7 @@ pub mod console;
 pub mod failure;
 pub mod footprint;
 pub mod host;
+pub mod long;
 pub mod manifest;
 pub mod payload;
 pub mod report;

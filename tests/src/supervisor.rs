@@ -48,13 +48,16 @@ pub fn run_all(cases: &[Case], places: &Places, jobs: usize, sink: &Sink<'_>) ->
     let totals = Mutex::new(Totals::default());
     let work = |queue: &Mutex<VecDeque<Case>>| {
         while let Some(case) = take(queue) {
-            sink(&Line::Begin { case: case.name.to_owned() });
+            sink(&Line::Begin { case: case.name.to_owned(), within: case.patience().as_secs() });
             let verdict = run_one(&case, places);
             totals.lock().unwrap_or_else(PoisonError::into_inner).count(verdict.result);
             sink(&Line::Case(verdict));
         }
     };
     let queue = Mutex::new(VecDeque::from(beside));
+    for case in cases {
+        let _ = fs::remove_dir_all(places.results.join(case.name));
+    }
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| work(&queue));
@@ -80,19 +83,36 @@ fn run_one(case: &Case, places: &Places) -> Verdict {
         told.push_str(&message);
         let again = matches!(result, CaseResult::Failed | CaseResult::TimedOut) && attempt < case.attempts;
         if !again {
+            let result =
+                if result == CaseResult::Passed && attempt > 1 { CaseResult::PassedAgain } else { result };
             let seconds = started.elapsed().as_secs_f64();
             return Verdict { case: case.name.to_owned(), result, seconds, message: told };
         }
         told.push_str(&format!("\nattempt {attempt} failed as told above; trying again\n"));
+        let kept = keep_logs(case, places, attempt);
+        if let Err(error) = kept {
+            told.push_str(&format!("its logs are lost: {error}\n"));
+        }
         attempt += 1;
     }
+}
+
+/// Moves the logs of a failed attempt out of the next one's way, to where its own will be.
+fn keep_logs(case: &Case, places: &Places, attempt: u32) -> std::io::Result<()> {
+    let (results, aside) =
+        (places.results.join(case.name), places.scratch.join(format!("{}.logs", case.name)));
+    let _ = fs::remove_dir_all(&aside);
+    fs::create_dir_all(&places.scratch)?;
+    fs::rename(&results, &aside)?;
+    fs::create_dir_all(&results)?;
+    fs::rename(&aside, results.join(format!("attempt-{attempt}")))
 }
 
 /// Starts this program again for the one case, and ends whatever is left of it.
 fn in_process(case: &Case, places: &Places) -> Result<(CaseResult, String), Failure> {
     let (results, scratch) = (places.results.join(case.name), places.scratch.join(case.name));
+    let _ = fs::remove_dir_all(&scratch);
     for folder in [&results, &scratch] {
-        let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).doing("making a case's folder")?;
     }
     let log = File::create(results.join("case.log"))?;
@@ -114,7 +134,7 @@ fn in_process(case: &Case, places: &Places) -> Result<(CaseResult, String), Fail
         Some(Some(0)) if left.is_empty() => (CaseResult::Passed, String::new()),
         Some(Some(0)) => (CaseResult::Failed, format!("left behind: {}", left.join(", "))),
         Some(Some(SKIP)) => (CaseResult::Skipped, why.trim_start_matches(SKIP_WORD).to_owned()),
-        Some(Some(1)) => (CaseResult::Failed, why),
+        Some(Some(1)) => (CaseResult::Failed, format!("{why}\n{}", last_words(&results))),
         Some(code) => {
             (CaseResult::Failed, format!("the case itself ended with {code:?}\n{}", log_tail(&results)))
         }
@@ -123,6 +143,21 @@ fn in_process(case: &Case, places: &Places) -> Result<(CaseResult, String), Fail
 
 fn log_tail(results: &Path) -> String {
     tail(&fs::read_to_string(results.join("case.log")).unwrap_or_default(), 10)
+}
+
+/// How far its machines came: a line that broke, or a guest that fell silent, has its reason there more often than not.
+fn last_words(results: &Path) -> String {
+    let Ok(entries) = fs::read_dir(results) else { return String::new() };
+    let mut logs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    logs.sort();
+    let ends = [("stderr.log", 6), ("console.log", 8)];
+    let told = logs.iter().filter_map(|path| {
+        let name = path.file_name()?.to_str()?;
+        let (_, lines) = ends.iter().find(|(end, _)| name.ends_with(end))?;
+        let text = fs::read(path).ok()?;
+        Some(format!("{name} ends:\n{}\n", tail(&String::from_utf8_lossy(&text), *lines)))
+    });
+    told.collect()
 }
 
 /// Kills the child's process group; returns who was still in it.

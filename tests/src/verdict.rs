@@ -11,10 +11,14 @@ pub enum Line {
         /// From `/proc/uptime`.
         seconds: f64,
     },
+    /// The test host lives; comes every [`crate::host::HEARTBEAT`].
+    Alive,
     /// A case begins.
     Begin {
         /// The case.
         case: String,
+        /// Its verdict comes within so many seconds, or the test host hangs.
+        within: u64,
     },
     /// A case has ended.
     Case(Verdict),
@@ -56,6 +60,8 @@ pub struct Verdict {
 pub enum CaseResult {
     /// As wanted.
     Passed,
+    /// As wanted, but not at the first try; the message says what went wrong then.
+    PassedAgain,
     /// Not as wanted.
     Failed,
     /// Did not end within its limit.
@@ -69,6 +75,8 @@ pub enum CaseResult {
 pub struct Totals {
     /// Cases that passed.
     pub passed: usize,
+    /// Those of them that did not pass at the first try.
+    pub again: usize,
     /// Cases that failed or ran out of time.
     pub failed: usize,
     /// Cases or tiers that were not run.
@@ -78,8 +86,11 @@ pub struct Totals {
 impl Totals {
     /// Counts one more result.
     pub const fn count(&mut self, result: CaseResult) {
+        if matches!(result, CaseResult::PassedAgain) {
+            self.again = self.again.saturating_add(1);
+        }
         let counter = match result {
-            CaseResult::Passed => &mut self.passed,
+            CaseResult::Passed | CaseResult::PassedAgain => &mut self.passed,
             CaseResult::Failed | CaseResult::TimedOut => &mut self.failed,
             CaseResult::Skipped => &mut self.skipped,
         };
@@ -89,6 +100,7 @@ impl Totals {
     /// Adds another run's totals.
     pub const fn add(&mut self, other: Self) {
         self.passed = self.passed.saturating_add(other.passed);
+        self.again = self.again.saturating_add(other.again);
         self.failed = self.failed.saturating_add(other.failed);
         self.skipped = self.skipped.saturating_add(other.skipped);
     }
@@ -96,7 +108,11 @@ impl Totals {
 
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(f, "{} passed", self.passed)?;
+        if self.again > 0 {
+            write!(f, " ({} not at the first try)", self.again)?;
+        }
+        write!(f, ", {} failed, {} skipped", self.failed, self.skipped)
     }
 }
 
@@ -104,6 +120,7 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let word = match self.result {
             CaseResult::Passed => "ok",
+            CaseResult::PassedAgain => "ok, not at the first try",
             CaseResult::Failed => "FAILED",
             CaseResult::TimedOut => "TIMED OUT",
             CaseResult::Skipped => "skipped",
@@ -127,6 +144,8 @@ mod tests {
             totals.count(result);
         }
         assert_eq!(totals.to_string(), "1 passed, 2 failed, 1 skipped");
+        totals.count(CaseResult::PassedAgain);
+        assert_eq!(totals.to_string(), "2 passed (1 not at the first try), 2 failed, 1 skipped");
     }
 
     #[test]

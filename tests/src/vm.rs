@@ -134,8 +134,16 @@ impl Vm {
     /// # Errors
     /// If it does not; what the VMM said is in the message.
     pub fn agent(&mut self) -> Result<Agent, Failure> {
+        self.agent_within(BOOT)
+    }
+
+    /// The same of a guest that takes longer to boot.
+    ///
+    /// # Errors
+    /// As [`Vm::agent`].
+    pub fn agent_within(&mut self, limit: Duration) -> Result<Agent, Failure> {
         let socket = self.files.runtime.join("agent.sock");
-        let connected = Agent::connect(&socket, BOOT, || matches!(self.child.try_wait(), Ok(None)));
+        let connected = Agent::connect(&socket, limit, || matches!(self.child.try_wait(), Ok(None)));
         connected.map_err(|failure| {
             let state = match self.child.try_wait() {
                 Ok(Some(status)) => format!("kubevmm has ended, {status}"),

@@ -34,11 +34,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds what is not built yet.
     pub(crate) fn build(store: &Store, subject: &Subject) -> Result<Self> {
-        let kubevmm = match subject {
-            Subject::Release => kubevmm(store, "release", "release")?,
-            Subject::Dev => kubevmm(store, "dev", "debug")?,
-            Subject::Built(path) => path.clone(),
-        };
+        let kubevmm = vmm(store, subject)?;
         let mut command = cargo(store);
         // They run on a processor that is emulated, the guest's even twice over: small and quick, without symbols.
         command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0");
@@ -56,6 +52,15 @@ impl Programs {
         process::run(&mut command)?;
         let folder = built(store, "debug");
         Ok(Self { kubevmm, runner: folder.join("kubevmm-runner"), guest: folder.join("kubevmm-guest") })
+    }
+}
+
+/// Builds the VMM alone.
+pub(crate) fn vmm(store: &Store, subject: &Subject) -> Result<PathBuf> {
+    match subject {
+        Subject::Release => kubevmm(store, "release", "release"),
+        Subject::Dev => kubevmm(store, "dev", "debug"),
+        Subject::Built(path) => Ok(path.clone()),
     }
 }
 

@@ -64,6 +64,7 @@ fn emulated(store: &Store, programs: &Programs, person: bool) -> Result<ExitCode
         terminal: true,
         counting: false,
         memory: 1536,
+        drives: Vec::new(),
         limit: if person { Duration::from_secs(24 * 3600) } else { BATCH_LIMIT },
     };
     match host.run(&boot, |_| {})? {

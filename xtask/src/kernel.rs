@@ -20,6 +20,8 @@ pub(crate) struct Kernel {
     pub(crate) vmlinuz: PathBuf,
     /// The ELF that it decompresses to.
     pub(crate) vmlinux: PathBuf,
+    /// The modules, as `/lib/modules` has them: a folder named after the release.
+    pub(crate) modules_folder: PathBuf,
     /// Module names, with `_` for `-`, and their files.
     modules: BTreeMap<String, PathBuf>,
 }
@@ -44,8 +46,14 @@ impl Kernel {
             },
         )?;
         let mut modules = BTreeMap::new();
-        collect(&tree.root.join("lib/modules").join(release), &mut modules);
-        Ok(Self { vmlinuz, vmlinux: vmlinux.join("vmlinux"), modules })
+        let modules_folder = tree.root.join("lib/modules").join(release);
+        collect(&modules_folder, &mut modules);
+        Ok(Self { vmlinuz, vmlinux: vmlinux.join("vmlinux"), modules_folder, modules })
+    }
+
+    /// Its release, as `uname -r` says.
+    pub(crate) fn release(&self) -> String {
+        self.modules_folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Puts modules and all they need into an archive, with the list that says in which order to insert them.

@@ -1,7 +1,9 @@
 //! Tasks of this repository: `cargo xtask --help`.
 
 mod bench;
+mod bench_block;
 mod cargo;
+mod cloud;
 mod conformance;
 mod cpio;
 mod debian;
@@ -16,6 +18,7 @@ mod lz4;
 mod process;
 mod qemu;
 mod shell;
+mod soak;
 mod store;
 mod test;
 
@@ -37,7 +40,17 @@ Tasks of the kubevmm repository
       --keep                            keep logs of cases that pass, too
       --dev                             test an unoptimised kubevmm, which builds faster
       --binary PATH                     test a kubevmm that is there already
+  cargo xtask test cloud              Debian with systemd and cloud-init as the guest (needs root for debootstrap; 10 minutes)
+      --prepare                         only make its disk
+  cargo xtask soak [fio|kill]         fio with verification in that guest, on a qcow2 image; and a machine that is killed
+                                      ten times while its guest writes
+      --minutes N                       so many minutes of fio (30)
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+  cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)
+      --filter TEXT                     only lines that contain TEXT, or one of TEXT,TEXT,…
+      --quick                           a tenth of the requests, once instead of three times
+      --disk DIR                        measure files on a disk there as well
+      --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
   cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check) until one does harm
       --seconds N                       for so long (60)
@@ -62,9 +75,17 @@ fn main() -> ExitCode {
 fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["test", "cloud"] => cloud::run(&Store::open()?),
+        ["test", "cloud", "--prepare"] => {
+            cloud::LongHost::with_debian(&Store::open()?).map(|_| ExitCode::SUCCESS)
+        }
+        ["soak", rest @ ..] => soak::run(&Store::open()?, &soak::Request::parse(rest)?),
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["bench", "block", rest @ ..] => {
+            bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
+        }
         ["conformance"] => conformance::run(&Store::open()?),
         ["fuzz", rest @ ..] => fuzz::run(&Store::open()?, &fuzz::Request::parse(rest)?),
         ["guest-image"] => guest(&Store::open()?),

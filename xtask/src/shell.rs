@@ -17,6 +17,7 @@ pub(crate) fn run(store: &Store) -> Result<ExitCode> {
         terminal: true,
         counting: false,
         memory: 4096,
+        drives: Vec::new(),
         limit: Duration::from_secs(24 * 3600),
     };
     host.run(&boot, |_| {})?;

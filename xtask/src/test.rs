@@ -16,12 +16,12 @@ use crate::kvm::{self, Kvm};
 use crate::store::{Store, empty_folder};
 
 /// When a run of the test host is given up: cases have limits of their own.
-const HOST_LIMIT: Duration = Duration::from_secs(25 * 60);
+const HOST_LIMIT: Duration = Duration::from_secs(18 * 60);
 /// How many cases are run at a time. QEMU's software CPU breaks down when two guests run at once
 /// for long, and is not faster that way where both of this machine's processors are at work anyway.
 const JOBS: usize = 1;
 /// How often the test host is started again after QEMU's software CPU broke down.
-const BREAKDOWNS: usize = 4;
+const BREAKDOWNS: usize = 8;
 /// Memory in MiB that all cases can be run with; fewer are run with less.
 const HOST_MEMORY: u64 = 10_000;
 
@@ -128,7 +128,12 @@ fn counts(line: &str) -> Option<Totals> {
         let part = rest.split(';').find(|part| part.trim().ends_with(word))?;
         part.trim().split(' ').next()?.parse().ok()
     };
-    Some(Totals { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+    Some(Totals {
+        passed: number("passed")?,
+        failed: number("failed")?,
+        skipped: number("ignored")?,
+        ..Totals::default()
+    })
 }
 
 /// Lines of a test binary in which nothing went wrong.
@@ -174,16 +179,22 @@ fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
         Err(Error(why)) => return Ok(skipped(Tier::Host, &why)),
     };
     let host = Host::assemble(store, parts, &programs)?;
-    let mut progress = Progress::default();
     let selection =
-        Selection { filter: request.filter.clone(), done: Vec::new(), jobs: JOBS, keep: request.keep };
-    let mut boot = Boot {
+        Selection { filter: request.filter.clone(), jobs: JOBS, keep: request.keep, ..Selection::default() };
+    let boot = Boot {
         orders: Orders::Test(selection.clone()),
         terminal: false,
         counting: false,
         memory: HOST_MEMORY.min(available_memory().saturating_mul(3) / 4),
         limit: HOST_LIMIT,
+        drives: Vec::new(),
     };
+    in_host(&host, boot, selection, results)
+}
+
+/// Runs the selected cases, and starts the test host again where it broke down.
+pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results: &Path) -> Result<Totals> {
+    let mut progress = Progress::default();
     for _ in 0..BREAKDOWNS {
         let ended = host.run(&boot, |line| progress.take(&line))?;
         host.take_results(results)?;
@@ -212,7 +223,7 @@ struct Progress {
 impl Progress {
     fn take(&mut self, line: &Line) {
         match line {
-            Line::Begin { case } => self.running.push(case.clone()),
+            Line::Begin { case, .. } => self.running.push(case.clone()),
             Line::Case(verdict) => {
                 self.running.retain(|case| *case != verdict.case);
                 self.done.push(verdict.case.clone());
@@ -245,7 +256,7 @@ fn show(line: &Line, totals: &mut Totals) {
             println!("{verdict}");
         }
         Line::Note { text } => println!("{text}"),
-        Line::Begin { .. } | Line::Figure { .. } | Line::End => {}
+        Line::Alive | Line::Begin { .. } | Line::Figure { .. } | Line::End => {}
     }
 }
 
@@ -261,17 +272,17 @@ mod tests {
     #[test]
     fn results_of_cargo_test_are_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s";
-        assert_eq!(counts(line), Some(Totals { passed: 12, failed: 3, skipped: 1 }));
+        assert_eq!(counts(line), Some(Totals { passed: 12, again: 0, failed: 3, skipped: 1 }));
         assert_eq!(counts("test a::b ... ok"), None);
     }
 
     #[test]
     fn a_case_that_breaks_the_host_twice_has_failed() {
         let mut progress = Progress::default();
-        progress.take(&Line::Begin { case: "a".into() });
+        progress.take(&Line::Begin { case: "a".into(), within: 90 });
         progress.give_up_repeaters();
         assert_eq!(progress.totals.failed, 0);
-        progress.take(&Line::Begin { case: "a".into() });
+        progress.take(&Line::Begin { case: "a".into(), within: 90 });
         progress.give_up_repeaters();
         assert_eq!((progress.totals.failed, progress.done), (1, vec!["a".to_owned()]));
     }

@@ -31,11 +31,10 @@ proptest! {
     #[test]
     fn behaves_like_memory_and_leaves_the_base_alone(
         steps in prop::collection::vec((0..4u8, range(), any::<u8>()), 1..40),
-        sync in any::<bool>(),
+        engine in prop::sample::select(&[EngineKind::Auto, EngineKind::Threads, EngineKind::Sync][..]),
         in_memory in any::<bool>(),
     ) {
         let (dir, path, original) = base();
-        let engine = if sync { EngineKind::Sync } else { EngineKind::Auto };
         let disk = open(&path, (!in_memory).then_some(dir.path()), engine);
         let mut io = Blocking::open(&disk).unwrap();
         let mut model = original.clone();

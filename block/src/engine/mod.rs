@@ -1,7 +1,8 @@
 //! How reads and writes of host files are carried out: io_uring where the host has it, plain
-//! system calls in the caller's thread where not.
+//! system calls in the caller's thread where not; or by threads, where somebody asks for them.
 
 mod inline;
+mod threads;
 mod uring;
 
 use std::io;
@@ -14,6 +15,7 @@ use crate::disk::DiskError;
 use crate::target::Target;
 
 use inline::Inline;
+use threads::Threads;
 use uring::Uring;
 
 /// Which engine to use.
@@ -22,6 +24,10 @@ pub enum EngineKind {
     /// io_uring where the host allows it, else system calls.
     #[default]
     Auto,
+    /// io_uring, or an error where the host has none (KubeVirt's `io: native`).
+    Native,
+    /// System calls in threads of the queue's own (KubeVirt's `io: threads`).
+    Threads,
     /// System calls in the submitting thread.
     Sync,
 }
@@ -70,6 +76,7 @@ pub(crate) struct Done {
 #[derive(Debug)]
 pub(crate) enum Engine {
     Uring(Box<Uring>),
+    Threads(Threads),
     Inline(Inline),
 }
 
@@ -80,12 +87,25 @@ impl Engine {
     /// An engine for `files`, with room in its rings for about `depth` operations at a time (more
     /// may be in flight).
     pub(crate) fn open(kind: EngineKind, depth: u16, files: Vec<Arc<Target>>) -> Result<Engine, DiskError> {
-        if kind == EngineKind::Auto && !NO_URING.load(Ordering::Relaxed) {
-            match Uring::open(depth, files.clone()) {
-                Ok(uring) => return Ok(Engine::Uring(Box::new(uring))),
-                Err(error) if uring::missing(&error) => NO_URING.store(true, Ordering::Relaxed),
-                Err(error) => return Err(DiskError::Queue(error)),
+        match kind {
+            EngineKind::Auto if !NO_URING.load(Ordering::Relaxed) => {
+                match Uring::open(depth, files.clone()) {
+                    Ok(uring) => return Ok(Engine::Uring(Box::new(uring))),
+                    Err(error) if uring::missing(&error) => NO_URING.store(true, Ordering::Relaxed),
+                    Err(error) => return Err(DiskError::Queue(error)),
+                }
             }
+            EngineKind::Native => {
+                return match Uring::open(depth, files) {
+                    Ok(uring) => Ok(Engine::Uring(Box::new(uring))),
+                    Err(error) if uring::missing(&error) => Err(DiskError::NoNative(error)),
+                    Err(error) => Err(DiskError::Queue(error)),
+                };
+            }
+            EngineKind::Threads => {
+                return Threads::open(depth, files).map(Engine::Threads).map_err(DiskError::Queue);
+            }
+            EngineKind::Auto | EngineKind::Sync => {}
         }
         Inline::open(files).map(Engine::Inline).map_err(DiskError::Queue)
     }
@@ -94,6 +114,7 @@ impl Engine {
     pub(crate) fn push(&mut self, op: Op, user: u64) {
         match self {
             Engine::Uring(engine) => engine.push(op, user),
+            Engine::Threads(engine) => engine.push(op, user),
             Engine::Inline(engine) => engine.push(&op, user),
         }
     }
@@ -101,6 +122,7 @@ impl Engine {
     pub(crate) fn flush(&mut self) {
         match self {
             Engine::Uring(engine) => engine.flush(),
+            Engine::Threads(engine) => engine.flush(),
             Engine::Inline(engine) => engine.flush(),
         }
     }
@@ -108,6 +130,7 @@ impl Engine {
     pub(crate) fn next(&mut self) -> Option<Done> {
         match self {
             Engine::Uring(engine) => engine.next(),
+            Engine::Threads(engine) => engine.next(),
             Engine::Inline(engine) => engine.next(),
         }
     }
@@ -116,6 +139,7 @@ impl Engine {
     pub(crate) fn wait(&mut self) {
         match self {
             Engine::Uring(engine) => engine.wait(),
+            Engine::Threads(engine) => engine.wait(),
             Engine::Inline(_) => {}
         }
     }
@@ -123,6 +147,7 @@ impl Engine {
     pub(crate) fn completion_fd(&self) -> BorrowedFd<'_> {
         match self {
             Engine::Uring(engine) => engine.event.fd(),
+            Engine::Threads(engine) => engine.event().fd(),
             Engine::Inline(engine) => engine.event.fd(),
         }
     }
@@ -130,6 +155,7 @@ impl Engine {
     pub(crate) fn acknowledge(&mut self) {
         match self {
             Engine::Uring(engine) => engine.event.clear(),
+            Engine::Threads(engine) => engine.event().clear(),
             Engine::Inline(engine) => engine.event.clear(),
         }
     }

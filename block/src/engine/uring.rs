@@ -246,6 +246,7 @@ fn entry(target: &Target, op: &Op) -> Option<squeue::Entry> {
                     .build(),
             }
         }
+        What::Sync if target.nosync => return None,
         What::Sync => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
         What::Discard { offset, len } if target.kind == Kind::Regular => {
             opcode::Fallocate::new(fd, *len).offset(*offset).mode(PUNCH).build()

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::buf::Bufs;
-use crate::disk::{Disk, DiskError, Request};
+use crate::disk::{Completion, Disk, DiskError, DiskQueue, Request};
 
 /// The options of `qemu-img bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct BenchOptions {
     pub write: Option<u8>,
     /// Flush after so many requests (`--flush-interval`); 0 is never.
     pub flush_interval: u64,
+    /// Let what is under way end before a flush (not `--no-drain`).
+    pub drain: bool,
 }
 
 impl Default for BenchOptions {
@@ -35,6 +37,7 @@ impl Default for BenchOptions {
             offset: 0,
             write: None,
             flush_interval: 0,
+            drain: true,
         }
     }
 }
@@ -47,76 +50,131 @@ pub fn bench(disk: &dyn Disk, options: &BenchOptions) -> Result<Duration, DiskEr
     let size = disk.info().size_bytes;
     let len = u64::from(options.size);
     if len == 0 || len > size || options.depth == 0 {
-        return Err(DiskError::Queue(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "requests of this size do not fit",
-        )));
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "requests of this size do not fit");
+        return Err(DiskError::Queue(error));
     }
-    let step = if options.step == 0 { len } else { options.step };
     // One piece for each request under way, on a page boundary, as a guest's would be.
     let piece = usize::try_from(len).unwrap_or(0).next_multiple_of(4096);
     let mut memory = vec![options.write.unwrap_or(0); piece * (usize::from(options.depth) + 1)];
     let skip = memory.as_ptr().align_offset(4096).min(4096);
-    let mut pieces = memory.get_mut(skip..).unwrap_or_default().chunks_exact_mut(piece);
+    let pieces = memory.get_mut(skip..).unwrap_or_default().chunks_exact_mut(piece);
     let take = usize::try_from(len).unwrap_or(0);
-    let pieces: Vec<Bufs> =
-        (0..options.depth).filter_map(|_| pieces.next()?.get_mut(..take).map(Bufs::borrowing)).collect();
+    let pieces = pieces.filter_map(|piece| piece.get_mut(..take).map(Bufs::borrowing));
+    let pieces: Vec<Bufs> = pieces.take(usize::from(options.depth)).collect();
 
-    // Room for a flush beside the requests.
-    let mut queue = disk.open_queue(options.depth.saturating_add(1))?;
-    let mut free: Vec<u64> = (0..u64::from(options.depth)).collect();
-    let flush_token = u64::from(options.depth);
-    let (mut offset, mut started, mut done) = (options.offset % size, 0u64, 0u64);
-    let mut failure = None;
+    let mut run = Run {
+        options: *options,
+        step: if options.step == 0 { len } else { options.step },
+        size,
+        // Room for a flush beside the requests.
+        queue: disk.open_queue(options.depth.saturating_add(1))?,
+        free: (0..u64::from(options.depth)).collect(),
+        pieces,
+        offset: options.offset % size,
+        started: 0,
+        done: 0,
+        failure: None,
+    };
     let begin = Instant::now();
-    while done < options.count && failure.is_none() {
-        while started < options.count
-            && let Some(token) = free.pop()
-        {
-            if offset + len > size {
-                offset = 0;
-            }
-            let index = usize::try_from(token).unwrap_or(usize::MAX);
-            let bufs = pieces.get(index).cloned().unwrap_or_default();
-            let request = match options.write {
-                Some(_) => Request::Write { offset, bufs },
-                None => Request::Read { offset, bufs },
-            };
-            if let Err(error) = queue.submit(request, token) {
-                failure = Some(io::Error::new(io::ErrorKind::InvalidInput, error));
-                break;
-            }
-            started += 1;
-            offset = (offset + step) % size;
-            let flush_now = options.flush_interval > 0 && started.is_multiple_of(options.flush_interval);
-            if flush_now {
-                queue.flush_submissions();
-                // Like qemu-img without --no-drain: what came before is done first.
-                queue.drain(&mut |completion| {
-                    done += 1;
-                    free.push(completion.token);
-                    failure = failure.take().or(completion.result.err());
-                });
-                if queue.submit(Request::Flush, flush_token).is_ok() {
-                    queue.drain(&mut |completion| failure = failure.take().or(completion.result.err()));
-                }
-            }
-        }
-        queue.flush_submissions();
-        let mut any = false;
-        while let Some(completion) = queue.next_completion() {
-            any = true;
-            done += 1;
-            free.push(completion.token);
-            failure = failure.take().or(completion.result.err());
-        }
-        if !any && queue.in_flight() > 0 {
-            queue.wait();
+    while run.done < options.count && run.failure.is_none() {
+        run.start();
+        run.queue.flush_submissions();
+        if !run.reap() && run.queue.in_flight() > 0 {
+            run.queue.wait();
         }
     }
     let taken = begin.elapsed();
     // The memory goes only when nothing uses it any more.
+    let Run { queue, failure, .. } = run;
     drop(queue);
     drop(memory);
     failure.map_or(Ok(taken), |error| Err(DiskError::Queue(error)))
+}
+
+struct Run {
+    options: BenchOptions,
+    step: u64,
+    size: u64,
+    queue: Box<dyn DiskQueue>,
+    pieces: Vec<Bufs>,
+    /// Pieces that no request uses.
+    free: Vec<u64>,
+    offset: u64,
+    started: u64,
+    done: u64,
+    failure: Option<io::Error>,
+}
+
+impl Run {
+    /// Starts as many requests as may be under way.
+    fn start(&mut self) {
+        while self.started < self.options.count
+            && let Some(token) = self.free.pop()
+        {
+            if self.offset + u64::from(self.options.size) > self.size {
+                self.offset = 0;
+            }
+            let index = usize::try_from(token).unwrap_or(usize::MAX);
+            let (offset, bufs) = (self.offset, self.pieces.get(index).cloned().unwrap_or_default());
+            let request = match self.options.write {
+                Some(_) => Request::Write { offset, bufs },
+                None => Request::Read { offset, bufs },
+            };
+            if let Err(error) = self.queue.submit(request, token) {
+                self.failure = Some(io::Error::new(io::ErrorKind::InvalidInput, error));
+                return;
+            }
+            self.started += 1;
+            self.offset = (self.offset + self.step) % self.size;
+            let interval = self.options.flush_interval;
+            if interval > 0 && self.started.is_multiple_of(interval) {
+                self.flush();
+            }
+        }
+    }
+
+    /// Flushes, and waits for that; with `drain`, first for everything that is under way.
+    fn flush(&mut self) {
+        let flush_token = u64::from(self.options.depth);
+        if self.options.drain {
+            while self.queue.in_flight() > 0 {
+                self.queue.flush_submissions();
+                if !self.reap() {
+                    self.queue.wait();
+                }
+            }
+        }
+        if let Err(error) = self.queue.submit(Request::Flush, flush_token) {
+            self.failure = Some(io::Error::new(io::ErrorKind::InvalidInput, error));
+            return;
+        }
+        self.queue.flush_submissions();
+        loop {
+            match self.queue.next_completion() {
+                Some(completion) if completion.token == flush_token => {
+                    self.failure = self.failure.take().or(completion.result.err());
+                    return;
+                }
+                Some(completion) => self.finish(completion),
+                None if self.queue.in_flight() > 0 => self.queue.wait(),
+                None => return,
+            }
+        }
+    }
+
+    /// Takes all that is done; false if nothing was.
+    fn reap(&mut self) -> bool {
+        let mut any = false;
+        while let Some(completion) = self.queue.next_completion() {
+            any = true;
+            self.finish(completion);
+        }
+        any
+    }
+
+    fn finish(&mut self, completion: Completion) {
+        self.done += 1;
+        self.free.push(completion.token);
+        self.failure = self.failure.take().or(completion.result.err());
+    }
 }

@@ -29,6 +29,18 @@ pub enum Comparison {
 /// # Errors
 /// When one cannot be read.
 pub fn compare(a: (&Path, &Opened), b: (&Path, &Opened)) -> Result<Comparison, DiskError> {
+    compare_with(a, b, &|_| {})
+}
+
+/// As [`compare`]; `progress` is told how much of it is done, from 0 to 1.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_with(
+    a: (&Path, &Opened),
+    b: (&Path, &Opened),
+    progress: &dyn Fn(f64),
+) -> Result<Comparison, DiskError> {
     let sizes = [a, b].map(|(_, disk)| disk.disk().info().size_bytes);
     let [mut first, mut second] = [Side::open(a, sizes[0])?, Side::open(b, sizes[1])?];
     let end = sizes[0].max(sizes[1]);
@@ -41,6 +53,8 @@ pub fn compare(a: (&Path, &Opened), b: (&Path, &Opened)) -> Result<Comparison, D
             return Ok(Comparison::Different { offset: (at + same) / 512 * 512 });
         }
         at += len;
+        #[expect(clippy::cast_precision_loss, reason = "it is for a progress bar")]
+        progress(at as f64 / end as f64);
     }
     Ok(Comparison::Identical { sizes_differ: sizes[0] != sizes[1] })
 }

@@ -9,6 +9,7 @@ use super::{CreateOptions, Extent, ExtentKind, OpenOptions, Opened, create, fail
 use crate::blocking::Blocking;
 use crate::disk::DiskError;
 use crate::qcow2::Packer;
+use crate::raw::CacheMode;
 
 /// Bytes copied at a time: a whole cluster of any size.
 const PIECE: u64 = 2 << 20;
@@ -24,6 +25,20 @@ pub struct ConvertOptions {
     pub create: CreateOptions,
     /// Compress the copy (`-c`); for qcow2.
     pub compress: bool,
+    /// The copy is there already, as an image or block device (`-n`): it is written over, and
+    /// [`ConvertOptions::create`] says only what format it has.
+    pub existing: bool,
+    /// Write zeroes, too, so that the copy takes all of its space (`-S 0`).
+    pub full: bool,
+    /// Host caching of the copy (`-t`).
+    pub cache: CacheMode,
+}
+
+impl ConvertOptions {
+    /// A plain copy, durable when it is done.
+    pub fn new(create: CreateOptions) -> ConvertOptions {
+        ConvertOptions { create, compress: false, existing: false, full: false, cache: CacheMode::Writeback }
+    }
 }
 
 /// Copies a disk into a new image; `progress` is told how much of it is done, from 0 to 1.
@@ -38,16 +53,31 @@ pub fn convert(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<(), DiskError> {
     let extents = map(source.0, source.1)?;
-    create(to, &options.create)?;
+    if !options.existing {
+        create(to, &options.create)?;
+    }
     // The copy's own name for a backing file is not opened: all of the disk is copied.
-    let target = open(to, options.create.format, &OpenOptions::default())?;
+    let how = OpenOptions { cache: options.cache, ..OpenOptions::default() };
+    let target = open(to, options.create.format, &how)?;
+    if target.disk().info().size_bytes < source.1.disk().info().size_bytes {
+        return Err(DiskError::Geometry {
+            path: to.to_owned(),
+            reason: "it is smaller than what is to be copied",
+        });
+    }
     if options.compress && matches!(target, Opened::Raw(_)) {
         return Err(DiskError::Geometry {
             path: to.to_owned(),
             reason: "only qcow2 images can be compressed",
         });
     }
-    let job = Job::new(source.1, &target, &extents, options.compress);
+    if options.compress && options.existing {
+        return Err(DiskError::Geometry {
+            path: to.to_owned(),
+            reason: "compressed clusters can be written to a new image only",
+        });
+    }
+    let job = Job::new(source.1, &target, &extents, options);
     job.run(progress).map_err(failed("copy to", to))?;
     target.disk().sync()
 }
@@ -56,6 +86,8 @@ struct Job<'a> {
     source: &'a Opened,
     target: &'a Opened,
     compress: bool,
+    /// What is zero has to be written, and how.
+    zeroes: Zeroes,
     /// Stretches that have data, in pieces.
     pieces: Vec<(u64, u64)>,
     next: AtomicUsize,
@@ -65,9 +97,16 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(source: &'a Opened, target: &'a Opened, extents: &[Extent], compress: bool) -> Job<'a> {
+    fn new(source: &'a Opened, target: &'a Opened, extents: &[Extent], options: &ConvertOptions) -> Job<'a> {
+        let zeroes = match (options.full, options.existing) {
+            (true, _) => Zeroes::Written,
+            (false, true) => Zeroes::Punched,
+            (false, false) => Zeroes::LeftOut,
+        };
         let mut pieces: Vec<(u64, u64)> = Vec::new();
-        for extent in extents.iter().filter(|extent| extent.kind != ExtentKind::Zero) {
+        let there =
+            |extent: &&Extent| zeroes != Zeroes::LeftOut || !matches!(extent.kind, ExtentKind::Zero { .. });
+        for extent in extents.iter().filter(there) {
             let end = extent.start + extent.length;
             let mut at = extent.start;
             while at < end {
@@ -83,7 +122,8 @@ impl<'a> Job<'a> {
         Job {
             source,
             target,
-            compress,
+            compress: options.compress,
+            zeroes,
             pieces,
             next: AtomicUsize::new(0),
             done: AtomicU64::new(0),
@@ -109,7 +149,7 @@ impl<'a> Job<'a> {
 
     fn work(&self, progress: &(dyn Fn(f64) + Sync)) -> io::Result<()> {
         let mut from = Blocking::open(self.source.disk()).map_err(io::Error::other)?;
-        let mut writer = Writer::new(self.target, self.compress)?;
+        let mut writer = Writer::new(self.target, self.compress, self.zeroes)?;
         let mut bytes = vec![0; usize::try_from(PIECE).unwrap_or(0)];
         let total: u64 = self.pieces.iter().map(|(_, len)| len).sum();
         while !self.stop.load(Ordering::Relaxed)
@@ -128,19 +168,31 @@ impl<'a> Job<'a> {
     }
 }
 
+/// What becomes of zeroes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zeroes {
+    /// Nothing: the copy is new, and zero already.
+    LeftOut,
+    /// What is there now is given back.
+    Punched,
+    /// They are data.
+    Written,
+}
+
 /// One thread's way to the copy.
 struct Writer<'a> {
     io: Blocking,
+    zeroes: Zeroes,
     packer: Option<(&'a crate::QcowDisk, Packer)>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(target: &'a Opened, compress: bool) -> io::Result<Writer<'a>> {
+    fn new(target: &'a Opened, compress: bool, zeroes: Zeroes) -> io::Result<Writer<'a>> {
         let packer = match target {
             Opened::Qcow2(disk) if compress => Some((disk, Packer::for_disk(disk)?)),
             _ => None,
         };
-        Ok(Writer { io: Blocking::open(target.disk()).map_err(io::Error::other)?, packer })
+        Ok(Writer { io: Blocking::open(target.disk()).map_err(io::Error::other)?, zeroes, packer })
     }
 
     fn widen(&self, start: u64, len: u64, size: u64) -> (u64, u64) {
@@ -165,15 +217,19 @@ impl<'a> Writer<'a> {
                 }
                 Ok(())
             }
+            None if self.zeroes == Zeroes::Written => self.io.write(start, bytes),
             None => self.write_sparse(start, bytes),
         }
     }
 
-    /// Writes what is not zero, in pieces as long as can be: the copy is new, and zero already.
+    /// Writes what is not zero, in pieces as long as can be.
     fn write_sparse(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let zero: usize = rest.chunks(SPARSE).take_while(|chunk| is_zero(chunk)).map(<[u8]>::len).sum();
+            if zero > 0 && self.zeroes == Zeroes::Punched {
+                self.io.write_zeroes(start + at as u64, zero as u64, true)?;
+            }
             let (_, rest) = rest.split_at_checked(zero).unwrap_or_default();
             let data: usize = rest.chunks(SPARSE).take_while(|chunk| !is_zero(chunk)).map(<[u8]>::len).sum();
             if let Some(data) = rest.get(..data).filter(|data| !data.is_empty()) {

@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::{Format, failed, is_zero};
-use crate::disk::DiskError;
-use crate::qcow2::{Compression, NewImage};
+use crate::disk::{Disk, DiskError};
+use crate::qcow2::{Compression, NewImage, QcowDisk, QcowOptions};
 use crate::sys;
 
 /// How much of a new image's space is taken at once, as `qemu-img create -o preallocation=…`.
@@ -16,9 +16,11 @@ pub enum Preallocation {
     /// None: the image grows as it is written.
     #[default]
     Off,
-    /// The host reserves the space (raw images).
+    /// Every cluster has its place in the file, which stays sparse (qcow2 images).
+    Metadata,
+    /// The host reserves the space.
     Falloc,
-    /// Zeroes are written (raw images).
+    /// Zeroes are written.
     Full,
 }
 
@@ -29,7 +31,7 @@ pub struct CreateOptions {
     pub format: Format,
     /// Its disk's size in bytes: a multiple of 512.
     pub size: u64,
-    /// Space taken at once; for qcow2 only [`Preallocation::Off`].
+    /// Space taken at once.
     pub preallocation: Preallocation,
     /// Bytes in a qcow2 cluster: a power of two from 512 to 2 MiB.
     pub cluster_size: u32,
@@ -37,6 +39,12 @@ pub struct CreateOptions {
     pub compression: Compression,
     /// Whether a qcow2 image has subclusters.
     pub extended_l2: bool,
+    /// Whether a qcow2 image is to be of version 2 (`compat=0.10`) instead of 3.
+    pub old_version: bool,
+    /// Bits of a qcow2 image's refcounts: a power of two, 1 to 64.
+    pub refcount_bits: u32,
+    /// Whether a qcow2 image's refcounts may be written late by those who do that. We do not.
+    pub lazy_refcounts: bool,
     /// The name and format that a qcow2 image has for its backing file.
     pub backing: Option<(String, Format)>,
     /// Replace a file that is there.
@@ -53,6 +61,9 @@ impl CreateOptions {
             cluster_size: 64 << 10,
             compression: Compression::Zlib,
             extended_l2: false,
+            old_version: false,
+            refcount_bits: 16,
+            lazy_refcounts: false,
             backing: None,
             overwrite: false,
         }
@@ -70,9 +81,12 @@ pub fn create(path: &Path, options: &CreateOptions) -> Result<(), DiskError> {
     }
     let qcow2 = match options.format {
         Format::Raw if options.backing.is_some() => return Err(geometry("a raw image has no backing file")),
+        Format::Raw if options.preallocation == Preallocation::Metadata => {
+            return Err(geometry("a raw image has no metadata; use preallocation=falloc"));
+        }
         Format::Raw => None,
-        Format::Qcow2 if options.preallocation != Preallocation::Off => {
-            return Err(geometry("preallocation is supported for raw images only"));
+        Format::Qcow2 if options.preallocation != Preallocation::Off && options.backing.is_some() => {
+            return Err(geometry("an image over a backing file cannot be preallocated: it would hide it"));
         }
         Format::Qcow2 => Some(layout(options).map_err(geometry)?),
     };
@@ -82,7 +96,11 @@ pub fn create(path: &Path, options: &CreateOptions) -> Result<(), DiskError> {
     crate::lock::lock(&file, path, false)?;
     file.set_len(0).map_err(failed("empty", path))?;
     match qcow2 {
-        Some(start) => write_sparse(&file, &start).map_err(failed("write", path)),
+        Some(start) => {
+            write_sparse(&file, &start).map_err(failed("write", path))?;
+            drop(file);
+            preallocate(path, options)
+        }
         None => fill(&file, options).map_err(failed("reserve the space of", path)),
     }
 }
@@ -105,23 +123,51 @@ fn layout(options: &CreateOptions) -> Result<Vec<u8>, &'static str> {
         cluster_size: options.cluster_size,
         compression: options.compression,
         extended_l2: options.extended_l2,
+        old: options.old_version,
+        refcount_bits: options.refcount_bits,
+        lazy_refcounts: options.lazy_refcounts,
         backing: options.backing.as_ref().map(|(name, format)| (name.clone(), format.to_string())),
     };
     image.bytes()
 }
 
+/// Gives every cluster of a new qcow2 image a place, and the places what was asked for.
+fn preallocate(path: &Path, options: &CreateOptions) -> Result<(), DiskError> {
+    if options.preallocation == Preallocation::Off {
+        return Ok(());
+    }
+    let disk = QcowDisk::open(path, &QcowOptions::default())?;
+    let places = disk.preallocate().map_err(failed("reserve the space of", path))?;
+    let file =
+        disk.file().ok_or(io::ErrorKind::NotFound).map_err(|kind| failed("open", path)(kind.into()))?;
+    let reserve = || {
+        let end = places.last().map_or(0, |(at, len)| at + len);
+        if file.metadata()?.len() < end {
+            file.set_len(end)?;
+        }
+        places.iter().try_for_each(|&(at, len)| reserve(file, at, len, options.preallocation))
+    };
+    reserve().map_err(failed("reserve the space of", path))?;
+    disk.sync()
+}
+
 fn fill(file: &File, options: &CreateOptions) -> io::Result<()> {
     file.set_len(options.size)?;
-    match options.preallocation {
-        Preallocation::Off => Ok(()),
-        Preallocation::Falloc => sys::fallocate(file, 0, 0, options.size),
+    reserve(file, 0, options.size, options.preallocation)
+}
+
+/// Takes the space of a range.
+fn reserve(file: &File, start: u64, len: u64, how: Preallocation) -> io::Result<()> {
+    match how {
+        Preallocation::Off | Preallocation::Metadata => Ok(()),
+        Preallocation::Falloc => sys::fallocate(file, 0, start, len),
         Preallocation::Full => {
             let zeroes = vec![0; 1 << 20];
             let mut done = 0;
-            while done < options.size {
-                let len = usize::try_from(options.size - done).unwrap_or(usize::MAX).min(zeroes.len());
-                file.write_all_at(zeroes.get(..len).unwrap_or_default(), done)?;
-                done += len as u64;
+            while done < len {
+                let piece = usize::try_from(len - done).unwrap_or(usize::MAX).min(zeroes.len());
+                file.write_all_at(zeroes.get(..piece).unwrap_or_default(), start + done)?;
+                done += piece as u64;
             }
             Ok(())
         }

@@ -44,7 +44,16 @@ pub fn info(path: &Path, format: Format) -> Result<ImageInfo, DiskError> {
 /// # Errors
 /// When it cannot be opened, or is damaged beyond checking.
 pub fn check(path: &Path) -> Result<CheckReport, DiskError> {
-    let file = RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() })?;
+    check_with(path, false)
+}
+
+/// Checks a qcow2 image; `shared` if others may write it meanwhile, who may make it look worse than it is.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with(path: &Path, shared: bool) -> Result<CheckReport, DiskError> {
+    let options = RawOptions { read_only: true, shareable: shared, ..RawOptions::default() };
+    let file = RawDisk::open(path, options)?;
     qcow2::check_file(&file, path)
 }
 

@@ -23,7 +23,12 @@ pub struct Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtentKind {
     /// Reads as zeroes, without anybody looking at data.
-    Zero,
+    Zero {
+        /// Which of the chain's files says so: 0 is the image itself.
+        depth: usize,
+        /// Whether that file says so; else it is the last one, and none has anything there.
+        present: bool,
+    },
     /// Has data in a file.
     Data {
         /// Which of the chain's files: 0 is the image itself.
@@ -73,6 +78,9 @@ fn at_place(disk: &Opened, at: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
     }
 }
 
+/// A hole of a raw file, which is as good as written zeroes.
+const HOLE: ExtentKind = ExtentKind::Zero { depth: 0, present: true };
+
 fn raw_extent(disk: &RawDisk, at: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
     let target = disk.target();
     let all_data = Ok((ExtentKind::Data { depth: 0, offset: at }, max));
@@ -80,8 +88,8 @@ fn raw_extent(disk: &RawDisk, at: u64, max: u64) -> io::Result<(ExtentKind, u64)
         return all_data;
     }
     match sys::seek(&target.file, at, libc::SEEK_DATA) {
-        Ok(None) => Ok((ExtentKind::Zero, max)),
-        Ok(Some(data)) if data > at => Ok((ExtentKind::Zero, max.min(data - at))),
+        Ok(None) => Ok((HOLE, max)),
+        Ok(Some(data)) if data > at => Ok((HOLE, max.min(data - at))),
         Ok(Some(_)) => {
             let hole = sys::seek(&target.file, at, libc::SEEK_HOLE)?.unwrap_or(u64::MAX);
             Ok((ExtentKind::Data { depth: 0, offset: at }, max.min(hole.saturating_sub(at)).max(1)))

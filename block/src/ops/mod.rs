@@ -9,6 +9,8 @@ mod map;
 mod resize;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_space;
 mod unpack;
 
 use std::fmt;
@@ -17,15 +19,16 @@ use std::path::Path;
 use std::str::FromStr;
 
 pub use bench::{BenchOptions, bench};
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, compare_with};
 pub use convert::{ConvertOptions, convert};
 pub use create::{CreateOptions, Preallocation, create};
-pub use info::{ImageInfo, check, info, repair};
+pub use info::{ImageInfo, check, check_with, info, repair};
 pub use map::{Extent, ExtentKind, map};
 pub use resize::resize;
 pub use unpack::unpacked;
 
 use crate::disk::{Disk, DiskError};
+use crate::engine::EngineKind;
 use crate::qcow2::{Backing, QcowDisk, QcowError, QcowOptions};
 use crate::raw::{CacheMode, RawDisk, RawOptions};
 
@@ -90,6 +93,10 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Host caching.
     pub cache: CacheMode,
+    /// Which engine carries out the I/O.
+    pub engine: EngineKind,
+    /// Take no lock: others may write the image meanwhile (`qemu-img -U`).
+    pub shareable: bool,
     /// The backing files of a qcow2 image, the nearest first.
     pub backing: Vec<Backing>,
 }
@@ -126,21 +133,23 @@ impl Opened {
 /// # Errors
 /// As [`RawDisk::open`] and [`QcowDisk::open`].
 pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Opened, DiskError> {
-    let OpenOptions { read_only, cache, backing } = options;
+    let OpenOptions { read_only, cache, engine, shareable, backing } = options;
     match format {
         Format::Raw if !backing.is_empty() => {
             Err(DiskError::Format { path: path.to_owned(), source: QcowError::NoBacking })
         }
         Format::Raw => {
-            let options = RawOptions { read_only: *read_only, cache: *cache, ..RawOptions::default() };
+            let options =
+                RawOptions { read_only: *read_only, cache: *cache, shareable: *shareable, engine: *engine };
             RawDisk::open(path, options).map(Opened::Raw)
         }
         Format::Qcow2 => {
             let options = QcowOptions {
                 read_only: *read_only,
                 cache: *cache,
+                engine: *engine,
+                shareable: *shareable,
                 backing: backing.clone(),
-                ..QcowOptions::default()
             };
             QcowDisk::open(path, &options).map(Opened::Qcow2)
         }

@@ -33,7 +33,10 @@ fn shapes(size: u64) -> Vec<CreateOptions> {
         CreateOptions { cluster_size: 512, ..plain.clone() },
         CreateOptions { cluster_size: 2 << 20, compression: Compression::Zstd, ..plain.clone() },
         CreateOptions { compression: Compression::Zstd, ..plain.clone() },
-        CreateOptions { extended_l2: true, cluster_size: 32 << 10, ..plain },
+        CreateOptions { extended_l2: true, cluster_size: 32 << 10, ..plain.clone() },
+        CreateOptions { old_version: true, ..plain.clone() },
+        CreateOptions { refcount_bits: 1, cluster_size: 4096, ..plain.clone() },
+        CreateOptions { refcount_bits: 64, lazy_refcounts: true, ..plain },
     ]
 }
 
@@ -49,7 +52,7 @@ fn copies_are_the_same_for_qemu_and_for_us() {
     for (number, create) in shapes(expected.len() as u64).into_iter().enumerate() {
         for compress in [false, true] {
             let path = dir.path(&format!("{number}-{compress}.qcow2"));
-            let options = ConvertOptions { create: create.clone(), compress };
+            let options = ConvertOptions { compress, ..ConvertOptions::new(create.clone()) };
             let last = std::sync::Mutex::new(0.0f64);
             let seen = |done: f64| {
                 let mut last = last.lock().unwrap();
@@ -71,7 +74,7 @@ fn copies_are_the_same_for_qemu_and_for_us() {
             let back = dir.path("back.raw");
             let create =
                 CreateOptions { overwrite: true, ..CreateOptions::new(Format::Raw, expected.len() as u64) };
-            convert((&path, &copy), &back, &ConvertOptions { create, compress: false }, &|_| {}).unwrap();
+            convert((&path, &copy), &back, &ConvertOptions::new(create), &|_| {}).unwrap();
             assert!(std::fs::read(&back).unwrap() == expected);
             assert!(info(&back, Format::Raw).unwrap().actual_size < 5 << 20);
         }
@@ -91,7 +94,7 @@ fn a_compressed_copy_can_be_written_to() {
     convert(
         (&raw, &read_only(&raw, Format::Raw)),
         &path,
-        &ConvertOptions { create, compress: true },
+        &ConvertOptions { compress: true, ..ConvertOptions::new(create) },
         &|_| {},
     )
     .unwrap();
@@ -121,7 +124,9 @@ fn new_images_are_what_qemu_expects() {
         let theirs = qemu_img(&["info", text(&path)]);
         let kind = if options.compression == Compression::Zstd { "zstd" } else { "zlib" };
         assert!(theirs.contains(&format!("compression type: {kind}")), "{theirs}");
-        assert!(theirs.contains(&format!("extended l2: {}", options.extended_l2)), "{theirs}");
+        assert_eq!(theirs.contains("extended l2: true"), options.extended_l2, "{theirs}");
+        assert!(theirs.contains(&format!("refcount bits: {}", options.refcount_bits)), "{theirs}");
+        assert_eq!(theirs.contains("compat: 0.10"), options.old_version, "{theirs}");
         assert!(matches!(create(&path, &options), Err(DiskError::Open { .. })), "it is there already");
         qemu_io(&path, &["write 0 1M".into()]);
         assert!(qemu_img(&["check", text(&path)]).contains("No errors"));
@@ -165,7 +170,9 @@ fn wrong_options_are_refused() {
         CreateOptions { cluster_size: 512, size: 1 << 50, ..qcow2.clone() },
         CreateOptions { backing: Some(("x".repeat(1024), Format::Raw)), ..qcow2.clone() },
         CreateOptions { backing: Some(("x".into(), Format::Raw)), ..CreateOptions::new(Format::Raw, 512) },
-        CreateOptions { preallocation: Preallocation::Full, ..qcow2 },
+        CreateOptions { old_version: true, refcount_bits: 8, ..qcow2.clone() },
+        CreateOptions { refcount_bits: 12, ..qcow2.clone() },
+        CreateOptions { preallocation: Preallocation::Metadata, ..CreateOptions::new(Format::Raw, 512) },
     ] {
         assert!(create(&path, &bad).is_err(), "{bad:?}");
         assert!(!path.exists());
@@ -207,7 +214,7 @@ fn maps_name_data_and_differences_are_found() {
     let path = dir.path("x.qcow2");
     let size = from.disk().info().size_bytes;
     let create = CreateOptions::new(Format::Qcow2, size);
-    convert((&raw, &from), &path, &ConvertOptions { create, compress: false }, &|_| {}).unwrap();
+    convert((&raw, &from), &path, &ConvertOptions::new(create), &|_| {}).unwrap();
     let copy = open(&path, Format::Qcow2, &OpenOptions::default()).unwrap();
     let extents = map(&path, &copy).unwrap();
     assert_eq!(extents.iter().map(|extent| extent.length).sum::<u64>(), size);
@@ -229,9 +236,11 @@ fn a_bench_runs_all_of_its_requests() {
     let path = dir.path("x");
     create(&path, &CreateOptions::new(Format::Qcow2, 1 << 20)).unwrap();
     let disk = open(&path, Format::Qcow2, &OpenOptions::default()).unwrap();
-    for (write, flush_interval) in [(Some(7), 0), (None, 0), (Some(8), 10)] {
+    for (write, flush_interval, drain) in
+        [(Some(7), 0, true), (None, 0, true), (Some(9), 10, false), (Some(8), 10, true)]
+    {
         let options =
-            BenchOptions { count: 600, depth: 16, write, flush_interval, ..BenchOptions::default() };
+            BenchOptions { count: 600, depth: 16, write, flush_interval, drain, ..BenchOptions::default() };
         bench(disk.disk(), &options).unwrap();
     }
     let mut bytes = vec![0; 1 << 20];

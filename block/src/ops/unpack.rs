@@ -28,7 +28,7 @@ pub fn unpacked(path: &Path, copy: &Path) -> Result<PathBuf, DiskError> {
     let partial = PathBuf::from(partial);
     let size = source.disk().info().size_bytes;
     let create = CreateOptions { overwrite: true, ..CreateOptions::new(Format::Raw, size) };
-    let made = convert((path, &source), &partial, &ConvertOptions { create, compress: false }, &|_| {})
+    let made = convert((path, &source), &partial, &ConvertOptions::new(create), &|_| {})
         .and_then(|()| fs::rename(&partial, copy).map_err(failed("rename into place", copy)));
     if made.is_err() {
         // It may be gone already; the first error counts.

@@ -27,9 +27,20 @@ pub(super) struct Chain {
 /// What a place shows, and which layer's file it is in: 0 is the image itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Zero,
-    Data { layer: usize, host: u64, owned: bool },
-    Packed { layer: usize, packed: Packed },
+    /// Zeroes: by word of the layer or, with nothing `present` anywhere, because it is the last one.
+    Zero {
+        layer: usize,
+        present: bool,
+    },
+    Data {
+        layer: usize,
+        host: u64,
+        owned: bool,
+    },
+    Packed {
+        layer: usize,
+        packed: Packed,
+    },
 }
 
 impl Chain {
@@ -39,7 +50,7 @@ impl Chain {
         while len < max {
             let (next, more) = self.find_piece(offset + len, max - len)?;
             let joins = match (found, next) {
-                (Found::Zero, Found::Zero) => true,
+                (Found::Zero { .. }, Found::Zero { .. }) => found == next,
                 (
                     Found::Data { layer, host, owned },
                     Found::Data { layer: next_layer, host: next_host, owned: next_owned },
@@ -69,6 +80,7 @@ impl Chain {
     /// What the backing files show.
     fn find_below(&self, offset: u64, max: u64) -> io::Result<(Found, u64)> {
         let mut len = max;
+        let mut last = 0;
         for (layer, below) in (1..).zip(&self.below) {
             let size = match below {
                 Layer::Qcow2(core) => core.size,
@@ -76,6 +88,7 @@ impl Chain {
             };
             // A shorter backing file shows zeroes behind its end, whatever is below it.
             let Some(rest) = size.checked_sub(offset).filter(|&rest| rest > 0) else { break };
+            last = layer;
             len = len.min(rest);
             let place = match below {
                 Layer::Raw { .. } => Place::Data { host: offset, owned: false },
@@ -89,7 +102,7 @@ impl Chain {
                 return Ok((found, len));
             }
         }
-        Ok((Found::Zero, len))
+        Ok((Found::Zero { layer: last, present: false }, len))
     }
 
     /// Whether anything at all may show where the image itself has nothing.
@@ -137,7 +150,7 @@ impl Chain {
             let (found, len) = self.find(at, total - done)?;
             let piece = bufs.part(done, len);
             let here = match found {
-                Found::Zero => {
+                Found::Zero { .. } => {
                     piece.fill_zero();
                     true
                 }
@@ -158,7 +171,7 @@ impl Chain {
 fn found(layer: usize, place: Place) -> Option<Found> {
     match place {
         Place::Absent => None,
-        Place::Zero => Some(Found::Zero),
+        Place::Zero => Some(Found::Zero { layer, present: true }),
         Place::Data { host, owned } => Some(Found::Data { layer, host, owned: owned && layer == 0 }),
         Place::Packed(packed) => Some(Found::Packed { layer, packed }),
     }

@@ -1,10 +1,13 @@
 //! The first bytes of a new image.
 
-use super::header::{Compression, EXT_BACKING_FORMAT, EXT_FEATURE_NAMES, EXTENDED_L2, Header, MAGIC};
+use super::header::{
+    Compression, EXT_BACKING_FORMAT, EXT_FEATURE_NAMES, EXTENDED_L2, Header, LAZY_REFCOUNTS, MAGIC,
+};
 use super::refcount::write_count;
 
-/// 16-bit refcounts, as everybody has them.
-const REFCOUNT_ORDER: u32 = 4;
+/// 16-bit refcounts: the only ones of version 2, and what everybody has in version 3.
+const USUAL_REFCOUNT_ORDER: u32 = 4;
+const V2_HEADER_LEN: usize = 72;
 const HEADER_LEN: usize = 112;
 const COMPRESSION: u64 = 1 << 3;
 const MAX_BACKING_NAME: usize = 1023;
@@ -16,6 +19,11 @@ pub(crate) struct NewImage {
     pub(crate) cluster_size: u32,
     pub(crate) compression: Compression,
     pub(crate) extended_l2: bool,
+    /// Version 2 of the format instead of 3.
+    pub(crate) old: bool,
+    /// Bits of a refcount: a power of two, 1 to 64.
+    pub(crate) refcount_bits: u32,
+    pub(crate) lazy_refcounts: bool,
     /// Name and format.
     pub(crate) backing: Option<(String, String)>,
 }
@@ -30,6 +38,7 @@ impl NewImage {
         if self.extended_l2 && cluster < 16 << 10 {
             return Err("subclusters need clusters of at least 16 KiB");
         }
+        let order = self.refcount_order()?;
         let cluster_bits = cluster.trailing_zeros();
         let size = u64::from(cluster);
         let l1_entries = Header::l1_needed(cluster_bits, self.extended_l2, self.size);
@@ -38,7 +47,7 @@ impl NewImage {
         let l1_clusters = (u64::from(l1_entries) * 8).div_ceil(size);
 
         // Header, refcount table, blocks, L1 table: as many blocks as count them all.
-        let per_block = (size * 8) >> REFCOUNT_ORDER;
+        let per_block = (size * 8) >> order;
         let mut blocks = 1;
         let (table_clusters, used) = loop {
             let table = (blocks * 8u64).div_ceil(size);
@@ -58,11 +67,28 @@ impl NewImage {
             let at = usize::try_from(place).unwrap_or(usize::MAX);
             if let Some(block_bytes) = bytes.get_mut(at..) {
                 for cluster in block * per_block..used.min((block + 1) * per_block) {
-                    write_count(block_bytes, REFCOUNT_ORDER, cluster - block * per_block, 1);
+                    write_count(block_bytes, order, cluster - block * per_block, 1);
                 }
             }
         }
         Ok(bytes)
+    }
+
+    fn refcount_order(&self) -> Result<u32, &'static str> {
+        if !self.refcount_bits.is_power_of_two() || self.refcount_bits > 64 {
+            return Err("its refcounts must have 1, 2, 4, 8, 16, 32 or 64 bits");
+        }
+        let order = self.refcount_bits.trailing_zeros();
+        let plain = order == USUAL_REFCOUNT_ORDER
+            && !self.lazy_refcounts
+            && !self.extended_l2
+            && self.compression == Compression::Zlib;
+        if self.old && !plain {
+            return Err(
+                "version 2 has neither other refcounts, lazy ones, subclusters nor zstd (compat=1.1 has)",
+            );
+        }
+        Ok(order)
     }
 
     fn header(
@@ -78,22 +104,27 @@ impl NewImage {
         let table_clusters = u32::try_from(table_clusters).map_err(|_| "it is too large")?;
         let fields32 = [
             (0, MAGIC),
-            (4, 3),
+            (4, if self.old { 2 } else { 3 }),
             (20, self.cluster_size.trailing_zeros()),
             (36, l1_entries),
             (56, table_clusters),
-            (96, REFCOUNT_ORDER),
-            (100, 112),
         ];
         for (at, value) in fields32 {
             put(bytes, at, &value.to_be_bytes());
         }
-        let fields64 = [(24, self.size), (40, l1_offset), (48, self.cluster_size.into()), (72, incompatible)];
+        let fields64 = [(24, self.size), (40, l1_offset), (48, self.cluster_size.into())];
         for (at, value) in fields64 {
             put(bytes, at, &value.to_be_bytes());
         }
-        put(bytes, 104, &[u8::from(zstd)]);
-        let mut at = HEADER_LEN;
+        if !self.old {
+            let lazy = if self.lazy_refcounts { LAZY_REFCOUNTS } else { 0 };
+            put(bytes, 72, &incompatible.to_be_bytes());
+            put(bytes, 80, &lazy.to_be_bytes());
+            put(bytes, 96, &self.refcount_bits.trailing_zeros().to_be_bytes());
+            put(bytes, 100, &112u32.to_be_bytes());
+            put(bytes, 104, &[u8::from(zstd)]);
+        }
+        let mut at = if self.old { V2_HEADER_LEN } else { HEADER_LEN };
         let cluster = usize::try_from(self.cluster_size).unwrap_or(0);
         if let Some((name, format)) = &self.backing {
             at = extension(bytes, at, EXT_BACKING_FORMAT, format.as_bytes());
@@ -106,7 +137,7 @@ impl NewImage {
             put(bytes, 8, &(name_at as u64).to_be_bytes());
             put(bytes, 16, &u32::try_from(name.len()).unwrap_or(0).to_be_bytes());
             put(bytes, name_at as u64, name.as_bytes());
-        } else if cluster >= 4096 {
+        } else if cluster >= 4096 && !self.old {
             // Names for those who do not know the features.
             let names = feature_names();
             extension(bytes, at, EXT_FEATURE_NAMES, &names);

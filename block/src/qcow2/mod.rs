@@ -17,6 +17,7 @@ mod image;
 mod open;
 mod pack;
 mod packed;
+mod preallocate;
 mod queue;
 mod refcount;
 mod repair;
@@ -69,7 +70,7 @@ impl QcowDisk {
     pub(crate) fn extent(&self, offset: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
         let (found, len) = self.shared.image.chain.find(offset, max)?;
         let kind = match found {
-            Found::Zero => ExtentKind::Zero,
+            Found::Zero { layer, present } => ExtentKind::Zero { depth: layer, present },
             Found::Data { layer, host, .. } => ExtentKind::Data { depth: layer, offset: host },
             Found::Packed { layer, .. } => ExtentKind::Compressed { depth: layer },
         };

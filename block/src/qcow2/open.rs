@@ -27,6 +27,8 @@ pub struct QcowOptions {
     pub cache: CacheMode,
     /// Which engine carries out the I/O.
     pub engine: EngineKind,
+    /// Take no lock: for reading only, while others may write the image.
+    pub shareable: bool,
     /// The backing files, the nearest first. The names that the images themselves have for them are not used.
     pub backing: Vec<Backing>,
 }
@@ -46,6 +48,10 @@ impl QcowDisk {
     /// # Errors
     /// When a file cannot be opened, is in use, or is not an image that can be read, or written, safely.
     pub fn open(path: &Path, options: &QcowOptions) -> Result<QcowDisk, DiskError> {
+        if options.shareable && !options.read_only {
+            let what = QcowError::Unsupported("writing by several at a time".into(), "");
+            return Err(format_error(path, what));
+        }
         let file = RawDisk::open(path, RawOptions { read_only: options.read_only, ..raw_options(options) })?;
         let mut files = vec![zero_padded(&file)?];
         let top = core(&files, path)?;
@@ -99,7 +105,7 @@ impl QcowDisk {
 }
 
 fn raw_options(options: &QcowOptions) -> RawOptions {
-    RawOptions { read_only: true, cache: options.cache, engine: options.engine, ..RawOptions::default() }
+    RawOptions { read_only: true, cache: options.cache, shareable: options.shareable, engine: options.engine }
 }
 
 /// The file of an image: unlike a raw disk's, it reads as zeroes behind its end.

@@ -46,7 +46,7 @@ impl QcowQueue {
             let (found, len) = self.shared.image.chain.find(at, total - done)?;
             let piece = bufs.part(done, len);
             match found {
-                Found::Zero => piece.fill_zero(),
+                Found::Zero { .. } => piece.fill_zero(),
                 Found::Data { layer, host, .. } => {
                     self.start(id, layer, What::Read { offset: host, bufs: piece });
                 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
-use super::{CacheMode, RawOptions};
+use super::RawOptions;
 use crate::disk::{DiscardLimits, DiskError, DiskInfo, WriteZeroesLimits};
 use crate::sys;
 use crate::target::{Kind, Target};
@@ -31,7 +31,7 @@ pub(super) fn info(target: &Target, options: RawOptions) -> Result<DiskInfo, Dis
         discard: device.discard,
         write_zeroes: Some(zeroes),
         rotational: device.rotational,
-        write_cache: options.cache != CacheMode::Writethrough,
+        write_cache: !options.cache.is_through(),
     })
 }
 

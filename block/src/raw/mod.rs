@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
 use crate::engine::EngineKind;
 use crate::target::{How, Target};
 
-/// Where writes may linger, as KubeVirt's `disks[].cache`.
+/// Where writes may linger: KubeVirt's `disks[].cache` and, beyond it, `qemu-img -t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheMode {
     /// In the host's page cache, until the guest flushes.
@@ -24,6 +24,22 @@ pub enum CacheMode {
     Writethrough,
     /// Past the host's page cache (`O_DIRECT`); in the device's cache until the guest flushes.
     None,
+    /// Past the host's page cache, and each write is durable when it completes.
+    Directsync,
+    /// In the host's page cache; flushes do nothing. For what is worth nothing after a crash.
+    Unsafe,
+}
+
+impl CacheMode {
+    /// Whether I/O goes past the host's page cache.
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, CacheMode::None | CacheMode::Directsync)
+    }
+
+    /// Whether each write is durable when it completes.
+    pub(crate) fn is_through(self) -> bool {
+        matches!(self, CacheMode::Writethrough | CacheMode::Directsync)
+    }
 }
 
 /// How to open a raw disk.
@@ -43,8 +59,9 @@ impl RawOptions {
     fn how(self) -> How {
         How {
             read_only: self.read_only,
-            direct: self.cache == CacheMode::None,
-            dsync: self.cache == CacheMode::Writethrough,
+            direct: self.cache.is_direct(),
+            dsync: self.cache.is_through(),
+            nosync: self.cache == CacheMode::Unsafe,
             lock: !self.shareable,
         }
     }
@@ -84,7 +101,7 @@ impl RawDisk {
         RawDisk::new(Target::open(path, options.how())?, options)
     }
 
-    /// Makes a disk of a file that is open already (for [`CacheMode::None`], with `O_DIRECT`);
+    /// Makes a disk of a file that is open already (where the cache mode is direct, with `O_DIRECT`);
     /// `path` is for messages.
     ///
     /// # Errors

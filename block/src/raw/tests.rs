@@ -7,7 +7,7 @@ use super::*;
 use crate::disk::{Request, SubmitError};
 use crate::{Blocking, Bufs, EngineKind};
 
-const ENGINES: [EngineKind; 2] = [EngineKind::Auto, EngineKind::Sync];
+const ENGINES: [EngineKind; 3] = [EngineKind::Auto, EngineKind::Threads, EngineKind::Sync];
 
 struct Scratch {
     _dir: tempfile::TempDir,
@@ -53,9 +53,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn behaves_like_memory(steps in prop::collection::vec(step(SIZE), 1..40), sync in any::<bool>()) {
+    fn behaves_like_memory(steps in prop::collection::vec(step(SIZE), 1..40), engine in prop::sample::select(&ENGINES[..])) {
         let file = scratch(&vec![0x5a; usize::try_from(SIZE).unwrap()]);
-        let engine = if sync { EngineKind::Sync } else { EngineKind::Auto };
         let disk = RawDisk::open(&file.path, options(engine)).unwrap();
         let mut io = Blocking::open(&disk).unwrap();
         let mut model = vec![0x5au8; usize::try_from(SIZE).unwrap()];
@@ -259,5 +258,19 @@ fn writethrough_says_so_and_works() {
         drop(io);
         disk.sync().unwrap();
         assert_eq!(std::fs::read(&file.path).unwrap()[512..1536], [[1; 512], [0; 512]].concat());
+    }
+}
+
+#[test]
+fn with_unsafe_caching_a_flush_asks_nothing_of_the_host() {
+    let file = scratch(&[0; 4096]);
+    for engine in ENGINES {
+        let disk =
+            RawDisk::open(&file.path, RawOptions { cache: CacheMode::Unsafe, ..options(engine) }).unwrap();
+        assert!(disk.info().write_cache);
+        let mut io = Blocking::open(&disk).unwrap();
+        io.write(512, &[3; 512]).unwrap();
+        io.flush().unwrap();
+        assert_eq!(std::fs::read(&file.path).unwrap()[512..1024], [3; 512]);
     }
 }

@@ -1,9 +1,7 @@
 //! The memory that a chain of descriptors names, checked for form.
 
-use std::ops::Deref;
-
-use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryError};
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError};
 
 use crate::GuestRam;
 
@@ -47,10 +45,7 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     /// Replaces the contents by those of `chain`; empty descriptors are left out.
-    pub(crate) fn load<M>(&mut self, chain: DescriptorChain<M>) -> Result<(), BadChain>
-    where
-        M: Deref<Target: GuestMemory>,
-    {
+    pub(crate) fn load(&mut self, chain: impl Iterator<Item = Descriptor>) -> Result<(), BadChain> {
         self.readable.clear();
         self.writable.clear();
         let mut ended = false;

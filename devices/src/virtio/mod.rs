@@ -15,6 +15,7 @@ mod ring;
 #[cfg(test)]
 mod testing;
 mod threads;
+mod walk;
 mod worker;
 
 pub mod blk;

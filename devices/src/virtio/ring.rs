@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::buffers::{BadChain, Buffers};
+use super::walk::Walk;
 use super::{DeviceEvents, QueueInterrupt};
 use crate::GuestRam;
 
@@ -109,6 +110,19 @@ impl Ring {
         let chain = self.queue.iter(self.mem.as_ref())?.next();
         let chain = chain.ok_or(virtio_queue::Error::QueueNotReady)?;
         Ok(Some(Taken { head: chain.head_index(), form: buffers.load(chain) }))
+    }
+
+    /// Puts what a chain names that was taken before, and not returned yet, into `buffers` once more.
+    ///
+    /// # Errors
+    /// There is no such descriptor.
+    pub(crate) fn take_again(&mut self, head: u16, buffers: &mut Buffers) -> Result<Taken, RingError> {
+        if head >= self.queue.size() {
+            return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
+        }
+        let table = GuestAddress(self.queue.desc_table());
+        let chain = Walk::new(&self.mem, table, self.queue.size(), head);
+        Ok(Taken { head, form: buffers.load(chain) })
     }
 
     /// Puts back the chain taken last, as if it had not been taken.

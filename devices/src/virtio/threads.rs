@@ -15,6 +15,11 @@ impl Threads {
         Self { first, others }
     }
 
+    /// The first of them.
+    pub fn first(&self) -> IoHandle {
+        self.first.clone()
+    }
+
     /// The thread of the device's `index`-th queue, or pair of queues.
     pub(crate) fn of(&self, index: u16) -> &IoHandle {
         let turn = usize::from(index).checked_rem(self.others.len() + 1).unwrap_or(0);

@@ -20,6 +20,8 @@ use volume::Extent;
 const SECTOR: usize = 2048;
 /// Largest image written: these are built in memory.
 const MAX_IMAGE: u64 = 1 << 30;
+/// Longest label (ECMA-119 §8.4.7). Joliet has room for its first sixteen characters.
+const MAX_LABEL: usize = 32;
 
 /// A file for an image.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,7 @@ pub struct IsoFile<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsoError {
     /// The label does not fit.
-    #[error("the volume label {0:?} must be 1 to 16 printable ASCII characters")]
+    #[error("the volume label {0:?} must be 1 to 32 printable ASCII characters")]
     Label(String),
     /// A path cannot be a file's.
     #[error("{path:?} cannot be the path of a file: {reason}")]
@@ -54,14 +56,7 @@ pub enum IsoError {
 /// # Errors
 /// When label or paths cannot be written down, or the image would be too large.
 pub fn image(label: &str, files: &[IsoFile<'_>]) -> Result<Vec<u8>, IsoError> {
-    if label.is_empty() || label.len() > 16 || !label.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(IsoError::Label(label.to_owned()));
-    }
-    let total: u64 = files.iter().map(|file| file.contents.len() as u64 + SECTOR as u64).sum();
-    if total > MAX_IMAGE {
-        return Err(IsoError::TooLarge);
-    }
-    let tree = Tree::new(files)?;
+    let tree = checked(label, files)?;
     let views = [Flavor::Primary, Flavor::Joliet].map(|flavor| names::view(&tree, flavor));
     let mut layout = volume::Layout::default();
     // Lengths do not depend on places: the first time round finds the lengths, and so the places.
@@ -69,6 +64,26 @@ pub fn image(label: &str, files: &[IsoFile<'_>]) -> Result<Vec<u8>, IsoError> {
     layout = volume::Layout::place(&tree, &parts)?;
     parts = volume::parts(&tree, &views, &layout)?;
     volume::assemble(label, &tree, &parts, &layout)
+}
+
+/// Says whether an image called `label` can be made of `files`, without making it.
+///
+/// # Errors
+/// As [`image`].
+pub fn check(label: &str, files: &[IsoFile<'_>]) -> Result<(), IsoError> {
+    checked(label, files).map(drop)
+}
+
+fn checked<'a>(label: &str, files: &[IsoFile<'a>]) -> Result<Tree<'a>, IsoError> {
+    let printable = label.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if label.is_empty() || label.len() > MAX_LABEL || !printable {
+        return Err(IsoError::Label(label.to_owned()));
+    }
+    let total: u64 = files.iter().map(|file| file.contents.len() as u64 + SECTOR as u64).sum();
+    if total > MAX_IMAGE {
+        return Err(IsoError::TooLarge);
+    }
+    Tree::new(files)
 }
 
 /// Sectors that hold `len` bytes.

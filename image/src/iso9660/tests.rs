@@ -141,6 +141,16 @@ fn isoinfo_agrees() {
     assert!(descriptor.contains("Rock Ridge") && descriptor.contains("Joliet with UCS level 3"));
 }
 
+/// An optional ConfigMap that is not there is a disk without files.
+#[test]
+fn a_long_label_and_no_files_at_all() {
+    let label = "a label of thirty-two characters";
+    let image = make(label, &Files::new());
+    assert!(Reader::read(&image, false).is_empty() && Reader::read(&image, true).is_empty());
+    let Some(descriptor) = tool("isoinfo", &["-d", "-i", "IMAGE"], &image) else { return };
+    assert!(descriptor.contains(&format!("Volume id: {label}")), "{descriptor}");
+}
+
 #[test]
 fn bsdtar_agrees() {
     // libarchive follows a continued name only where it lies right behind the directory.
@@ -160,8 +170,9 @@ fn what_cannot_be_written_is_refused() {
     let clash = [IsoFile { path: "a", contents: b"" }, IsoFile { path: "a/b", contents: b"" }];
     assert!(image("x", &clash).is_err());
     assert!(image("x", &[clash[0], clash[0]]).is_err());
-    for label in ["", "seventeen letters", "ümlaut", "a\nb"] {
+    for label in ["", &"x".repeat(33), "ümlaut", "a\nb"] {
         assert_eq!(image(label, &[]), Err(IsoError::Label(label.into())));
+        assert_eq!(check(label, &[]), Err(IsoError::Label(label.into())));
     }
 }
 

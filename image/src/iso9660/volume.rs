@@ -211,7 +211,7 @@ fn descriptor(
     let joliet = side == 1;
     let text = |text: &str, len: usize| -> Vec<u8> {
         let mut bytes: Vec<u8> = if joliet {
-            text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+            text.encode_utf16().take(len / 2).flat_map(u16::to_be_bytes).collect()
         } else {
             text.bytes().collect()
         };

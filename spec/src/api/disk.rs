@@ -16,9 +16,9 @@ object! {
         /// How the host caches the disk.
         cache: Option<DiskCache> = "none where the file allows direct I/O, else writethrough", HONOURED;
         /// How the host does the disk's I/O.
-        io: Option<DiskIo>, warn("kubevmm does I/O as the host can do it best: by io_uring, else by system calls");
+        io: Option<DiskIo> = "native where the host can, else threads", HONOURED;
         /// A word that cloud-init's config drive gives for the disk.
-        tag: String, warn("there is no config drive to show the word");
+        tag: String, HONOURED;
         /// Sizes of blocks.
         block_size: Option<BlockSize> = "512 bytes", HONOURED;
         /// Other machines may use the disk at the same time.
@@ -130,7 +130,7 @@ choice! {
 
     /// How the host does a disk's I/O.
     pub enum DiskIo {
-        /// By the kernel's asynchronous I/O.
+        /// By the kernel's asynchronous I/O (io_uring).
         Native = "native",
         /// By threads.
         Threads = "threads",

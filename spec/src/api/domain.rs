@@ -24,11 +24,9 @@ object! {
         /// Disks, network cards and all other devices.
         devices: Devices [required], HONOURED;
         /// How I/O threads are shared among disks.
-        io_threads_policy as "ioThreadsPolicy": Option<IoThreadsPolicy>,
-            warn("kubevmm decides by itself which thread serves which disk");
+        io_threads_policy as "ioThreadsPolicy": Option<IoThreadsPolicy>, HONOURED;
         /// Options of the I/O threads.
-        io_threads as "ioThreads": Option<DiskIoThreads>,
-            warn("kubevmm decides by itself which thread serves which disk");
+        io_threads as "ioThreads": Option<DiskIoThreads>, HONOURED;
         /// What the label on the machine's case says (SMBIOS type 3).
         chassis: Option<Chassis>, HONOURED;
         /// Confidential computing.
@@ -57,8 +55,7 @@ object! {
     /// Options of the I/O threads.
     pub struct DiskIoThreads {
         /// The number of threads of the `supplementalPool` policy.
-        supplemental_pool_thread_count: Option<u32>,
-            warn("kubevmm decides by itself how many I/O threads there are");
+        supplemental_pool_thread_count: Option<u32>, HONOURED;
     }
 
     /// What the label on the machine's case says (SMBIOS type 3).

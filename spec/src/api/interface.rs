@@ -24,7 +24,7 @@ object! {
         /// What the DHCP server tells the guest.
         dhcp_options: Option<DhcpOptions>, warn("kubevmm answers no DHCP requests");
         /// A word that cloud-init's config drive gives for the card.
-        tag: String, warn("there is no config drive to show the word");
+        tag: String, HONOURED;
         /// The card's ACPI index, from which the guest names it (`eno<N>`).
         acpi_index: i64, warn("the guest does not learn the ACPI index");
         /// Whether the card is there and its link up.

@@ -33,7 +33,7 @@ object! {
         template: VirtualMachineInstanceTemplateSpec [required], HONOURED;
         /// DataVolumes that a cluster makes for the machine.
         data_volume_templates: Vec<DataVolumeTemplateSpec>,
-            warn("nothing is imported: the volume must be there under the DataVolume's name");
+            warn("only blank volumes are made: the image of any other must be there under the DataVolume's name");
         /// How changed volumes are taken up.
         update_volumes_strategy: Option<String>, CLUSTER;
     }

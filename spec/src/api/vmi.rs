@@ -170,7 +170,7 @@ object! {
     /// How a public key gets into the guest; exactly one.
     pub struct SshPropagationMethod {
         /// By cloud-init's config drive.
-        config_drive: Option<super::Presence>, no("config drives cannot be made yet: use noCloud");
+        config_drive: Option<super::Presence>, HONOURED;
         /// By cloud-init's NoCloud volume.
         no_cloud: Option<super::Presence>, HONOURED;
         /// By the guest agent.

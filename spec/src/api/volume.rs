@@ -56,7 +56,8 @@ object! {
         shared: Option<bool> = "false", warn_when(When::True, "writers are not kept apart: the guests must coordinate");
     }
 
-    /// A claim to storage, found as `<claimName>/disk.img` or a block device in the folder of volumes.
+    /// A claim to storage, found as `<claimName>/disk.img` (raw), `<claimName>/disk.qcow2` or a block device in the folder of
+    /// volumes. An empty one gets a raw image.
     pub struct PersistentVolumeClaimSource {
         /// The claim.
         claim_name: String [required], HONOURED;
@@ -112,27 +113,27 @@ object! {
     pub struct DownwardApiFile {
         /// The file's name.
         path: String [required], HONOURED;
-        /// A field of the object.
+        /// A field of the machine; a cluster shows its pod's instead.
         field_ref: Option<ObjectFieldSelector>, HONOURED;
-        /// A resource of a container.
+        /// A resource of the machine.
         resource_field_ref: Option<ResourceFieldSelector>, HONOURED;
         /// The file's permissions.
-        mode: Option<i32>, HONOURED;
+        mode: Option<i32>, warn("everybody in the guest may read the file, and nobody may write it");
     }
 
     /// A field of an object.
     pub struct ObjectFieldSelector {
         /// The object's API version.
-        api_version: String, HONOURED;
-        /// The field.
+        api_version: String, CLUSTER;
+        /// The field: metadata.name, namespace, uid, labels, annotations, labels['KEY'] or annotations['KEY'].
         field_path: String [required], HONOURED;
     }
 
     /// A resource of a container.
     pub struct ResourceFieldSelector {
-        /// The container.
-        container_name: String, HONOURED;
-        /// The resource.
+        /// The container; there is but one machine.
+        container_name: String, CLUSTER;
+        /// The resource, as `limits.cpu`, out of the machine's `domain.resources`.
         resource: String [required], HONOURED;
         /// The unit in which it is written.
         divisor: Option<Quantity>, HONOURED;
@@ -179,8 +180,7 @@ union! {
         /// Data for cloud-init in its NoCloud form.
         CloudInitNoCloud as "cloudInitNoCloud" (CloudInitNoCloudSource), HONOURED;
         /// Data for cloud-init in its config drive form.
-        CloudInitConfigDrive as "cloudInitConfigDrive" (CloudInitNoCloudSource),
-            no("config drives cannot be made yet: use cloudInitNoCloud");
+        CloudInitConfigDrive as "cloudInitConfigDrive" (CloudInitNoCloudSource), HONOURED;
         /// A claim to storage.
         PersistentVolumeClaim as "persistentVolumeClaim" (PersistentVolumeClaimSource), HONOURED;
         /// A DataVolume.
@@ -190,21 +190,22 @@ union! {
         /// An empty disk.
         EmptyDisk as "emptyDisk" (EmptyDiskSource), HONOURED;
         /// A claim that is only read.
-        Ephemeral as "ephemeral" (EphemeralSource), no("ephemeral claims cannot be used yet");
+        Ephemeral as "ephemeral" (EphemeralSource), HONOURED;
         /// A ConfigMap as a disk of files.
-        ConfigMap as "configMap" (ConfigMapSource), no("disks of files cannot be made yet");
+        ConfigMap as "configMap" (ConfigMapSource), HONOURED;
         /// A Secret as a disk of files.
-        Secret as "secret" (SecretSource), no("disks of files cannot be made yet");
+        Secret as "secret" (SecretSource), HONOURED;
         /// Facts about the VM as a disk of files.
-        DownwardApi as "downwardAPI" (DownwardApiSource), no("disks of files cannot be made yet");
+        DownwardApi as "downwardAPI" (DownwardApiSource), HONOURED;
         /// The token of a service account as a disk of files.
-        ServiceAccount as "serviceAccount" (ServiceAccountSource), no("disks of files cannot be made yet");
+        ServiceAccount as "serviceAccount" (ServiceAccountSource), HONOURED;
         /// Answers for Windows' set-up.
-        Sysprep as "sysprep" (SysprepSource), no("disks of files cannot be made yet");
+        Sysprep as "sysprep" (SysprepSource), HONOURED;
         /// Measurements of the host for the guest.
-        DownwardMetrics as "downwardMetrics" (Presence), warn("the guest gets no measurements of the host");
+        DownwardMetrics as "downwardMetrics" (Presence),
+            no("the guest cannot get measurements of the host: remove the volume and its disk");
         /// A claim that takes dumps of the guest's memory.
-        MemoryDump as "memoryDump" (MemoryDumpSource), warn("memory dumps cannot be taken");
+        MemoryDump as "memoryDump" (MemoryDumpSource), no("memory dumps cannot be taken: remove the volume");
         /// A folder of the launcher's container.
         ContainerPath as "containerPath" (ContainerPathSource),
             no("folders cannot be shared with the guest (virtiofs)");

@@ -7,6 +7,8 @@ use crate::api::{LocalObjectReference, VirtualMachineInstance, Volume, VolumeSou
 pub(super) enum Kind {
     Secret,
     ConfigMap,
+    ServiceAccount,
+    Downward,
     Claim,
 }
 
@@ -19,6 +21,8 @@ pub(super) struct Reference {
     pub(super) path: String,
     /// The folder that a pod of KubeVirt has it under.
     pub(super) folder: String,
+    /// The folder that such folders are in.
+    pub(super) shelf: &'static str,
     /// The machine can do without.
     pub(super) optional: bool,
 }
@@ -31,7 +35,10 @@ pub(super) fn of(machine: &VirtualMachineInstance) -> Vec<Reference> {
         of_volume(volume, &format!("spec.volumes[{index}].{key}"), &mut all);
     }
     for (index, credential) in machine.spec.access_credentials.iter().enumerate() {
-        let key = credential.ssh_public_key.as_ref().filter(|key| key.propagation_method.no_cloud.is_some());
+        let key = credential.ssh_public_key.as_ref().filter(|key| {
+            let method = &key.propagation_method;
+            method.no_cloud.is_some() || method.config_drive.is_some()
+        });
         if let Some(secret) = key.and_then(|key| key.source.secret.as_ref()) {
             let path = format!("spec.accessCredentials[{index}].sshPublicKey.source.secret");
             let folder = format!("{}-access-cred", secret.secret_name);
@@ -40,6 +47,7 @@ pub(super) fn of(machine: &VirtualMachineInstance) -> Vec<Reference> {
                 name: secret.secret_name.clone(),
                 path,
                 folder,
+                shelf: "secret",
                 optional: false,
             });
         }
@@ -49,34 +57,49 @@ pub(super) fn of(machine: &VirtualMachineInstance) -> Vec<Reference> {
 }
 
 fn of_volume(volume: &Volume, path: &str, all: &mut Vec<Reference>) {
-    let mut add = |kind, name: &str, path: String, optional: bool| {
-        all.push(Reference { kind, name: name.to_owned(), path, folder: volume.name.clone(), optional });
+    let mut add = |kind, name: &str, key: &str, optional: bool| {
+        let shelf = match (&volume.source, kind) {
+            (VolumeSource::Sysprep(_), _) => "sysprep",
+            (_, Kind::ConfigMap) => "config-map",
+            _ => "secret",
+        };
+        all.push(Reference {
+            kind,
+            name: name.to_owned(),
+            path: format!("{path}{key}"),
+            folder: volume.name.clone(),
+            shelf,
+            optional,
+        });
     };
     let name = |reference: &Option<LocalObjectReference>| {
         reference.as_ref().map(|reference| reference.name.clone()).unwrap_or_default()
     };
     match &volume.source {
-        VolumeSource::PersistentVolumeClaim(claim) => add(Kind::Claim, &claim.claim_name, path.into(), false),
-        VolumeSource::DataVolume(volume) => add(Kind::Claim, &volume.name, path.into(), false),
+        VolumeSource::PersistentVolumeClaim(claim) => add(Kind::Claim, &claim.claim_name, "", false),
+        VolumeSource::DataVolume(volume) => add(Kind::Claim, &volume.name, "", false),
         VolumeSource::Ephemeral(source) => {
             if let Some(claim) = &source.persistent_volume_claim {
-                add(Kind::Claim, &claim.claim_name, path.into(), false);
+                add(Kind::Claim, &claim.claim_name, ".persistentVolumeClaim", false);
             }
         }
         VolumeSource::CloudInitNoCloud(source) | VolumeSource::CloudInitConfigDrive(source) => {
-            add(Kind::Secret, &name(&source.secret_ref), format!("{path}.secretRef"), false);
-            let path = format!("{path}.networkDataSecretRef");
-            add(Kind::Secret, &name(&source.network_data_secret_ref), path, false);
+            add(Kind::Secret, &name(&source.secret_ref), ".secretRef", false);
+            add(Kind::Secret, &name(&source.network_data_secret_ref), ".networkDataSecretRef", false);
         }
         VolumeSource::Secret(source) => {
-            add(Kind::Secret, &source.secret_name, path.into(), source.optional == Some(true));
+            add(Kind::Secret, &source.secret_name, "", source.optional == Some(true));
         }
         VolumeSource::ConfigMap(source) => {
-            add(Kind::ConfigMap, &source.name, path.into(), source.optional == Some(true));
+            add(Kind::ConfigMap, &source.name, "", source.optional == Some(true));
         }
+        VolumeSource::ServiceAccount(source) => {
+            add(Kind::ServiceAccount, &source.service_account_name, "", false);
+        }
+        VolumeSource::DownwardApi(_) => add(Kind::Downward, &volume.name, "", false),
         VolumeSource::Sysprep(source) => {
-            add(Kind::Secret, &name(&source.secret), format!("{path}.secret"), false);
-            add(Kind::ConfigMap, &name(&source.config_map), format!("{path}.configMap"), false);
+            add(Kind::Secret, &name(&source.secret), ".secret", false);
+            add(Kind::ConfigMap, &name(&source.config_map), ".configMap", false);
         }
         _ => {}
     }

@@ -141,6 +141,8 @@ fn volumes() {
                 "Invalid devices.disks[1].disk.bus",
                 "Invalid devices.disks[2].disk.bus",
                 "Invalid spec.volumes",
+                "NotSupported spec.volumes[1].downwardMetrics",
+                "NotSupported spec.volumes[2].downwardMetrics",
             ],
         ),
         (

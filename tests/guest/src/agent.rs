@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LARGEST_FILE: u64 = 4 << 20;
 
 /// Answers for as long as the guest runs.
-pub(crate) fn serve() {
+pub(crate) fn serve() -> ! {
     let mut port = loop {
         match find_port().and_then(|path| OpenOptions::new().read(true).write(true).open(path).ok()) {
             Some(port) => break port,
@@ -74,6 +74,10 @@ fn perform(request: Request) -> io::Result<Answer> {
         Request::BlockFlush { disk } => block::flush(&disk).map(|()| Answer::Done),
         Request::BlockDiscard(extent) => block::discard(&extent).map(|()| Answer::Done),
         Request::BlockZero(extent) => block::zero(&extent).map(|()| Answer::Done),
+        Request::BlockStamp { disk, first, count } => {
+            block::stamp(&disk, first, count).map(|()| Answer::Done)
+        }
+        Request::BlockStamps { disk } => block::stamps(&disk).map(Answer::Stamps),
         Request::TouchMemory { mebibytes, seed } => touch(mebibytes, seed).map(|()| Answer::Done),
         Request::Entropy { bytes } => entropy(bytes).map(Answer::Text),
         Request::Console { text } => writeln!(io::stdout(), "{text}").map(|()| Answer::Done),

@@ -6,5 +6,6 @@
 pub mod early;
 pub mod pattern;
 pub mod protocol;
+pub mod stamps;
 #[expect(unsafe_code, reason = "system calls that the standard library does not wrap")]
 pub mod sys;

@@ -13,6 +13,10 @@ use std::time::Duration;
 use guest::{early, protocol};
 
 fn main() {
+    if std::process::id() != 1 {
+        // A service of a larger guest.
+        agent::serve();
+    }
     println!("{}", protocol::FIRST_LINE);
     if let Err(error) = early::mount_basics() {
         println!("guest: cannot mount the basics: {error}");
@@ -24,7 +28,7 @@ fn main() {
     if early::argument("guest.button").as_deref() != Some("ignore") {
         thread::spawn(button::obey);
     }
-    thread::spawn(agent::serve);
+    thread::spawn(|| agent::serve());
     println!("{}", identity::greeting());
     println!("{}", protocol::READY);
     loop {

@@ -48,6 +48,20 @@ pub enum Request {
     BlockDiscard(Extent),
     /// `BLKZEROOUT`.
     BlockZero(Extent),
+    /// Writes numbered blocks all over a disk, several at a time, and flushes: see [`stamps`](crate::stamps).
+    BlockStamp {
+        /// Serial number or kernel name.
+        disk: String,
+        /// Number of the first block that is written.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Reads all blocks that `BlockStamp` writes to: [`Answer::Stamps`].
+    BlockStamps {
+        /// Serial number or kernel name.
+        disk: String,
+    },
     /// Fills that much memory with a pattern and reads it back.
     TouchMemory {
         /// How much.
@@ -106,6 +120,8 @@ pub enum Answer {
     Text(String),
     /// See [`pattern::checksum`](crate::pattern::checksum).
     Checksum(u64),
+    /// The number in each place of a stamped disk, 0 where nothing was written.
+    Stamps(Vec<u64>),
     /// See [`Request::Run`].
     Output(Output),
 }

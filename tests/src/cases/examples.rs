@@ -75,11 +75,20 @@ fn kubesphere(ctx: &Ctx) -> Outcome {
 
 /// `check` allows every example and `plan` shows a machine for those that need no more than this folder.
 fn plans(ctx: &Ctx) -> Outcome {
-    for entry in std::fs::read_dir(ctx.payload.join(FOLDER)).doing("listing examples")?.flatten() {
-        let output = command(ctx).arg("check").arg(entry.path()).output().doing("starting kubevmm check")?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "check {:?}: {}", entry.file_name(), tail(&errors, 5));
+    let mut checked = 0;
+    for folder in [FOLDER, super::volumes::FOLDER] {
+        for entry in std::fs::read_dir(ctx.payload.join(folder)).doing("listing examples")?.flatten() {
+            if entry.path().is_dir() {
+                continue;
+            }
+            let output =
+                command(ctx).arg("check").arg(entry.path()).output().doing("starting kubevmm check")?;
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "check {:?}: {}", entry.file_name(), tail(&errors, 5));
+            checked += 1;
+        }
     }
+    ensure!(checked > 10, "only {checked} examples were found");
     let hello = ctx.payload.join(FOLDER).join("hello.yaml");
     let output = command(ctx).arg("plan").arg(hello).output().doing("starting kubevmm plan")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -5,12 +5,14 @@ use crate::case::Case;
 mod bad_input;
 mod block;
 mod boot;
+mod claims;
 mod devices;
 mod examples;
 mod host;
 mod lifecycle;
 mod net;
-mod tools;
+pub(crate) mod tools;
+mod volumes;
 
 /// The guest image as an OCI image layout, relative to the payload and to the workspace alike.
 const IMAGE: &str = "target/kubevmm/images/hello";
@@ -27,6 +29,9 @@ pub fn all() -> Vec<Case> {
         lifecycle::CASES,
         devices::CASES,
         examples::CASES,
+        volumes::CASES,
+        claims::CASES,
+        crate::long::CASES,
         bad_input::CASES,
     ]
     .concat()

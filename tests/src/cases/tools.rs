@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::failure::{Doing, Failure};
 
 /// Runs a busybox applet that has to succeed; its standard output.
-pub(super) fn busybox(arguments: &[&str]) -> Result<String, Failure> {
+pub(crate) fn busybox(arguments: &[&str]) -> Result<String, Failure> {
     let output = Command::new("/bin/busybox")
         .args(arguments)
         .stdin(Stdio::null())
@@ -20,7 +20,7 @@ pub(super) fn busybox(arguments: &[&str]) -> Result<String, Failure> {
 }
 
 /// A tap in a network namespace of this case's own, with this address.
-pub(super) fn tap(name: &str, address: &str) -> Result<(), Failure> {
+pub(crate) fn tap(name: &str, address: &str) -> Result<(), Failure> {
     guest::sys::unshare_network().doing("making a network namespace")?;
     more_tap(name, address)
 }

@@ -4,13 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guest::sys::{self, Down};
 use guest::{early, protocol};
 
 use super::orders::{Orders, Selection};
-use super::{EXIT_PORT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, demo};
-use crate::case::Case;
+use super::{EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, demo};
+use crate::case::{Case, Tier};
 use crate::cases;
 use crate::failure::{Doing, Failure};
 use crate::supervisor::{self, Places, Sink};
@@ -72,8 +73,24 @@ fn act() -> u8 {
     status
 }
 
-/// The number of cases that failed, at most 100.
+/// The number of cases that failed, at most 100. Tells all the while that the host lives.
 fn test(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let heart = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                sink(&Line::Alive);
+                std::thread::park_timeout(HEARTBEAT);
+            }
+        });
+        let failed = run_cases(selection, sink);
+        over.store(true, Ordering::Relaxed);
+        heart.thread().unpark();
+        failed
+    })
+}
+
+fn run_cases(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
     let disk = std::sync::Mutex::new(
         OpenOptions::new().write(true).open(RESULTS_DISK).doing("opening the results disk")?,
     );
@@ -83,8 +100,11 @@ fn test(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
         results: RESULTS.into(),
         scratch: "/tmp/scratch".into(),
     };
-    let wanted =
-        |case: &Case| case.matches(&selection.filter) && !selection.done.iter().any(|done| done == case.name);
+    let wanted = |case: &Case| {
+        (case.tier == Tier::Long) == selection.long
+            && case.matches(&selection.filter)
+            && !selection.done.iter().any(|done| done == case.name)
+    };
     let selected: Vec<_> = cases::all().into_iter().filter(wanted).collect();
     let totals = supervisor::run_all(&selected, &places, selection.jobs, &|line| {
         if let Line::Case(verdict) = line

@@ -7,6 +7,8 @@ pub mod demo;
 pub mod init;
 pub mod orders;
 
+/// How often the test host says that it lives while it runs cases.
+pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(5);
 /// I/O port of QEMU's `isa-debug-exit`: a byte `n` written there ends the emulator with status `2n + 1`.
 pub const EXIT_PORT: u16 = 0x501;
 /// The serial port that carries [`crate::verdict::Line`]s out.
@@ -17,5 +19,11 @@ pub const PAYLOAD_DISK: &str = "/dev/vda";
 pub const RESULTS_DISK: &str = "/dev/vdb";
 /// The disk with the [`orders::Orders`].
 pub const ORDERS_DISK: &str = "/dev/vdc";
+/// A long case's disk for what it works on, an ext4 file system. It is there only if the case is asked for.
+pub const WORK_DISK: &str = "/dev/vdd";
+/// A long case's disk with Debian on it, for a guest. What is written to it is forgotten.
+pub const DEBIAN_DISK: &str = "/dev/vde";
+/// The initramfs with which that Debian boots, on the disk for work.
+pub const DEBIAN_INITRD: &str = "debian-initrd.img";
 /// Where the payload is mounted.
 pub const PAYLOAD: &str = "/payload";

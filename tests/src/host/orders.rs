@@ -37,6 +37,12 @@ pub struct Selection {
     pub jobs: usize,
     /// Keep the logs of cases that pass, too.
     pub keep: bool,
+    /// Run the cases of [`Tier::Long`](crate::case::Tier::Long) instead of those of the test host.
+    #[serde(default)]
+    pub long: bool,
+    /// For how many minutes a soak goes on.
+    #[serde(default)]
+    pub minutes: u64,
 }
 
 impl Orders {
@@ -68,7 +74,13 @@ mod tests {
     #[test]
     fn orders_survive_a_disk() {
         let path = std::env::temp_dir().join(format!("kubevmm-orders-test-{}", std::process::id()));
-        let selection = Selection { filter: "boot".into(), done: vec!["boot-a".into()], jobs: 2, keep: true };
+        let selection = Selection {
+            filter: "boot".into(),
+            done: vec!["boot-a".into()],
+            jobs: 2,
+            keep: true,
+            ..Selection::default()
+        };
         for orders in [Orders::Test(selection), Orders::Shell] {
             fs::write(&path, orders.to_disk().unwrap()).unwrap();
             assert_eq!(Orders::from_disk(&path).unwrap(), orders);

@@ -24,11 +24,44 @@ impl Args {
                 args.files.extend(rest.by_ref().map(PathBuf::from));
             } else if text == "-" || !text.starts_with('-') {
                 args.files.push(argument.into());
-            } else {
+            } else if !args.letters(command, &text, argument, &mut rest)? {
                 args.option(command, &text, argument, &mut rest)?;
             }
         }
         Ok(args)
+    }
+
+    /// Takes `-abVALUE`: letters without values, and perhaps one with its value behind it. False if it is no such
+    /// thing.
+    fn letters<'a>(
+        &mut self,
+        command: &Command,
+        text: &str,
+        argument: &OsStr,
+        rest: &mut impl Iterator<Item = &'a OsString>,
+    ) -> Result<bool, Failure> {
+        let letters: Vec<char> = text.chars().skip(1).collect();
+        let find = |letter: &char| command.all_options().find(|option| option.short == Some(*letter));
+        if text.starts_with("--") || letters.len() < 2 || letters.get(1) == Some(&'=') {
+            return Ok(false);
+        }
+        if letters.first().is_none_or(|letter| find(letter).is_none()) {
+            return Ok(false);
+        }
+        for (at, letter) in letters.iter().enumerate() {
+            let option = format!("-{letter}");
+            // What is before it are letters that are options, so single bytes.
+            let takes_rest =
+                find(letter).is_some_and(|option| option.value.is_some()) && at + 1 < letters.len();
+            if takes_rest {
+                let value = after_equals(argument, at + 1);
+                let name = find(letter).map_or("", |option| option.name);
+                self.options.push((name, value));
+                return Ok(true);
+            }
+            self.option(command, &option, OsStr::new(&option), rest)?;
+        }
+        Ok(true)
     }
 
     fn option<'a>(
@@ -111,6 +144,26 @@ impl Args {
             .collect()
     }
 
+    /// All its values, as text.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&str>, Failure> {
+        let values = self.options.iter().filter(|(option, _)| *option == name);
+        let fault = || Failure::Usage(format!("--{name} is not valid UTF-8"));
+        values.map(|(_, value)| value.to_str().ok_or_else(fault)).collect()
+    }
+
+    /// What is no option: as many as `what` has names.
+    pub(super) fn operands<const N: usize>(&self, what: [&str; N]) -> Result<[&PathBuf; N], Failure> {
+        let given: Vec<&PathBuf> = self.files.iter().collect();
+        <[&PathBuf; N]>::try_from(given).map_err(|given| {
+            Failure::Usage(format!("give {}; {} arguments were given", what.join(" and "), given.len()))
+        })
+    }
+
+    /// What is no option, whatever it is.
+    pub(super) fn all_operands(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// What is no option, as text.
     pub(super) fn words(&self) -> Result<Vec<&str>, Failure> {
         let fault = || Failure::Usage("an argument is not valid UTF-8".into());
@@ -168,5 +221,18 @@ mod tests {
         }
         assert!(parse(&["--tap", "x"]).unwrap().pairs("tap").is_err());
         assert!(parse(&[]).unwrap().files().is_err());
+    }
+
+    #[test]
+    fn letters_may_stand_together_and_before_their_value() {
+        let command = find("check").unwrap();
+        let parse = |text: &str| Args::parse(command, &[OsString::from(text)]);
+        assert_eq!(parse("-ojson").unwrap().text("output").unwrap().as_deref(), Some("json"));
+        assert_eq!(parse("-o=json").unwrap().text("output").unwrap().as_deref(), Some("json"));
+        let both = parse("-hoa=b").unwrap();
+        assert!(both.has("help") && both.text("output").unwrap().as_deref() == Some("a=b"));
+        assert!(
+            matches!(parse("-hx"), Err(Failure::Usage(_))) && matches!(parse("-ho"), Err(Failure::Usage(_)))
+        );
     }
 }

@@ -13,6 +13,7 @@ pub(super) struct Command {
 }
 
 /// An option of a command.
+#[derive(Clone, Copy)]
 pub(super) struct Opt {
     pub(super) name: &'static str,
     pub(super) short: Option<char>,
@@ -21,12 +22,17 @@ pub(super) struct Opt {
     pub(super) about: &'static str,
 }
 
-const fn flag(name: &'static str, about: &'static str) -> Opt {
+pub(super) const fn flag(name: &'static str, about: &'static str) -> Opt {
     Opt { name, short: None, value: None, about }
 }
 
-const fn option(name: &'static str, value: &'static str, about: &'static str) -> Opt {
+pub(super) const fn option(name: &'static str, value: &'static str, about: &'static str) -> Opt {
     Opt { name, short: None, value: Some(value), about }
+}
+
+/// An option with a letter, too.
+pub(super) const fn letter(short: char, option: Opt) -> Opt {
+    Opt { short: Some(short), ..option }
 }
 
 const FILES: &str = "FILE…";
@@ -39,7 +45,11 @@ const OUTPUT: Opt =
 
 /// Where the things are that a machine names.
 const PLACES: &[Opt] = &[
-    option("volumes", "DIR", "claims: DIR/CLAIM/disk.img, or DIR/CLAIM a link to a block device"),
+    option(
+        "volumes",
+        "DIR",
+        "claims: DIR/CLAIM/disk.img (raw), DIR/CLAIM/disk.qcow2, or DIR/CLAIM a link to a block device",
+    ),
     option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
     option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
     option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
@@ -69,7 +79,7 @@ const RUN: &[Opt] = &[
     flag("timings", "print when each stage was reached"),
 ];
 
-const HELP: &[Opt] = &[Opt { name: "help", short: Some('h'), value: None, about: "this text" }];
+pub(super) const HELP: &[Opt] = &[Opt { name: "help", short: Some('h'), value: None, about: "this text" }];
 
 /// All commands.
 pub(super) const COMMANDS: &[Command] = &[
@@ -103,6 +113,13 @@ pub(super) const COMMANDS: &[Command] = &[
         details: "FIELD.PATH begins with a kind, in full or in short: vmi.spec.domain.devices.disks.cache, vm.spec.\n\
                   Without a kind it is a VirtualMachineInstance's.",
         operands: "FIELD.PATH…",
+        options: &[HELP],
+    },
+    Command {
+        name: "image",
+        about: "make, look at, check, copy, compare and measure disk images, as qemu-img does",
+        details: "kubevmm image --help lists its commands; options and output are those of qemu-img.",
+        operands: "COMMAND FILE…",
         options: &[HELP],
     },
     Command {

@@ -7,6 +7,7 @@ mod commands;
 mod completion;
 mod explain;
 mod help;
+mod image;
 mod images;
 mod man;
 mod manifest;
@@ -50,6 +51,9 @@ enum Failure {
     /// Something of the host could not be had; everything was said already.
     #[error("{0}")]
     NotOpened(String),
+    /// A disk image cannot be used.
+    #[error(transparent)]
+    Image(#[from] block::DiskError),
     /// The machine could not be built.
     #[error(transparent)]
     Run(#[from] crate::state::RunError),
@@ -67,7 +71,7 @@ impl Failure {
         match self {
             Self::Rejected | Self::NoMachine { .. } => REJECTED,
             Self::Usage(_) => USAGE,
-            Self::Missing | Self::NotOpened(_) | Self::Run(_) | Self::Host { .. } => HOST,
+            Self::Missing | Self::NotOpened(_) | Self::Image(_) | Self::Run(_) | Self::Host { .. } => HOST,
         }
     }
 }
@@ -100,6 +104,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
         "version" | "--version" | "-V" => {
             return output::print(&format!("kubevmm {}\n", env!("CARGO_PKG_VERSION"))).map(|()| 0);
         }
+        "image" => return image::main(rest),
         _ => {}
     }
     let command = commands::find(&verb)

@@ -12,16 +12,17 @@ use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{Places, Resources};
 use crate::state::{Driver, Outcome, write_report};
-use crate::sys::kick;
-use crate::sys::signals::TerminationSignals;
+use crate::sys::signals::Signals;
+use crate::sys::{heap, kick};
 
 /// Boots the machine and waits for its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let milestones = Arc::new(Milestones::start());
+    heap::share();
     let places = places(args)?;
     let host = |what| move |source: vmm_sys_util::errno::Error| Failure::Host { what, source: source.into() };
     // Before anything is opened, so that a signal in between ends the machine as at any other time.
-    let signals = TerminationSignals::block()
+    let signals = Signals::block()
         .map_err(|source| Failure::Host { what: "signals could not be taken over", source })?;
     kick::install().map_err(host("signals could not be taken over"))?;
 
@@ -51,7 +52,7 @@ fn boot(
     planned: Planned,
     places: &Places,
     milestones: &Arc<Milestones>,
-    signals: TerminationSignals,
+    signals: Signals,
 ) -> Result<Outcome, Failure> {
     let resources = match Resources::open(&planned.plan, places) {
         Ok(resources) => resources,

@@ -9,6 +9,7 @@ use arch::cpuid::{CpuidConfig, CpuidTemplate};
 use devices::io_thread::IoThread;
 use kvm_ioctls::{Cap, VmFd};
 
+use super::disks::DiskHandle;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
 use crate::console::ConsolePump;
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
@@ -35,12 +36,12 @@ impl Machine {
                 .stack_size(256 << 10)
                 .spawn_scoped(scope, || boot::load(plan, resources, &ram))
                 .map_err(|source| BuildError::Device { what: "the kernel's loader".into(), source })?;
-            let made = make(plan, resources, &ram, first_output);
+            let made = make(plan, resources, &ram, mailbox, first_output);
             let entry = loader.join().map_err(|_| BuildError::Loader)?;
             Ok::<_, BuildError>((entry?, made?))
         })?;
         let (hypervisor, vm, devices) = made;
-        let Devices { space, chipset, functions, io_threads } = devices;
+        let Devices { space, chipset, functions, disks, io_threads } = devices;
         let pump = ConsolePump::spawn(
             &resources.console,
             Arc::clone(&chipset.serial),
@@ -60,6 +61,7 @@ impl Machine {
             vcpus: Vec::new(),
             gate,
             functions,
+            disks,
             _io_threads: io_threads,
             _pump: pump,
             chipset,
@@ -111,6 +113,7 @@ fn make(
     plan: &Plan,
     resources: &Resources,
     ram: &devices::GuestRam,
+    mailbox: &Mailbox,
     first_output: &Arc<OnceLock<Instant>>,
 ) -> Result<(Hypervisor, Arc<VmFd>, Devices), BuildError> {
     let hypervisor = Hypervisor::open()?;
@@ -121,7 +124,7 @@ fn make(
     }
     let vm = hypervisor.create_vm()?;
     memory::show(&vm, ram)?;
-    let devices = build_devices(plan, resources, &vm, ram, first_output)?;
+    let devices = build_devices(plan, resources, &vm, ram, mailbox, first_output)?;
     Ok((hypervisor, vm, devices))
 }
 
@@ -129,6 +132,7 @@ struct Devices {
     space: AddressSpace,
     chipset: chipset::Chipset,
     functions: Vec<Arc<devices::virtio::transport::VirtioPci>>,
+    disks: Vec<DiskHandle>,
     io_threads: Vec<IoThread>,
 }
 
@@ -137,6 +141,7 @@ fn build_devices(
     resources: &Resources,
     vm: &Arc<VmFd>,
     ram: &devices::GuestRam,
+    mailbox: &Mailbox,
     first_output: &Arc<OnceLock<Instant>>,
 ) -> Result<Devices, BuildError> {
     let space = AddressSpace::default();
@@ -145,13 +150,15 @@ fn build_devices(
         .map(|index| IoThread::spawn(&format!("io{index}"), || ()))
         .collect::<Result<Vec<_>, _>>()?;
     let parts = functions::Parts {
+        mailbox,
         ram,
         routes: KvmRoutes::new(Arc::clone(vm)),
         doorbells: Arc::new(KvmDoorbells(Arc::clone(vm))),
         io_threads: &io_threads,
     };
-    let functions = functions::build(plan, resources, &parts, &chipset.pci)?;
-    Ok(Devices { space, chipset, functions, io_threads })
+    let functions::Functions { all: functions, disks } =
+        functions::build(plan, resources, &parts, &chipset.pci)?;
+    Ok(Devices { space, chipset, functions, disks, io_threads })
 }
 
 /// CPUID leaves for all vCPUs, computed once.

@@ -3,27 +3,42 @@
 use std::io;
 use std::sync::Arc;
 
+use block::Disk;
 use devices::GuestRam;
-use devices::io_thread::{IoHandle, IoThread};
+use devices::io_thread::IoThread;
 use devices::pci::{PciBus, PciFunction};
-use devices::virtio::VirtioDevice;
 use devices::virtio::blk::{BlkConfig, BlkDevice};
 use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
 use devices::virtio::net::{NetConfig, NetDevice};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
+use devices::virtio::{Threads, VirtioDevice};
 
 use super::BuildError;
+use super::disks::{self, DiskHandle};
 use crate::kvm::{KvmDoorbells, KvmRoutes};
 use crate::open::{Backend, Resources};
-use crate::plan::{DevicePlan, Function, Plan};
+use crate::plan::{Blocks, DevicePlan, DiskPlan, DiskSource, Function, Plan, Storage};
+use crate::state::Mailbox;
+
+/// Largest logical block that Linux takes: a page.
+const PAGE: u32 = 4096;
 
 /// What functions get of the machine.
 pub(super) struct Parts<'a> {
+    pub(super) mailbox: &'a Mailbox,
     pub(super) ram: &'a GuestRam,
     pub(super) routes: Arc<KvmRoutes>,
     pub(super) doorbells: Arc<KvmDoorbells>,
     pub(super) io_threads: &'a [IoThread],
+}
+
+/// The functions of a machine.
+#[derive(Default)]
+pub(super) struct Functions {
+    pub(super) all: Vec<Arc<VirtioPci>>,
+    /// Those that are disks.
+    pub(super) disks: Vec<DiskHandle>,
 }
 
 /// Makes all functions of `plan` and plugs them in.
@@ -32,54 +47,84 @@ pub(super) fn build(
     resources: &Resources,
     parts: &Parts<'_>,
     bus: &PciBus,
-) -> Result<Vec<Arc<VirtioPci>>, BuildError> {
-    let mut functions = Vec::with_capacity(plan.functions.len());
+) -> Result<Functions, BuildError> {
+    let mut functions = Functions::default();
     for (index, (planned, backend)) in plan.functions.iter().zip(&resources.backends).enumerate() {
-        let thread = parts.io_threads.get(usize::from(planned.io_thread)).or(parts.io_threads.first());
-        let thread = thread.ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?.handle();
-        let device = device(planned, backend, thread)?;
+        let threads =
+            threads(planned, parts.io_threads).ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?;
+        let device = device(planned, backend, threads, parts.mailbox, &mut functions.disks)?;
         let shares_slot = plan.functions.iter().skip(index + 1).any(|other| {
             other.address.device() == planned.address.device() && planned.address.function() == 0
         });
         let function = plug(planned, device, parts, shares_slot)
             .map_err(|source| BuildError::Device { what: format!("device {}", planned.name), source })?;
         bus.insert(planned.address, Arc::clone(&function) as Arc<dyn PciFunction>);
-        functions.push(function);
+        functions.all.push(function);
     }
     Ok(functions)
+}
+
+/// The I/O threads of a function.
+fn threads(planned: &Function, all: &[IoThread]) -> Option<Threads> {
+    let mut own = planned.io_threads.iter().filter_map(|index| all.get(usize::from(*index)));
+    let first = own.next().or(all.first())?.handle();
+    Some(Threads::new(first, own.map(IoThread::handle).collect()))
 }
 
 fn device(
     planned: &Function,
     backend: &Backend,
-    thread: IoHandle,
+    threads: Threads,
+    mailbox: &Mailbox,
+    disks: &mut Vec<DiskHandle>,
 ) -> Result<Box<dyn VirtioDevice>, BuildError> {
     match (&planned.device, backend) {
         (DevicePlan::Disk(plan), Backend::Disk(disk)) => {
-            let config = BlkConfig {
-                serial: plan.serial.clone(),
-                read_only: plan.read_only,
-                queues: plan.queues,
-                logical_block_size: plan.block_size.map(|[logical, _]| logical),
-                physical_block_size: plan.block_size.map(|[_, physical]| physical),
-                ..BlkConfig::default()
-            };
-            Ok(Box::new(BlkDevice::new(Arc::clone(disk), config, thread)))
+            let config = blk_config(plan, disk.as_ref());
+            let on_fault = disks::on_fault(&planned.name, mailbox);
+            let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
+            disks.push(DiskHandle::new(&planned.name, device.handle()));
+            Ok(Box::new(device))
         }
         (DevicePlan::Nic(plan), Backend::Tap(tap)) => {
             let config = NetConfig { queue_pairs: plan.queue_pairs, ..NetConfig::new(plan.mac.0) };
-            Ok(Box::new(NetDevice::new(Arc::clone(tap) as _, config, thread)))
+            Ok(Box::new(NetDevice::new(Arc::clone(tap) as _, config, threads)))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
             let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
             let backend = PortBackend::Listener(listener.try_clone().map_err(fail)?);
             let port = PortConfig { name: Some(port.clone()), console: false, backend };
             let console =
-                ConsoleDevice::new(vec![port], thread).map_err(|error| fail(io::Error::other(error)))?;
+                ConsoleDevice::new(vec![port], threads).map_err(|error| fail(io::Error::other(error)))?;
             Ok(Box::new(console))
         }
-        (DevicePlan::Rng, _) => Ok(Box::new(RngDevice::new(thread))),
+        (DevicePlan::Rng, _) => Ok(Box::new(RngDevice::new(threads.first()))),
         _ => Err(BuildError::NoBackend(planned.name.clone())),
+    }
+}
+
+fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {
+    let (logical, physical, discard_granularity) = match (plan.blocks, &plan.source) {
+        (Blocks::Smallest, _) => (None, None, None),
+        (Blocks::Custom { logical, physical, discard_granularity }, _) => {
+            (Some(logical), Some(physical), discard_granularity)
+        }
+        // A device has sizes of its own. A file is best used in its file system's blocks.
+        (Blocks::Volume, DiskSource::Storage(Storage::Device(_))) => (None, None, None),
+        (Blocks::Volume, _) => {
+            let block = disk.info().physical_block_size.min(PAGE);
+            (Some(block), Some(block), None)
+        }
+    };
+    BlkConfig {
+        serial: plan.serial.clone(),
+        read_only: plan.read_only,
+        queues: plan.queues,
+        logical_block_size: logical,
+        physical_block_size: physical,
+        discard_granularity,
+        error_policy: disks::policy(plan.on_error),
+        ..BlkConfig::default()
     }
 }
 

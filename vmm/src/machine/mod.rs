@@ -4,6 +4,7 @@ mod address_space;
 mod boot;
 mod build;
 mod chipset;
+mod disks;
 mod error;
 mod functions;
 mod memory;
@@ -20,12 +21,14 @@ use devices::virtio::transport::VirtioPci;
 use crate::console::ConsolePump;
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
+use disks::DiskHandle;
 
 /// A machine that is built. Fields are dropped in this order: who uses something goes before it.
 pub struct Machine {
     vcpus: Vec<VcpuThread>,
     gate: Arc<Gate>,
     functions: Vec<Arc<VirtioPci>>,
+    disks: Vec<DiskHandle>,
     _io_threads: Vec<IoThread>,
     _pump: ConsolePump,
     chipset: Chipset,
@@ -38,6 +41,23 @@ impl Machine {
     /// Lets the vCPUs go.
     pub fn start(&self) {
         self.gate.open();
+    }
+
+    /// Keeps the vCPUs from going on. Devices finish what they have begun.
+    pub fn pause(&self) {
+        self.gate.close();
+        self.vcpus.iter().for_each(VcpuThread::kick);
+    }
+
+    /// Lets the vCPUs go on, after disks have tried again what they held back.
+    pub fn resume(&self) {
+        self.disks.iter().for_each(DiskHandle::retry);
+        self.gate.open();
+    }
+
+    /// Tells the guest of disks that have another size now.
+    pub fn look_at_disks(&mut self) {
+        self.disks.iter_mut().for_each(DiskHandle::look);
     }
 
     /// Presses the power button, as a person in front of the machine would.

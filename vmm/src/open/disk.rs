@@ -1,20 +1,19 @@
 //! Opening the disks of a plan.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use block::{CacheMode, CowDisk, Disk, DiskError, EngineKind, RawDisk, RawOptions};
+use block::ops::{self, CreateOptions, Format, OpenOptions, Opened};
+use block::qcow2::Backing;
+use block::{CacheMode, CowDisk, Disk, DiskError, EngineKind, QcowDisk, QcowOptions, RawDisk, RawOptions};
 use image::Store;
 
-use super::{OpenError, reference};
-use crate::plan::{Cache, DiskPlan, DiskSource, IsoFile};
+use super::{OpenError, new_image, reference, scratch};
+use crate::plan::{Cache, DiskPlan, DiskSource, Io, IsoFile, Storage};
 use crate::sys::memory::memory_file;
-
-/// Directories for scratch files, best first; without any they are in memory.
-const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
 
 /// Opens the disk called `name`; what is taken out of images is kept in `cache`.
 pub(super) fn open(
@@ -25,39 +24,42 @@ pub(super) fn open(
 ) -> Result<Arc<dyn Disk>, OpenError> {
     let fail = |source| OpenError::Disk { name: name.to_owned(), source };
     match &plan.source {
-        DiskSource::File(path) => raw(path, plan).map_err(fail),
-        DiskSource::FileOrNew { path, capacity } => {
-            make_image(path, *capacity).map_err(|source| OpenError::File {
-                what: format!("disk {name}"),
-                path: path.clone(),
-                source,
-            })?;
-            raw(path, plan).map_err(fail)
+        DiskSource::Storage(storage) => {
+            if let Storage::RawOrNew { path, capacity } = storage {
+                new_image::make(path, *capacity).map_err(|source| OpenError::File {
+                    what: format!("disk {name}"),
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+            let opened = in_cache_mode(plan.cache, |mode| open_storage(storage, plan, mode)).map_err(fail)?;
+            Ok(opened.into_disk().into())
         }
+        DiskSource::Ephemeral(storage) => ephemeral(storage, engine(plan)).map_err(fail),
         DiskSource::Empty(bytes) => {
-            let file = scratch_file()
+            let file = scratch::file()
                 .and_then(|file| file.set_len(*bytes).map(|()| file))
                 .map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
-            from_file(file, name, false).map_err(fail)
+            from_file(file, name, plan.read_only, engine(plan)).map_err(fail)
         }
         DiskSource::ContainerDisk { image, path } => {
-            container_disk((store, cache), name, image, path.as_deref())
+            container_disk((store, cache), name, image, path.as_deref(), engine(plan))
         }
         DiskSource::Iso { label, files } => iso(name, label, files),
     }
 }
 
-fn raw(path: &Path, plan: &DiskPlan) -> Result<Arc<dyn Disk>, DiskError> {
-    let open = |cache| {
-        let options = RawOptions {
-            read_only: plan.read_only,
-            cache,
-            shareable: plan.shareable,
-            engine: EngineKind::Auto,
-        };
-        RawDisk::open(path, options).map(|disk| Arc::new(disk) as Arc<dyn Disk>)
-    };
-    match plan.cache {
+fn engine(plan: &DiskPlan) -> EngineKind {
+    match plan.io {
+        Io::Auto => EngineKind::Auto,
+        Io::Native => EngineKind::Native,
+        Io::Threads => EngineKind::Threads,
+    }
+}
+
+/// Opens something in the wanted cache mode, or in the best one that it takes.
+fn in_cache_mode<T>(wanted: Cache, open: impl Fn(CacheMode) -> Result<T, DiskError>) -> Result<T, DiskError> {
+    match wanted {
         Cache::None => open(CacheMode::None),
         Cache::Writethrough => open(CacheMode::Writethrough),
         Cache::Writeback => open(CacheMode::Writeback),
@@ -68,12 +70,55 @@ fn raw(path: &Path, plan: &DiskPlan) -> Result<Arc<dyn Disk>, DiskError> {
     }
 }
 
-fn make_image(path: &Path, capacity: u64) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file.set_len(capacity),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+fn place(storage: &Storage) -> (&Path, Format) {
+    match storage {
+        Storage::Raw(path) | Storage::Device(path) | Storage::RawOrNew { path, .. } => (path, Format::Raw),
+        Storage::Qcow2(path) => (path, Format::Qcow2),
     }
+}
+
+fn open_storage(storage: &Storage, plan: &DiskPlan, cache: CacheMode) -> Result<Opened, DiskError> {
+    let (path, format) = place(storage);
+    let options = OpenOptions {
+        read_only: plan.read_only,
+        cache,
+        engine: engine(plan),
+        shareable: plan.shareable,
+        ..OpenOptions::default()
+    };
+    ops::open(path, format, &options)
+}
+
+/// Storage that is only read, under a scratch overlay without a name.
+fn ephemeral(storage: &Storage, engine: EngineKind) -> Result<Arc<dyn Disk>, DiskError> {
+    let (path, format) = place(storage);
+    match format {
+        Format::Raw => over_raw(path, engine),
+        Format::Qcow2 => {
+            let size = {
+                let options = QcowOptions { read_only: true, ..QcowOptions::default() };
+                QcowDisk::open(path, &options)?.info().size_bytes
+            };
+            let backing = Backing::Qcow2(path.to_owned());
+            let create = CreateOptions {
+                backing: Some((path.display().to_string(), Format::Qcow2)),
+                overwrite: true,
+                ..CreateOptions::new(Format::Qcow2, size)
+            };
+            let failed =
+                |source| DiskError::Io { doing: "make an overlay of", path: path.to_owned(), source };
+            let file = scratch::file().map_err(failed)?;
+            let overlay = scratch::name_of(&file);
+            ops::create(&overlay, &create)?;
+            let options = QcowOptions { backing: vec![backing], engine, ..QcowOptions::default() };
+            Ok(Arc::new(QcowDisk::open(&overlay, &options)?))
+        }
+    }
+}
+
+fn over_raw(path: &Path, engine: EngineKind) -> Result<Arc<dyn Disk>, DiskError> {
+    let base = RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() })?;
+    Ok(Arc::new(CowDisk::open(&base, scratch::directory(), engine)?))
 }
 
 fn container_disk(
@@ -81,6 +126,7 @@ fn container_disk(
     name: &str,
     image: &str,
     path: Option<&str>,
+    engine: EngineKind,
 ) -> Result<Arc<dyn Disk>, OpenError> {
     let fail = |source| OpenError::Disk { name: name.to_owned(), source };
     let what = format!("disk {name}: image {image}");
@@ -88,11 +134,8 @@ fn container_disk(
     let path = store.container_disk(&reference, path).map_err(|source| OpenError::Image { what, source })?;
     let copy =
         copy_of(cache, &path).map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
-    let path = block::ops::unpacked(&path, &copy).map_err(fail)?;
-    let base = RawDisk::open(&path, RawOptions { read_only: true, ..RawOptions::default() }).map_err(fail)?;
-    let scratch = SCRATCH.map(Path::new).into_iter().find(|directory| directory.is_dir());
-    let disk = CowDisk::open(&base, scratch, EngineKind::Auto).map_err(fail)?;
-    Ok(Arc::new(disk))
+    let path = ops::unpacked(&path, &copy).map_err(fail)?;
+    over_raw(&path, engine).map_err(fail)
 }
 
 /// Where the raw copy of a qcow2 image is kept: under a name that changes with the image.
@@ -103,31 +146,27 @@ fn copy_of(cache: &Path, image: &Path) -> io::Result<PathBuf> {
 }
 
 fn iso(name: &str, label: &str, files: &[IsoFile]) -> Result<Arc<dyn Disk>, OpenError> {
-    let files: Vec<_> =
-        files.iter().map(|file| image::iso9660::IsoFile { path: &file.name, contents: &file.data }).collect();
+    let files: Vec<_> = files.iter().map(IsoFile::for_image).collect();
     let bytes = image::iso9660::image(label, &files)
         .map_err(|source| OpenError::Iso { name: name.to_owned(), source })?;
     let file = memory_file(c"kubevmm-iso")
         .and_then(|mut file| file.write_all(&bytes).map(|()| file))
         .map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
-    from_file(file, name, true).map_err(|source| OpenError::Disk { name: name.to_owned(), source })
+    let disk = from_file(file, name, true, EngineKind::Auto);
+    disk.map_err(|source| OpenError::Disk { name: name.to_owned(), source })
 }
 
-fn from_file(file: File, name: &str, read_only: bool) -> Result<Arc<dyn Disk>, DiskError> {
-    let options =
-        RawOptions { read_only, shareable: true, cache: CacheMode::Writeback, engine: EngineKind::Auto };
+fn from_file(
+    file: File,
+    name: &str,
+    read_only: bool,
+    engine: EngineKind,
+) -> Result<Arc<dyn Disk>, DiskError> {
+    let options = RawOptions { read_only, shareable: true, cache: CacheMode::Writeback, engine };
     let label = PathBuf::from(format!("({name})"));
     Ok(Arc::new(RawDisk::from_file(file, &label, options)?))
 }
 
-/// A file without a name, gone when it is closed.
-fn scratch_file() -> io::Result<File> {
-    let unnamed = |directory: &&str| {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(directory).ok()
-    };
-    match SCRATCH.iter().find_map(unnamed) {
-        Some(file) => Ok(file),
-        None => memory_file(c"kubevmm-scratch"),
-    }
-}
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! Opening what a plan names: files, disks, taps, sockets. After this nothing new is opened.
 
 mod disk;
+mod new_image;
 mod runtime;
+mod scratch;
 
 use std::fs::File;
 use std::io;

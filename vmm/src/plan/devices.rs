@@ -53,8 +53,8 @@ pub struct Function {
     pub window: u64,
     /// First of its consecutive interrupt routes.
     pub first_gsi: u32,
-    /// Which I/O thread serves it.
-    pub io_thread: u16,
+    /// Which I/O threads serve it; its queues take turns over them.
+    pub io_threads: Vec<u16>,
     /// What it is.
     pub device: DevicePlan,
 }

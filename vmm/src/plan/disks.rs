@@ -1,63 +1,14 @@
-//! Disks of a plan: which file each volume becomes.
-
-use std::path::PathBuf;
+//! Disks of a plan: how each one is opened, and what the guest sees of it.
 
 use serde::{Deserialize, Serialize};
-use spec::api::{Disk, DiskCache, DiskDevice, HostDiskType, VirtualMachineInstance, Volume, VolumeSource};
-use spec::cloud_init::{self, CloudInitError};
-use spec::resolve::{Claim, Resolved};
+use spec::api::{
+    BlockSize, Disk, DiskCache, DiskDevice, DiskIo, ErrorPolicy, VirtualMachineInstance, Volume, VolumeSource,
+};
+use spec::cloud_init::TaggedDevice;
+use spec::resolve::Resolved;
 
-use super::PlanError;
-
-/// Label of a NoCloud disk.
-const NO_CLOUD_LABEL: &str = "cidata";
-
-/// What a disk's bytes are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DiskSource {
-    /// A raw image or block device of the host.
-    File(PathBuf),
-    /// A raw image that is made, sparse, if it is missing.
-    #[serde(rename_all = "camelCase")]
-    FileOrNew {
-        /// Where it is.
-        path: PathBuf,
-        /// Size in bytes of a new one.
-        capacity: u64,
-    },
-    /// An empty scratch file of this many bytes, gone with the VM.
-    Empty(u64),
-    /// The disk in a container image, under a scratch overlay.
-    ContainerDisk {
-        /// Reference, as in the manifest.
-        image: String,
-        /// File inside; the only one in `/disk` if there is none.
-        path: Option<String>,
-    },
-    /// An ISO 9660 image made of these files.
-    Iso {
-        /// Volume label.
-        label: String,
-        /// Files in its root.
-        files: Vec<IsoFile>,
-    },
-}
-
-/// A file of an ISO image.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IsoFile {
-    /// Name.
-    pub name: String,
-    /// Contents; they may be secret.
-    pub data: Vec<u8>,
-}
-
-impl std::fmt::Debug for IsoFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IsoFile").field("name", &self.name).field("bytes", &self.data.len()).finish()
-    }
-}
+use super::disk_source::{self, DiskSource};
+use super::{DevicePlan, Function, PlanError};
 
 /// Host caching of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +24,56 @@ pub enum Cache {
     Writeback,
 }
 
+/// How the host does a disk's I/O.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Io {
+    /// As the host does it best.
+    #[default]
+    Auto,
+    /// By the kernel's asynchronous I/O.
+    Native,
+    /// By threads.
+    Threads,
+}
+
+/// What happens to the guest when the host cannot read or write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The VM is paused.
+    #[default]
+    Stop,
+    /// The guest is told.
+    Report,
+    /// The guest is told nothing.
+    Ignore,
+    /// The VM is paused when space runs out, else the guest is told.
+    Enospace,
+}
+
+/// Sizes of a disk's blocks in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Blocks {
+    /// Those that the storage needs, 512 where it has no wish.
+    #[default]
+    Smallest,
+    /// Those that the storage likes best.
+    Volume,
+    /// These; powers of two.
+    #[serde(rename_all = "camelCase")]
+    Custom {
+        /// Smallest unit of I/O.
+        logical: u32,
+        /// Unit that performs best.
+        physical: u32,
+        /// Smallest unit that can be discarded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        discard_granularity: Option<u32>,
+    },
+}
+
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,14 +84,20 @@ pub struct DiskPlan {
     pub read_only: bool,
     /// Host caching.
     pub cache: Cache,
+    /// How I/O is done.
+    #[serde(default)]
+    pub io: Io,
+    /// What happens when it fails.
+    #[serde(default)]
+    pub on_error: OnError,
     /// Other processes may write it as well.
     pub shareable: bool,
     /// Serial number that the guest reads.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub serial: String,
-    /// Logical and physical block size, if the manifest sets them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub block_size: Option<[u32; 2]>,
+    /// Sizes of its blocks.
+    #[serde(default)]
+    pub blocks: Blocks,
     /// Number of queues.
     pub queues: u16,
     /// The disk has an I/O thread to itself.
@@ -98,6 +105,9 @@ pub struct DiskPlan {
     /// Position in the boot order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_order: Option<u64>,
+    /// The manifest's word for the disk, which a config drive tells the guest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tag: String,
 }
 
 /// Everything that the disks of a machine are planned from.
@@ -114,10 +124,12 @@ impl Context<'_> {
         let (at, volume) = self
             .volume(&disk.name)
             .ok_or_else(|| PlanError::at(field(".name"), "no volume has this name"))?;
-        let volume_field = format!("spec.volumes[{at}]");
-        let source = self.source(&volume.source, &volume_field)?;
+        let source = self.source(at, volume, &[])?;
         let read_only = matches!(source, DiskSource::Iso { .. }) || is_read_only(disk, &volume.source);
+        let host_shares =
+            matches!(&volume.source, VolumeSource::HostDisk(disk) if disk.shared.unwrap_or(false));
         Ok(DiskPlan {
+            source,
             read_only,
             cache: match disk.cache {
                 None => Cache::Auto,
@@ -125,14 +137,25 @@ impl Context<'_> {
                 Some(DiskCache::WriteThrough) => Cache::Writethrough,
                 Some(_) => Cache::Writeback,
             },
-            shareable: disk.shareable.unwrap_or(false),
+            io: match disk.io {
+                Some(DiskIo::Native) => Io::Native,
+                Some(DiskIo::Threads) => Io::Threads,
+                _ => Io::Auto,
+            },
+            on_error: match disk.error_policy {
+                Some(ErrorPolicy::Report) => OnError::Report,
+                Some(ErrorPolicy::Ignore) => OnError::Ignore,
+                Some(ErrorPolicy::Enospace) => OnError::Enospace,
+                _ => OnError::Stop,
+            },
+            shareable: disk.shareable.unwrap_or(false) || host_shares,
             serial: disk.serial.clone(),
-            block_size: custom_block_size(disk)
+            blocks: blocks(disk.block_size.as_ref())
                 .map_err(|message| PlanError::at(field(".blockSize"), message))?,
             queues: self.queues,
             dedicated_io_thread: disk.dedicated_io_thread.unwrap_or(false),
             boot_order: disk.boot_order,
-            source,
+            tag: disk.tag.clone(),
         })
     }
 
@@ -140,63 +163,47 @@ impl Context<'_> {
         self.vmi.spec.volumes.iter().enumerate().find(|(_, volume)| volume.name == name)
     }
 
-    fn source(&self, source: &VolumeSource, field: &str) -> Result<DiskSource, PlanError> {
-        match source {
-            VolumeSource::ContainerDisk(disk) => Ok(DiskSource::ContainerDisk {
-                image: disk.image.clone(),
-                path: Some(disk.path.clone()).filter(|path| !path.is_empty()),
-            }),
-            VolumeSource::CloudInitNoCloud(source) => {
-                let secrets = |name: &str| self.resolved.secrets.get(name).cloned();
-                cloud_init::no_cloud(self.vmi, source, &secrets).map(no_cloud).map_err(|error| {
-                    let message = devices::chain(&error);
-                    match error {
-                        CloudInitError::SecretMissing(_) => PlanError::missing(field, message),
-                        _ => PlanError::at(field, message),
-                    }
-                })
-            }
-            VolumeSource::PersistentVolumeClaim(claim) => self.claim(&claim.claim_name, field),
-            VolumeSource::DataVolume(volume) => self.claim(&volume.name, field),
-            VolumeSource::HostDisk(disk) => {
-                let path = PathBuf::from(&disk.path);
-                match (&disk.r#type, disk.capacity.as_ref().and_then(|capacity| capacity.bytes())) {
-                    (Some(HostDiskType::DiskOrCreate), Some(capacity)) => {
-                        Ok(DiskSource::FileOrNew { path, capacity })
-                    }
-                    _ => Ok(DiskSource::File(path)),
-                }
-            }
-            VolumeSource::EmptyDisk(disk) => match disk.capacity.bytes() {
-                Some(bytes) if bytes > 0 => Ok(DiskSource::Empty(bytes)),
-                _ => Err(PlanError::at(field, "an empty disk needs a capacity")),
-            },
-            other => {
-                let kind = other.key().unwrap_or("(none)");
-                Err(PlanError::at(field, format!("volumes of type {kind} cannot be used yet")))
-            }
-        }
+    fn source(&self, at: usize, volume: &Volume, devices: &[TaggedDevice]) -> Result<DiskSource, PlanError> {
+        disk_source::plan(self.vmi, volume, &format!("spec.volumes[{at}]"), self.resolved, devices)
     }
 
-    /// The image or device of a claim.
-    fn claim(&self, name: &str, field: &str) -> Result<DiskSource, PlanError> {
-        match self.resolved.claims.get(name) {
-            Some(Claim::File(path) | Claim::Device(path)) => Ok(DiskSource::File(path.clone())),
-            None => Err(PlanError::missing(field, format!("the claim {name:?} is not there"))),
+    /// Makes config drives anew that tell of devices with tags, now that all devices have their places.
+    pub(super) fn tell_of_tags(&self, functions: &mut [Function]) -> Result<(), PlanError> {
+        let tagged: Vec<_> = functions.iter().filter_map(|function| self.tagged(function)).collect();
+        if tagged.is_empty() {
+            return Ok(());
         }
+        for function in functions {
+            let DevicePlan::Disk(disk) = &mut function.device else { continue };
+            if let Some((at, volume)) = self.volume(&function.name)
+                && matches!(volume.source, VolumeSource::CloudInitConfigDrive(_))
+            {
+                disk.source = self.source(at, volume, &tagged)?;
+            }
+        }
+        Ok(())
     }
-}
 
-fn no_cloud(files: cloud_init::NoCloudFiles) -> DiskSource {
-    let file = |name: &str, data| IsoFile { name: name.into(), data };
-    let mut all = vec![file("meta-data", files.meta_data), file("user-data", files.user_data)];
-    all.extend(files.network_config.map(|data| file("network-config", data)));
-    DiskSource::Iso { label: NO_CLOUD_LABEL.into(), files: all }
+    /// A device with a tag, as the guest is told of it.
+    fn tagged(&self, function: &Function) -> Option<TaggedDevice> {
+        let (kind, mac, serial, tag) = match &function.device {
+            DevicePlan::Disk(disk) => ("disk", None, disk.serial.clone(), disk.tag.clone()),
+            DevicePlan::Nic(nic) => {
+                let cards = &self.vmi.spec.domain.devices.interfaces;
+                let card = cards.iter().find(|card| card.name == function.name)?;
+                ("nic", Some(nic.mac.to_string()), String::new(), card.tag.clone())
+            }
+            _ => return None,
+        };
+        let address = format!("0000:{}", function.address);
+        (!tag.is_empty()).then_some(TaggedDevice { kind, bus: "pci", address, mac, serial, tags: [tag] })
+    }
 }
 
 fn is_read_only(disk: &Disk, source: &VolumeSource) -> bool {
     let device = match &disk.device {
         DiskDevice::Disk(target) => target.readonly,
+        DiskDevice::Lun(target) => target.readonly,
         DiskDevice::CdRom(target) => target.readonly.unwrap_or(true),
         _ => false,
     };
@@ -204,21 +211,34 @@ fn is_read_only(disk: &Disk, source: &VolumeSource) -> bool {
     device || claim
 }
 
-fn custom_block_size(disk: &Disk) -> Result<Option<[u32; 2]>, String> {
-    let Some(custom) = disk.block_size.as_ref().and_then(|size| size.custom.as_ref()) else {
-        return Ok(None);
+fn blocks(size: Option<&BlockSize>) -> Result<Blocks, String> {
+    let Some(size) = size else { return Ok(Blocks::Smallest) };
+    let Some(custom) = &size.custom else {
+        let matches = size.match_volume.as_ref().is_some_and(|state| state.enabled.unwrap_or(true));
+        return Ok(if matches { Blocks::Volume } else { Blocks::Smallest });
     };
-    let size = |value: u64| {
+    let power = |value: u64, most: u32| {
         u32::try_from(value)
             .ok()
-            .filter(|value| value.is_power_of_two() && (512..=32 << 10).contains(value))
+            .filter(|value| value.is_power_of_two() && (512..=most).contains(value))
             .ok_or_else(|| {
-                format!("a block of {value} bytes is not possible: use a power of two from 512 to 32768")
+                format!("a block of {value} bytes is not possible: use a power of two from 512 to {most}")
             })
     };
-    let (logical, physical) = (size(custom.logical)?, size(custom.physical)?);
+    let (logical, physical) = (power(custom.logical, MOST_BLOCK)?, power(custom.physical, MOST_BLOCK)?);
     if physical < logical {
         return Err("the physical block size must not be smaller than the logical one".into());
     }
-    Ok(Some([logical, physical]))
+    let granularity = custom.discard_granularity.filter(|granularity| *granularity > 0);
+    let discard_granularity = granularity.map(|value| power(value, MOST_GRANULARITY)).transpose()?;
+    Ok(Blocks::Custom { logical, physical, discard_granularity })
 }
+
+/// Largest block whose number of sectors fits virtio-blk's fields.
+const MOST_BLOCK: u32 = 32 << 10;
+/// Largest unit of discarding.
+const MOST_GRANULARITY: u32 = 1 << 30;
+
+#[cfg(test)]
+#[path = "disks_tests.rs"]
+mod tests;

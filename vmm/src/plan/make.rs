@@ -7,6 +7,7 @@ use arch::topology::Topology;
 use spec::Resolved;
 use spec::api::VirtualMachineInstance;
 
+use super::io_threads::IoThreads;
 use super::pci::Allocator;
 use super::{DevicePlan, DiskPlan, Fault, Function, Plan, PlanError};
 use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
@@ -56,7 +57,8 @@ pub fn make(
         errors.push(PlanError::at("spec.startStrategy", "machines cannot be started paused yet"));
     }
     let vcpus = topology.map_or(1, |topology| topology.vcpus());
-    let disks = plan_disks(vmi, resolved, vcpus, &mut errors);
+    let context = disks::Context { vmi, resolved, queues: disk_queues(vmi, vcpus) };
+    let disks = plan_disks(&context, &mut errors);
     let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
     let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
     let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));
@@ -72,7 +74,10 @@ pub fn make(
     if domain.devices.rng.is_some() {
         devices.push(("rng".into(), DevicePlan::Rng));
     }
-    let (functions, io_threads) = place(devices, &pci).map_err(|error| vec![error])?;
+    let io_threads = IoThreads::new(domain, vcpus, devices.iter().map(|(_, device)| device));
+    let (mut functions, io_threads) =
+        io_threads.and_then(|threads| place(devices, &pci, threads)).map_err(|error| vec![error])?;
+    context.tell_of_tags(&mut functions).map_err(|error| vec![error])?;
     let plan = Plan {
         namespace: vmi.namespace().to_owned(),
         name: vmi.metadata.name.clone(),
@@ -104,22 +109,18 @@ fn topology(vmi: &VirtualMachineInstance) -> Result<Topology, PlanError> {
         .map_err(|error| PlanError::at("spec.domain.cpu", error.to_string()))
 }
 
-fn plan_disks(
-    vmi: &VirtualMachineInstance,
-    resolved: &Resolved,
-    vcpus: u32,
-    errors: &mut Vec<PlanError>,
-) -> Vec<(String, DiskPlan)> {
+fn disk_queues(vmi: &VirtualMachineInstance, vcpus: u32) -> u16 {
     let multi_queue = vmi.spec.domain.devices.block_multi_queue.unwrap_or(false);
-    let queues = if multi_queue { vcpus.min(MAX_DISK_QUEUES) } else { 1 };
-    let queues = u16::try_from(queues).unwrap_or(1);
-    let context = disks::Context { vmi, resolved, queues };
-    let disks = vmi.spec.domain.devices.disks.iter().enumerate();
+    u16::try_from(if multi_queue { vcpus.min(MAX_DISK_QUEUES) } else { 1 }).unwrap_or(1)
+}
+
+fn plan_disks(context: &disks::Context<'_>, errors: &mut Vec<PlanError>) -> Vec<(String, DiskPlan)> {
+    let disks = context.vmi.spec.domain.devices.disks.iter().enumerate();
     disks
         .filter_map(|(index, disk)| match context.plan(index, disk) {
             Ok(plan) => Some((disk.name.clone(), plan)),
             // All that is missing is among the errors already.
-            Err(error) if error.fault == Fault::Host && !resolved.missing.is_empty() => None,
+            Err(error) if error.fault == Fault::Host && !context.resolved.missing.is_empty() => None,
             Err(error) => {
                 errors.push(error);
                 None
@@ -128,21 +129,22 @@ fn plan_disks(
         .collect()
 }
 
-/// Gives every device its slot, interrupts and I/O thread.
-fn place(devices: Vec<(String, DevicePlan)>, pci: &pci::PciPlan) -> Result<(Vec<Function>, u16), PlanError> {
+/// Gives every device its slot, interrupts and I/O threads.
+fn place(
+    devices: Vec<(String, DevicePlan)>,
+    pci: &pci::PciPlan,
+    mut threads: IoThreads,
+) -> Result<(Vec<Function>, u16), PlanError> {
     let mut allocator = Allocator::new(pci);
-    let mut io_threads = 1;
     let mut functions = Vec::with_capacity(devices.len());
     for (name, device) in devices {
         let place = allocator.place(device.vectors()).ok_or_else(|| {
             PlanError::at("spec.domain.devices", "there are more devices than fit on the machine's PCI bus")
         })?;
-        let dedicated = matches!(&device, DevicePlan::Disk(disk) if disk.dedicated_io_thread);
-        let io_thread = if dedicated { io_threads } else { 0 };
-        io_threads += u16::from(dedicated);
+        let io_threads = threads.of(&device);
         let pci::Place { address, window, first_gsi } = place;
-        functions.push(Function { name, address, window, first_gsi, io_thread, device });
+        functions.push(Function { name, address, window, first_gsi, io_threads, device });
     }
     functions.sort_by_key(|function| function.address);
-    Ok((functions, io_threads))
+    Ok((functions, threads.count))
 }

@@ -5,11 +5,13 @@
 
 mod cpu;
 mod devices;
+mod disk_source;
 mod disks;
 mod error;
 mod firmware;
 mod host;
 mod interfaces;
+mod io_threads;
 mod kernel;
 mod make;
 mod memory;
@@ -18,7 +20,8 @@ mod text;
 
 pub use cpu::CpuPlan;
 pub use devices::{DevicePlan, Function};
-pub use disks::{Cache, DiskPlan, DiskSource, IsoFile};
+pub use disk_source::{DiskSource, IsoFile, Storage};
+pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
 pub use interfaces::{MacAddress, NicPlan};
@@ -59,6 +62,20 @@ pub struct Plan {
     pub grace_period: Duration,
     /// The guest may reset the machine; if not, a reset ends it.
     pub reboots: bool,
+}
+
+impl Plan {
+    /// The same without the contents of disks of files, which may be secret: for showing.
+    pub fn without_contents(mut self) -> Self {
+        for function in &mut self.functions {
+            if let DevicePlan::Disk(DiskPlan { source: DiskSource::Iso { files, .. }, .. }) =
+                &mut function.device
+            {
+                files.iter_mut().for_each(|file| file.data.clear());
+            }
+        }
+        self
+    }
 }
 
 /// Durations as whole seconds, as manifests have them.

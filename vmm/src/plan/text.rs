@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Backing, DevicePlan, DiskSource, FileSource, Plan};
+use super::{Backing, DevicePlan, DiskSource, FileSource, Plan, Storage};
 
 /// The plan as a table.
 pub fn render(plan: &Plan) -> String {
@@ -53,7 +53,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             function.window,
             function.first_gsi,
             function.device.vectors(),
-            function.io_thread,
+            threads(&function.io_threads),
             device(&function.device)
         )?;
     }
@@ -67,11 +67,28 @@ fn file(source: &FileSource) -> String {
     }
 }
 
+fn text_of(storage: &Storage) -> String {
+    match storage {
+        Storage::Raw(path) | Storage::Device(path) => path.display().to_string(),
+        Storage::Qcow2(path) => format!("{} (qcow2)", path.display()),
+        Storage::RawOrNew { path, capacity } => {
+            format!("{} (of {} MiB where it is made)", path.display(), capacity >> 20)
+        }
+    }
+}
+
+fn threads(threads: &[u16]) -> String {
+    threads.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn device(device: &DevicePlan) -> String {
     match device {
         DevicePlan::Disk(disk) => {
             let source = match &disk.source {
-                DiskSource::File(path) | DiskSource::FileOrNew { path, .. } => path.display().to_string(),
+                DiskSource::Storage(storage) => text_of(storage),
+                DiskSource::Ephemeral(storage) => {
+                    format!("{}, writes are dropped at the end", text_of(storage))
+                }
                 DiskSource::Empty(bytes) => format!("{} MiB, empty", bytes >> 20),
                 DiskSource::ContainerDisk { image, .. } => {
                     format!("disk of image {image}, writes are dropped at the end")

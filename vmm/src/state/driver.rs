@@ -6,8 +6,9 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use devices::chain;
+use devices::{chain, say};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::timerfd::TimerFd;
 
 use super::transition::{Input, Order, Phase, react};
 use super::{Event, ExitReason, Mailbox};
@@ -15,12 +16,15 @@ use crate::machine::{BuildError, Machine};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
-use crate::sys::signals::TerminationSignals;
+use crate::sys::signals::{Signals, Wish};
 use crate::vcpu::GuestEvent;
 
-/// Tokens of what the driver waits for: something is in a queue, or the guest's clock has an alarm.
+/// Tokens of what the driver waits for: something is in a queue, the guest's clock has an alarm, disks are to be looked at.
 const QUEUE: u64 = 0;
 const CLOCK: u64 = 1;
+const DISKS: u64 = 2;
+/// How often disks are looked at: nothing tells of a file that has grown without telling of every write to it, too.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A machine could not be brought up, or up again.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +53,25 @@ impl Outcome {
     }
 }
 
+/// What else there is to do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    /// The real-time clock's timer is due.
+    clock: bool,
+    /// Disks are to be looked at.
+    disks: bool,
+}
+
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
     plan: Plan,
     resources: Resources,
     milestones: Arc<Milestones>,
-    signals: TerminationSignals,
+    signals: Signals,
     mailbox: Mailbox,
     waiting: Epoll,
+    /// Says when disks are to be looked at; watched by its edges, so that it need not be read.
+    _look: TimerFd,
     first_output: Arc<OnceLock<Instant>>,
 }
 
@@ -66,27 +81,32 @@ impl Driver {
         plan: Plan,
         resources: Resources,
         milestones: Arc<Milestones>,
-        signals: TerminationSignals,
+        signals: Signals,
     ) -> Result<Self, RunError> {
         let mailbox = Mailbox::new()?;
         let waiting = Epoll::new()?;
         for fd in [mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()] {
             waiting.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, QUEUE))?;
         }
-        Ok(Self { plan, resources, milestones, signals, mailbox, waiting, first_output: Arc::default() })
+        let mut look = TimerFd::new().map_err(io::Error::from)?;
+        look.reset(LOOK, Some(LOOK)).map_err(io::Error::from)?;
+        let edges = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        waiting.ctl(ControlOperation::Add, look.as_raw_fd(), EpollEvent::new(edges, DISKS))?;
+        let first_output = Arc::default();
+        Ok(Self { plan, resources, milestones, signals, mailbox, waiting, _look: look, first_output })
     }
 
     /// Runs the machine until it ends for good. All that was opened is closed when this returns.
     pub fn run(self) -> Result<Outcome, RunError> {
         let mut reboots = 0;
-        if self.signals.next().is_some() {
+        if self.end_is_wished() {
             return Ok(Outcome { reason: ExitReason::Killed, reboots });
         }
         let reason = loop {
-            let machine = self.build()?;
+            let mut machine = self.build()?;
             self.milestones.reach(Milestone::Built);
             machine.start();
-            let end = self.watch(&machine);
+            let end = self.watch(&mut machine);
             self.stop(machine);
             self.mailbox.forget_guest();
             match end? {
@@ -116,7 +136,7 @@ impl Driver {
     }
 
     /// Watches a running machine; gives back why it ended, or `None` if it is to boot again.
-    fn watch(&self, machine: &Machine) -> Result<Option<ExitReason>, RunError> {
+    fn watch(&self, machine: &mut Machine) -> Result<Option<ExitReason>, RunError> {
         let mut phase = Phase::Running;
         let mut deadline = None;
         loop {
@@ -129,6 +149,17 @@ impl Driver {
                     machine.press_power_button();
                     deadline = Instant::now().checked_add(self.plan.grace_period);
                 }
+                Order::Pause => {
+                    machine.pause();
+                    let id = std::process::id();
+                    say!(
+                        "kubevmm: the machine is paused; when the host can do it, resume it: kill -CONT {id}"
+                    );
+                }
+                Order::Resume => {
+                    machine.resume();
+                    say!("kubevmm: the machine goes on");
+                }
                 Order::Reboot => return Ok(None),
                 Order::End(reason) => return Ok(Some(reason)),
             }
@@ -136,11 +167,13 @@ impl Driver {
     }
 
     /// Waits for the next thing that happens.
-    fn next_input(&self, machine: &Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
+    fn next_input(&self, machine: &mut Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
         loop {
             // The host's wishes first: no guest can keep them waiting.
-            if self.signals.next().is_some() {
-                return Ok(self.stop_request());
+            match self.signals.next() {
+                Some(Wish::End) => return Ok(self.stop_request()),
+                Some(Wish::GoOn) => return Ok(Input::Resume),
+                None => {}
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -149,23 +182,35 @@ impl Driver {
             if let Some(event) = self.mailbox.take() {
                 return Ok(self.input_of(event));
             }
-            if self.wait(left)? {
+            let due = self.wait(left)?;
+            if due.clock {
                 machine.clock_timer_fired();
+            }
+            if due.disks {
+                machine.look_at_disks();
             }
         }
     }
 
-    /// Waits for anything; true if the real-time clock's timer is due.
-    fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
+    /// Waits for anything.
+    fn wait(&self, left: Option<Duration>) -> io::Result<Due> {
         // Rounded up, so that the deadline has passed when the time is over.
         let milliseconds =
             left.map_or(-1, |left| i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX));
-        let mut events = [EpollEvent::default(); 3];
+        let mut events = [EpollEvent::default(); 4];
         match self.waiting.wait(milliseconds, &mut events) {
-            Ok(count) => Ok(events.iter().take(count).any(|event| event.data() == CLOCK)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Ok(count) => {
+                let is_due = |token| events.iter().take(count).any(|event| event.data() == token);
+                Ok(Due { clock: is_due(CLOCK), disks: is_due(DISKS) })
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Due::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the process was asked to end before there was anything to end.
+    fn end_is_wished(&self) -> bool {
+        std::iter::from_fn(|| self.signals.next()).any(|wish| wish == Wish::End)
     }
 
     fn stop_request(&self) -> Input {
@@ -175,6 +220,10 @@ impl Driver {
     fn input_of(&self, event: Event) -> Input {
         match event {
             Event::Escape => self.stop_request(),
+            Event::DiskFault(message) => {
+                say!("kubevmm: {message}");
+                Input::DiskFault
+            }
             Event::Guest(GuestEvent::Reset) => Input::GuestReset { again: self.plan.reboots },
             Event::Guest(GuestEvent::PowerOff) => Input::GuestPowerOff,
             Event::Guest(GuestEvent::Panicked) => Input::GuestPanicked,

@@ -13,6 +13,8 @@ use crate::vcpu::GuestEvent;
 pub enum Event {
     /// In the guest.
     Guest(GuestEvent),
+    /// A disk holds back what the host cannot do, and says this of it.
+    DiskFault(String),
     /// The user asked on the console to end the machine.
     Escape,
 }
@@ -58,7 +60,7 @@ impl Mailbox {
     /// Forgets what happened in a guest that is gone; what the user asked for stays.
     pub fn forget_guest(&self) {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.retain(|event| !matches!(event, Event::Guest(_)));
+        queue.retain(|event| !matches!(event, Event::Guest(_) | Event::DiskFault(_)));
     }
 
     /// Readable while there are events.

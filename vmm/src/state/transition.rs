@@ -9,6 +9,11 @@ pub(super) enum Phase {
     Running,
     /// It was asked to power off.
     Stopping,
+    /// A disk waits for the host; until it is resumed, the guest does nothing.
+    Paused {
+        /// It was asked to power off.
+        stopping: bool,
+    },
 }
 
 /// What happened.
@@ -24,6 +29,10 @@ pub(super) enum Input {
         vcpu: u32,
     },
     HostFailure(String),
+    /// A disk holds back what the host cannot do.
+    DiskFault,
+    /// Somebody has seen to it.
+    Resume,
     /// A signal or a user asked for the end, and the guest has this much time for it.
     Stop {
         patience: bool,
@@ -37,6 +46,8 @@ pub(super) enum Input {
 pub(super) enum Order {
     Nothing,
     PressPowerButton,
+    Pause,
+    Resume,
     Reboot,
     End(ExitReason),
 }
@@ -45,6 +56,19 @@ pub(super) enum Order {
 pub(super) fn react(phase: Phase, input: Input) -> (Phase, Order) {
     match (phase, input) {
         (Phase::Running, Input::GuestReset { again: true }) => (phase, Order::Reboot),
+        (Phase::Running, Input::DiskFault) => (Phase::Paused { stopping: false }, Order::Pause),
+        (Phase::Stopping, Input::DiskFault) => (Phase::Paused { stopping: true }, Order::Pause),
+        (Phase::Paused { stopping: false }, Input::Resume) => (Phase::Running, Order::Resume),
+        (Phase::Paused { stopping: true }, Input::Resume) => (Phase::Stopping, Order::Resume),
+        (_, Input::DiskFault | Input::Resume) => (phase, Order::Nothing),
+        // A guest that does nothing cannot power off either.
+        (Phase::Paused { .. }, Input::Stop { .. }) | (Phase::Paused { stopping: true }, Input::GraceOver) => {
+            (phase, Order::End(ExitReason::Killed))
+        }
+        (Phase::Paused { stopping: false }, Input::GraceOver) => (phase, Order::Nothing),
+        // What it did before it was paused counts as ever.
+        (Phase::Paused { stopping: false }, input) => react(Phase::Running, input),
+        (Phase::Paused { stopping: true }, input) => react(Phase::Stopping, input),
         // The guest finished its work and was to go down anyway.
         (Phase::Stopping, Input::GuestReset { .. } | Input::GuestPowerOff) => {
             (phase, Order::End(ExitReason::Terminated))
@@ -67,7 +91,10 @@ pub(super) fn react(phase: Phase, input: Input) -> (Phase, Order) {
 mod tests {
     use super::*;
     use ExitReason::{GuestPanic, GuestShutdown, Killed, Terminated};
-    use Phase::{Running, Stopping};
+    use Phase::{Paused, Running, Stopping};
+
+    const PAUSED: Phase = Paused { stopping: false };
+    const STUCK: Phase = Paused { stopping: true };
 
     #[test]
     fn every_input_in_every_phase() {
@@ -90,6 +117,19 @@ mod tests {
             (Running, Input::Stop { patience: false }, Running, Order::End(Killed)),
             (Stopping, Input::Stop { patience: true }, Stopping, Order::End(Killed)),
             (Stopping, Input::Stop { patience: false }, Stopping, Order::End(Killed)),
+            (Running, Input::DiskFault, PAUSED, Order::Pause),
+            (Stopping, Input::DiskFault, STUCK, Order::Pause),
+            (PAUSED, Input::DiskFault, PAUSED, Order::Nothing),
+            (PAUSED, Input::Resume, Running, Order::Resume),
+            (STUCK, Input::Resume, Stopping, Order::Resume),
+            (Running, Input::Resume, Running, Order::Nothing),
+            (Stopping, Input::Resume, Stopping, Order::Nothing),
+            (PAUSED, Input::Stop { patience: true }, PAUSED, Order::End(Killed)),
+            (STUCK, Input::Stop { patience: false }, STUCK, Order::End(Killed)),
+            (PAUSED, Input::GraceOver, PAUSED, Order::Nothing),
+            (STUCK, Input::GraceOver, STUCK, Order::End(Killed)),
+            (PAUSED, Input::GuestPowerOff, Running, Order::End(GuestShutdown)),
+            (STUCK, Input::GuestReset { again: true }, Stopping, Order::End(Terminated)),
             (Running, Input::GraceOver, Running, Order::Nothing),
             (Stopping, Input::GraceOver, Stopping, Order::End(Killed)),
         ];

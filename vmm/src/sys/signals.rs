@@ -11,14 +11,24 @@ use vmm_sys_util::signal::create_sigset;
 /// Signals that ask the process to end its guest.
 const TERMINATION: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
-/// Blocked termination signals, readable one by one.
-#[derive(Debug)]
-pub struct TerminationSignals(File);
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The guest's end (SIGTERM, SIGINT, SIGHUP).
+    End,
+    /// That a machine that is paused goes on (SIGCONT).
+    GoOn,
+}
 
-impl TerminationSignals {
+/// Blocked signals, readable one by one.
+#[derive(Debug)]
+pub struct Signals(File);
+
+impl Signals {
     /// Blocks the signals that are not ignored in this thread and in all that it starts from now on.
     pub fn block() -> io::Result<Self> {
-        let wanted: Vec<_> = TERMINATION.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let all = TERMINATION.into_iter().chain([libc::SIGCONT]);
+        let wanted: Vec<_> = all.filter(|signal| !is_ignored(*signal)).collect();
         let set = create_sigset(&wanted)?;
         // SAFETY: `set` is initialised, and no old mask is asked for.
         let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
@@ -34,12 +44,13 @@ impl TerminationSignals {
         Ok(Self(unsafe { File::from_raw_fd(fd) }))
     }
 
-    /// The next pending signal's number.
-    pub fn next(&self) -> Option<u32> {
+    /// What the next pending signal asks for.
+    pub fn next(&self) -> Option<Wish> {
         let mut info = [0; mem::size_of::<libc::signalfd_siginfo>()];
         (&self.0).read_exact(&mut info).ok()?;
         // ssi_signo is the first field.
-        info.first_chunk().map(|signal| u32::from_ne_bytes(*signal))
+        let signal = info.first_chunk().map(|signal| i32::from_ne_bytes(*signal))?;
+        Some(if signal == libc::SIGCONT { Wish::GoOn } else { Wish::End })
     }
 }
 
@@ -52,7 +63,7 @@ fn is_ignored(signal: i32) -> bool {
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-impl AsFd for TerminationSignals {
+impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

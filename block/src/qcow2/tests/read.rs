@@ -31,7 +31,7 @@ fn read_all(disk: &QcowDisk) -> Vec<u8> {
 
 fn agrees(path: &Path, backing: &[Backing]) {
     let expected = contents(path);
-    for engine in [EngineKind::Auto, EngineKind::Sync] {
+    for engine in [EngineKind::Auto, EngineKind::Threads, EngineKind::Sync] {
         assert!(read_all(&open(path, backing, engine)) == expected, "{} {engine:?}", path.display());
     }
 }

@@ -2,6 +2,7 @@
 
 use block::DiskInfo;
 
+use super::failure::ErrorPolicy;
 use crate::virtio::buffers::MAX_SEGMENTS;
 use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC};
@@ -41,6 +42,10 @@ pub struct BlkConfig {
     pub logical_block_size: Option<u32>,
     /// Size of a physical block in bytes, if it is to differ from what the disk itself says.
     pub physical_block_size: Option<u32>,
+    /// Unit in which the driver is asked to discard, in bytes, if it is to be greater than what the disk itself says.
+    pub discard_granularity: Option<u32>,
+    /// What the guest is told when the host fails a request.
+    pub error_policy: ErrorPolicy,
 }
 
 impl Default for BlkConfig {
@@ -52,6 +57,8 @@ impl Default for BlkConfig {
             read_only: false,
             logical_block_size: None,
             physical_block_size: None,
+            error_policy: ErrorPolicy::Report,
+            discard_granularity: None,
         }
     }
 }
@@ -114,7 +121,8 @@ impl BlkConfig {
             .put(34, &queues.to_le_bytes())
             .put(56, &[0; 4]);
         if let Some(discard) = disk.discard {
-            let granularity = discard.granularity.max(logical) / 512;
+            let wanted = self.discard_granularity.unwrap_or(0);
+            let granularity = discard.granularity.max(logical).max(wanted) / 512;
             space
                 .put(36, &sectors(discard.max_bytes).to_le_bytes())
                 .put(40, &1u32.to_le_bytes())

@@ -2,6 +2,9 @@
 
 mod config;
 mod counters;
+mod failure;
+#[cfg(test)]
+mod failure_tests;
 #[cfg(test)]
 mod fake_disk;
 mod guest_disk;
@@ -22,8 +25,10 @@ use virtio_queue::QueueState;
 
 pub use self::config::BlkConfig;
 pub use self::counters::BlkCounters;
+pub use self::failure::{DiskFault, ErrorPolicy, OnFault};
 pub use self::state::BlkState;
 
+use self::failure::Held;
 use self::queue::BlkQueue;
 use self::request::{Command, Status};
 use super::notice::ConfigNotice;
@@ -38,6 +43,7 @@ struct BlkShared {
     disk: Arc<dyn Disk>,
     counters: BlkCounters,
     notice: ConfigNotice,
+    held: Held,
     /// What the driver wrote to the configuration's `writeback`.
     writeback: AtomicBool,
 }
@@ -87,6 +93,16 @@ impl BlkHandle {
         Ok(now)
     }
 
+    /// The disk's size as the driver was last told, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.0.disk.info().size_bytes
+    }
+
+    /// Has requests that were held back tried again (see [`ErrorPolicy`]).
+    pub fn retry(&self) {
+        self.0.held.retry();
+    }
+
     /// What the device did so far.
     pub fn counters(&self) -> &BlkCounters {
         &self.0.counters
@@ -96,12 +112,23 @@ impl BlkHandle {
 impl BlkDevice {
     /// A device that shows `disk` as `config` says; its queues take turns over `threads`.
     pub fn new(disk: Arc<dyn Disk>, config: BlkConfig, threads: impl Into<Threads>) -> Self {
+        Self::with_faults(disk, config, threads, None)
+    }
+
+    /// The same; `on_fault` is told of requests that [`BlkConfig::error_policy`] holds back.
+    pub fn with_faults(
+        disk: Arc<dyn Disk>,
+        config: BlkConfig,
+        threads: impl Into<Threads>,
+        on_fault: Option<OnFault>,
+    ) -> Self {
+        let held = Held::new(on_fault);
         let sizes = config.queue_sizes();
         let workers = sizes.iter().map(|_| None).collect();
         let writeback = AtomicBool::new(disk.info().write_cache);
         let counters = BlkCounters::default();
         let notice = ConfigNotice::default();
-        let shared = Arc::new(BlkShared { config, disk, counters, notice, writeback });
+        let shared = Arc::new(BlkShared { config, disk, counters, notice, held, writeback });
         Self { shared, threads: threads.into(), sizes, workers }
     }
 

@@ -1,11 +1,15 @@
 //! One queue of a disk's device.
 
+mod hold;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::eventfd::EventFd;
 
+use super::failure::{DiskFault, Verdict};
 use super::guest_disk::{Direction, GuestDisk};
 use super::request::{Command, Status, parse, status_address, written_data};
 use super::{BlkShared, config};
@@ -15,6 +19,8 @@ use crate::virtio::{Ring, RingError, Taken};
 
 /// Token of the disk's completions.
 const COMPLETIONS: u32 = 1;
+/// Token of what has requests tried again that were held back.
+const RETRY: u32 = 2;
 /// Length of a serial number (virtio 1.3 §5.2.6).
 const ID_LEN: usize = 20;
 
@@ -47,6 +53,14 @@ pub(super) struct BlkQueue {
     size: u16,
     /// Chains finished and not yet returned.
     done: Vec<(u16, u32)>,
+    /// Heads of chains that the host failed, and that are to be tried again.
+    held: Vec<u16>,
+    /// What has to be told of them.
+    faults: Vec<DiskFault>,
+    /// Says when; made when the first request is held back.
+    retry: Option<EventFd>,
+    /// Somebody knows that this queue waits for it.
+    waits: bool,
     /// The driver cannot flush, so that completed writes have to be durable.
     driver_cannot_flush: bool,
 }
@@ -58,7 +72,20 @@ impl BlkQueue {
         let disk = GuestDisk::new(queue, ring.mem().clone());
         let buffers = Buffers::default();
         let (in_flight, done) = (Vec::new(), Vec::new());
-        Self { ring, disk, shared, buffers, in_flight, size, done, driver_cannot_flush }
+        Self {
+            ring,
+            disk,
+            shared,
+            buffers,
+            in_flight,
+            size,
+            done,
+            held: Vec::new(),
+            faults: Vec::new(),
+            retry: None,
+            waits: false,
+            driver_cannot_flush,
+        }
     }
 
     /// Takes what is available, hands it to the disk in one go, and returns what is done.
@@ -170,7 +197,17 @@ impl BlkQueue {
             let Ok(head) = u16::try_from(completion.token) else { continue };
             let Some(slot) = self.in_flight.get_mut(usize::from(head)) else { continue };
             let Some(request) = slot.take() else { continue };
-            let ok = completion.result.is_ok();
+            let ok = match &completion.result {
+                Ok(_) => true,
+                Err(error) => match self.shared.config.error_policy.judge(&request.command, error) {
+                    Verdict::Report => false,
+                    Verdict::Ignore => true,
+                    Verdict::Hold => {
+                        self.hold(head, &request, error);
+                        continue;
+                    }
+                },
+            };
             if ok && self.has_to_be_flushed(&request) && self.disk.flush(completion.token).is_ok() {
                 submitted = true;
                 self.keep(head, InFlight { flushing: true, ..request });
@@ -240,15 +277,19 @@ impl QueueHandler for BlkQueue {
         if !watch.add(self.disk.completion_fd(), COMPLETIONS, events) {
             return Err(RingError::Unwatched);
         }
-        self.serve()
+        self.serve()?;
+        self.wait_for_retry(watch);
+        self.ring.give_back(&mut self.done)
     }
 
-    fn wake(&mut self, ready: Ready, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
-        if ready.token == COMPLETIONS {
-            self.reap();
-            return self.ring.give_back(&mut self.done);
+    fn wake(&mut self, ready: Ready, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        match ready.token {
+            COMPLETIONS => self.reap(),
+            RETRY => self.try_again()?,
+            _ => self.serve()?,
         }
-        self.serve()
+        self.wait_for_retry(watch);
+        self.ring.give_back(&mut self.done)
     }
 
     fn end(&mut self) {

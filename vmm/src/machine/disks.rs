@@ -1,0 +1,60 @@
+//! The machine's hold on its disks while it runs.
+
+use std::sync::Arc;
+
+use devices::virtio::blk::{BlkHandle, ErrorPolicy, OnFault};
+use devices::{chain, say};
+
+use crate::plan::OnError;
+use crate::state::{Event, Mailbox};
+
+/// A disk's device.
+pub(super) struct DiskHandle {
+    name: String,
+    device: BlkHandle,
+    /// It cannot be looked at, which was said already.
+    lost: bool,
+}
+
+impl DiskHandle {
+    pub(super) fn new(name: &str, device: BlkHandle) -> Self {
+        Self { name: name.to_owned(), device, lost: false }
+    }
+
+    /// Tells the guest of a file or device that has another size now.
+    pub(super) fn look(&mut self) {
+        let before = self.device.size_bytes();
+        match self.device.resized() {
+            Ok(now) if now.size_bytes != before => {
+                say!("kubevmm: disk {} has {} bytes now, {before} before", self.name, now.size_bytes);
+            }
+            Ok(_) => self.lost = false,
+            Err(_) if self.lost => {}
+            Err(error) => {
+                self.lost = true;
+                say!("kubevmm: disk {} cannot be looked at: {}", self.name, chain(&error));
+            }
+        }
+    }
+
+    /// Has requests tried again that were held back.
+    pub(super) fn retry(&self) {
+        self.device.retry();
+    }
+}
+
+/// Posts what a disk holds back.
+pub(super) fn on_fault(name: &str, mailbox: &Mailbox) -> OnFault {
+    let (name, mailbox) = (name.to_owned(), mailbox.clone());
+    Arc::new(move |fault| mailbox.post(Event::DiskFault(format!("disk {name}: {fault}"))))
+}
+
+/// The manifest's word as the device has it.
+pub(super) fn policy(on_error: OnError) -> ErrorPolicy {
+    match on_error {
+        OnError::Stop => ErrorPolicy::Stop,
+        OnError::Report => ErrorPolicy::Report,
+        OnError::Ignore => ErrorPolicy::Ignore,
+        OnError::Enospace => ErrorPolicy::Enospace,
+    }
+}

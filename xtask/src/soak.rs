@@ -1,0 +1,98 @@
+//! `cargo xtask soak`: fio with verification in a guest for half an hour, then machines that are killed while they write.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::cloud::{LongHost, work_disk};
+use crate::error::{Error, Result};
+use crate::process;
+use crate::store::Store;
+
+/// Minutes of fio where the command line does not say.
+const MINUTES: u64 = 30;
+/// What the guest's start and end, and QEMU's breakdowns, may add.
+const MORE: Duration = Duration::from_secs(60 * 60);
+/// The case that kills.
+const KILL: &str = "soak-kill";
+/// The image that fio has written to, on the disk for work.
+const IMAGE: &str = "/soak/disk.qcow2";
+
+/// How long, and which of the two.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    minutes: u64,
+    filter: String,
+}
+
+impl Request {
+    pub(crate) fn parse(words: &[&str]) -> Result<Self> {
+        let mut request = Self { minutes: MINUTES, filter: "soak-".into() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--minutes" => {
+                    let number = words.next().and_then(|text| text.parse().ok());
+                    let number = number.filter(|minutes| (1..=1200).contains(minutes));
+                    request.minutes = number.ok_or("--minutes wants a number from 1 to 1200")?;
+                }
+                "fio" => request.filter = "soak-fio".into(),
+                "kill" => request.filter = KILL.into(),
+                other => return Err(Error(format!("soak knows no {other}: see cargo xtask --help"))),
+            }
+        }
+        Ok(request)
+    }
+}
+
+pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
+    let is_fio = request.filter != KILL;
+    let host = if is_fio { LongHost::with_debian(store)? } else { LongHost::plain(store)? };
+    let limit = Duration::from_secs(request.minutes * 60) + MORE;
+    let totals = host.cases(store, &request.filter, request.minutes, limit)?;
+    println!("{totals}");
+    if totals.failed > 0 {
+        return Ok(ExitCode::FAILURE);
+    }
+    if is_fio {
+        second_opinion(store)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has QEMU's own tool check the image.
+fn second_opinion(store: &Store) -> Result<()> {
+    let copy = store.path("soak.qcow2");
+    let debugfs = process::need("debugfs", "e2fsprogs")?;
+    let order = format!("dump {IMAGE} {}", copy.display());
+    process::output(Command::new(debugfs).arg("-R").arg(order).arg(work_disk(store)))?;
+    if fs::metadata(&copy).map_or(0, |meta| meta.len()) == 0 {
+        return Err("the image could not be taken off the disk for work".into());
+    }
+    let Some(tool) = process::find("qemu-img") else {
+        println!("SKIPPED: qemu-img is not installed and gives no second opinion of {}", copy.display());
+        return Ok(());
+    };
+    let opinion = process::output(Command::new(tool).args(["check", "-f", "qcow2"]).arg(&copy))?;
+    println!("qemu-img check: {}", opinion.trim());
+    let _ = fs::remove_file(copy);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_is_half_an_hour_of_both_unless_told_otherwise() {
+        let parse = |words: &[&str]| Request::parse(words);
+        assert_eq!(parse(&[]).unwrap(), Request { minutes: 30, filter: "soak-".into() });
+        assert_eq!(
+            parse(&["fio", "--minutes", "5"]).unwrap(),
+            Request { minutes: 5, filter: "soak-fio".into() }
+        );
+        for bad in [&["--minutes"][..], &["--minutes", "0"], &["x"]] {
+            assert!(parse(bad).is_err());
+        }
+    }
+}
