@@ -9,7 +9,9 @@ use spec::{Document, Manifests, admit, explain, report, yaml};
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     match Manifests::parse("fuzz.yaml", text) {
-        Err(errors) => errors.iter().for_each(|error| drop((report::load_error(error), report::load_error_json(error)))),
+        Err(errors) => {
+            errors.iter().for_each(|error| drop((report::load_error(error), report::load_error_json(error))))
+        }
         Ok(manifests) => manifests.documents.iter().for_each(|document| check(document, &manifests)),
     }
     drop(explain(text.lines().next().unwrap_or_default()));

@@ -65,7 +65,6 @@ pub fn load_error_json(error: &LoadError) -> Value {
         "causes": [{
             "reason": "FieldValueInvalid",
             "field": "",
-            "path": "",
             "message": message,
             "line": error.location().map_or(0, Location::line),
             "column": error.location().map_or(0, Location::column),
@@ -74,8 +73,8 @@ pub fn load_error_json(error: &LoadError) -> Value {
     })
 }
 
-/// The verdict for programs, as `kubevmm check -o json` prints it. `field` is what a KubeVirt cluster names, `path`
-/// where the value stands; line and column count from 1.
+/// The verdict for programs, as `kubevmm check -o json` prints it. `field` is what a KubeVirt cluster names,
+/// which now and then is not where the value stands; line and column are, and count from 1.
 pub fn json(document: &Document, verdict: &Verdict) -> Value {
     let causes: Vec<Value> = verdict
         .causes
@@ -84,7 +83,6 @@ pub fn json(document: &Document, verdict: &Verdict) -> Value {
             json!({
                 "reason": cause.reason.as_str(),
                 "field": cause.field,
-                "path": cause.path,
                 "message": cause.message,
                 "line": cause.location.line(),
                 "column": cause.location.column(),
@@ -113,4 +111,30 @@ pub fn json(document: &Document, verdict: &Verdict) -> Value {
         "causes": causes,
         "warnings": warnings,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Manifests;
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// What programs read: these keys, in verdicts and in faults of files alike.
+    #[test]
+    fn verdicts_for_programs_have_their_keys() {
+        let text = "kind: VirtualMachineInstance\napiVersion: kubevirt.io/v1\nmetadata: {name: a}\nspec: {domain: {devices: {}}}\n";
+        let manifests = Manifests::parse("a.yaml", text).unwrap();
+        let document = manifests.documents.first().unwrap();
+        let verdict = json(document, &crate::admit(document, &manifests));
+        let errors = Manifests::parse("b.yaml", "a: [").unwrap_err();
+        for value in [verdict.clone(), load_error_json(errors.first().unwrap())] {
+            let wanted = ["allowed", "causes", "document", "file", "kind", "name", "namespace", "warnings"];
+            assert_eq!(keys(&value), wanted);
+            assert_eq!(keys(&value["causes"][0]), ["column", "field", "line", "message", "reason"]);
+        }
+        assert_eq!(keys(&verdict["warnings"][0]), ["column", "field", "line", "message"]);
+    }
 }

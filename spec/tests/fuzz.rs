@@ -173,12 +173,30 @@ fn inputs_made_to_cost_much_end_soon() {
         "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nspec:\n{}",
         (0..20_000).map(|n| format!("  k{n}: 1\n")).collect::<String>()
     );
+    let many_documents =
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nspec:\n  a: 1\n---\n".repeat(1_000);
+    let many_presets =
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstancePreset\n---\napiVersion: kubevirt.io/v1\n\
+                        kind: VirtualMachineInstance\n---\n"
+            .repeat(1_000);
     let long_line = format!("kind: {}\n", "x".repeat(4_000_000));
     let quotes = "'\n".repeat(500_000);
     let nested = "- ".repeat(200_000);
     let flows = "[{".repeat(200_000);
     let colons = ": ".repeat(200_000);
-    for input in [many_keys, many_disks, many_unknown, long_line, quotes, nested, flows, colons] {
+    let inputs = [
+        many_keys,
+        many_disks,
+        many_unknown,
+        many_documents,
+        many_presets,
+        long_line,
+        quotes,
+        nested,
+        flows,
+        colons,
+    ];
+    for input in inputs {
         let start = Instant::now();
         target(input.as_bytes());
         let took = start.elapsed();

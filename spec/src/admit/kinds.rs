@@ -4,7 +4,7 @@ use super::object::refuse;
 use super::{Findings, Object, Reason};
 use crate::api::{VirtualMachineInstanceMigration, VirtualMachineInstancePreset};
 use crate::formats;
-use crate::source::Document;
+use crate::source::{Document, Manifests};
 
 /// The kinds that are looked into: name, API group, versions.
 const KINDS: &[(&str, &str, &[&str])] = &[
@@ -95,6 +95,18 @@ pub(super) fn name_is_a_name(document: &Document, findings: &mut Findings<'_>) {
     let namespace = document.namespace();
     if let Some(fault) = formats::label(namespace).filter(|_| !namespace.is_empty()) {
         findings.invalid("metadata.namespace", fault);
+    }
+}
+
+/// Where two objects have the same name, the first is the one that others find.
+pub(super) fn name_is_taken(document: &Document, manifests: &Manifests, findings: &mut Findings<'_>) {
+    let first = manifests.find(document.kind(), document.namespace(), document.name());
+    let other = first.filter(|first| !std::ptr::eq(*first, document) && !document.name().is_empty());
+    if let Some(other) = other {
+        let place = other.locate("metadata.name");
+        let message =
+            format!("there is another {} of this name at {place}: that one counts", document.kind());
+        findings.warn("metadata.name", message);
     }
 }
 

@@ -52,6 +52,7 @@ impl Object {
     /// Reads a document as an object of its kind, with defaults and rules applied; what is wrong goes to the findings.
     pub(super) fn read(document: &Document, manifests: &Manifests, findings: &mut Findings<'_>) -> Self {
         kinds::version_is_known(document, findings);
+        kinds::name_is_taken(document, manifests, findings);
         match document.kind() {
             "VirtualMachine" => {
                 let mut vm = typed::<VirtualMachine>(document, findings);

@@ -39,19 +39,19 @@ object! {
         /// Give each network card as many queues as there are vCPUs.
         network_interface_multiqueue: Option<bool> = "false", HONOURED;
         /// Graphics processors passed through.
-        gpus: Vec<Gpu>, no("graphics processors cannot be passed through");
+        gpus: Vec<Gpu>, no("graphics processors cannot be passed through: remove gpus");
         /// A channel by which the guest reads measurements of the host.
         downward_metrics: Option<Presence>, warn("the guest gets no measurements of the host");
         /// Folders shared with the guest.
         filesystems: Vec<Filesystem>, no("folders cannot be shared with the guest (virtiofs)");
         /// Devices of the host passed through.
-        host_devices: Vec<HostDevice>, no("devices of the host cannot be passed through");
+        host_devices: Vec<HostDevice>, no("devices of the host cannot be passed through: remove hostDevices");
         /// USB devices of a client, passed through.
         client_passthrough: Option<Presence>, warn("USB devices of a client cannot be passed through");
         /// A sound card.
         sound: Option<SoundDevice>, warn("the guest gets no sound card");
         /// A trusted platform module.
-        tpm: Option<TpmDevice>, no_when(When::On, "there is no TPM: what the guest seals with it would be lost");
+        tpm: Option<TpmDevice>, no_when(When::On, "there is no TPM, and what the guest seals with it would be lost: remove tpm");
         /// The display.
         video: Option<VideoDevice>, warn("the guest gets no display");
         /// Devices by which the guest tells of its crash.

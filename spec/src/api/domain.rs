@@ -31,7 +31,7 @@ object! {
         chassis: Option<Chassis>, HONOURED;
         /// Confidential computing.
         launch_security: Option<LaunchSecurity>,
-            no("confidential guests (SEV, SNP, TDX) cannot be run");
+            no("confidential guests (SEV, SNP, TDX) cannot be run: remove launchSecurity");
         /// What a reboot from within the guest does.
         reboot_policy: Option<RebootPolicy> = "Reboot", HONOURED;
     }

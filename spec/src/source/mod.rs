@@ -1,5 +1,6 @@
 //! Reading manifests: files and standard input, YAML and JSON, many documents, `List` objects.
 
+mod complaint;
 mod document;
 mod load;
 mod node;

@@ -56,7 +56,7 @@ fn duplicate_keys_are_refused() {
 fn a_tab_is_named() {
     assert_eq!(
         refuse("kind: A\nspec:\n\tdomain: 1\n"),
-        "vm.yaml:3:1: a tab is used for indentation; YAML allows only spaces there"
+        "vm.yaml:3:1: a tab is used for indentation, where YAML allows spaces only: replace it"
     );
 }
 
@@ -130,4 +130,14 @@ fn lines_end_as_yaml_has_them() {
     let lines: Vec<_> = (1..=6).map(|number| source.line(number)).collect();
     assert_eq!(lines, [Some("a"), Some("b"), Some("c"), Some(""), Some("d"), None]);
     assert_eq!(source.line(0), None);
+}
+
+#[test]
+fn there_is_an_end_to_objects_and_faults() {
+    let many = "kind: A\n---\n".repeat(super::load::MAX_DOCUMENTS + 50);
+    let errors = Manifests::parse("vm.yaml", &many).unwrap_err();
+    assert!(errors[0].to_string().contains("more than 20000 objects"), "{}", errors[0]);
+    assert!(errors.len() < 30, "{}", errors.len());
+    let words = "word\n---\n".repeat(1_000);
+    assert!(Manifests::parse("vm.yaml", &words).unwrap_err().len() < 30);
 }

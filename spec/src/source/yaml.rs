@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError};
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle};
 
 use super::node::{Entry, Mark, Node, Value};
-use super::scalar;
+use super::{complaint, scalar};
 
 /// The deepest nesting of lists and mappings; the deepest KubeVirt object has 18 levels.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -35,7 +35,7 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Option<Fault>) {
     for event in parser {
         let fault = match event {
             Ok((event, span)) => builder.take(event, mark(&span.start)).err(),
-            Err(error) => Some(syntax(text, &error)),
+            Err(error) => Some(complaint::fault(text, &error)),
         };
         if fault.is_some() {
             return (builder.documents, fault);
@@ -44,60 +44,9 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Option<Fault>) {
     (builder.documents, None)
 }
 
-fn mark(marker: &Marker) -> Mark {
+pub(super) fn mark(marker: &Marker) -> Mark {
     let count = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     Mark { line: count(marker.line()).max(1), column: count(marker.col()).saturating_add(1) }
-}
-
-/// The parser's complaint in plain words, with the commonest causes named.
-fn syntax(text: &str, error: &ScanError) -> Fault {
-    let mark = mark(error.marker());
-    let line_no = usize::try_from(mark.line).unwrap_or(usize::MAX);
-    let line = text.lines().nth(line_no.saturating_sub(1)).unwrap_or_default();
-    let indent = line.get(..line.len() - line.trim_start().len()).unwrap_or_default();
-    if let Some(at) = indent.find('\t') {
-        let column = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
-        let message = "a tab is used for indentation; YAML allows only spaces there".to_owned();
-        return Fault { mark: Mark { line: mark.line, column }, message };
-    }
-    Fault { mark, message: explain(error) }
-}
-
-/// What is wrong, with a remedy where one is known.
-fn explain(error: &ScanError) -> String {
-    use granit_parser::ErrorKind as Kind;
-    let hint = match error.kind() {
-        Kind::TabNotAllowed
-        | Kind::TabInBlockIndentation
-        | Kind::TabAtBlockScalarStart
-        | Kind::TabInIndentation
-        | Kind::TabInPlainScalar => "a tab stands where YAML allows only spaces",
-        Kind::MappingValueNotAllowed | Kind::InvalidColonPlacement => {
-            "a colon cannot stand here: indent the key like its neighbours, or quote a value that holds \": \""
-        }
-        Kind::SimpleKeyExpected | Kind::InvalidSimpleKey => {
-            "a key needs a colon and a space behind it, as in \"name: value\""
-        }
-        Kind::ExpectedBlockMappingKey
-        | Kind::ExpectedBlockSequenceEntry
-        | Kind::InvalidIndentation
-        | Kind::InvalidFlowScalarIndent
-        | Kind::BlockSequenceEntryNotAllowed => "the indentation does not fit the lines above",
-        Kind::UnclosedQuotedScalar | Kind::InvalidQuotedScalarIndent => {
-            "a quotation mark opened here or above is not closed"
-        }
-        Kind::UnclosedFlowCollection { .. }
-        | Kind::UnexpectedEofFlowSequence
-        | Kind::UnexpectedEofFlowMapping
-        | Kind::UnexpectedEofImplicitFlowMapping => "a bracket or brace is not closed",
-        Kind::ExpectedFlowMappingSeparator | Kind::ExpectedFlowSequenceSeparator => {
-            "a comma is missing between brackets or braces, or they are not closed"
-        }
-        Kind::UnknownAnchor => "the alias refers to an anchor that does not stand before it",
-        Kind::RecursionLimitExceeded => "lists and mappings are nested too deeply",
-        _ => return format!("this is not YAML: {}", error.info()),
-    };
-    hint.to_owned()
 }
 
 /// A list or mapping whose end has not come yet.

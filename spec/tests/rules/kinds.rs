@@ -190,3 +190,16 @@ fn null_is_no_value() {
         json!({"domain": {"memory": {"guest": "1Gi"}, "devices": {}}, "accessCredentials": credentials});
     assert_eq!(causes("kubevirt.io/v1", "VirtualMachineInstance", json!({"spec": spec})), ["Required "]);
 }
+
+#[test]
+fn of_two_objects_with_a_name_the_first_counts() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    let manifests = Manifests::parse("s.yaml", &format!("{secret}---\n{secret}")).unwrap();
+    let verdicts: Vec<_> = manifests.documents.iter().map(|document| admit(document, &manifests)).collect();
+    assert!(verdicts.iter().all(|verdict| verdict.allowed));
+    assert_eq!(verdicts[0].warnings, []);
+    assert_eq!(
+        verdicts[1].warnings[0].message,
+        "there is another Secret of this name at s.yaml:3:12: that one counts"
+    );
+}

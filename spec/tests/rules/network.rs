@@ -63,11 +63,14 @@ fn cards_and_networks() {
         ),
         (
             vec![(&ranges, json!([{"start": 9, "end": 5}]))],
-            &["Invalid devices.interfaces[0].portRanges[0].start"],
+            &[
+                "Invalid devices.interfaces[0].portRanges[0].end",
+                "Invalid devices.interfaces[0].portRanges[0].start",
+            ],
         ),
         (
             vec![(&ranges, json!([{"start": 5, "end": 9}, {"start": 9, "end": 12}]))],
-            &["Invalid devices.interfaces[0].portRanges"],
+            &["Invalid devices.interfaces[0].portRanges", "Invalid devices.interfaces[0].portRanges[1]"],
         ),
         (vec![(&ranges, json!([{"start": 5, "end": 9}, {"start": 9, "end": 12, "protocol": "UDP"}]))], &[]),
         (

@@ -62,7 +62,7 @@ fn disks() {
         ),
         (
             vec![(&sizes, json!({"custom": {"logical": 512, "physical": 512, "discardGranularity": 700}}))],
-            &["Invalid devices.disks[0].blockSize.custom.discardGranularity"],
+            &["NotSupported devices.disks[0].blockSize.custom.discardGranularity"],
         ),
         (
             vec![(&sizes, json!({"custom": {"logical": 512, "physical": 512}, "matchVolume": {}}))],
@@ -99,6 +99,14 @@ fn volumes() {
             &["Invalid spec.volumes[0].containerDisk"],
         ),
         (vec![volume(json!({"dataVolume": {"name": ""}}))], &["Required spec.volumes[0].name"]),
+        (
+            vec![volume(json!({"containerDisk": {"image": ""}}))],
+            &["NotSupported spec.volumes[0].containerDisk.image"],
+        ),
+        (
+            vec![volume(json!({"emptyDisk": {"capacity": "0"}}))],
+            &["NotSupported spec.volumes[0].emptyDisk.capacity"],
+        ),
         (
             vec![volume(json!({"hostDisk": {"path": "", "type": "Disk"}}))],
             &["NotFound spec.volumes[0].hostDisk.path"],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use devices::chain;
-use image::{Reference, Store};
+use image::{ImageError, Reference, Store};
 use spec::api::{VirtualMachineInstance, VolumeSource};
 use spec::resolve::Missing;
 
@@ -33,8 +33,15 @@ pub(super) fn missing(machine: &VirtualMachineInstance, args: &Args) -> Vec<Miss
 fn fault(store: &Store, image: &str) -> Option<String> {
     match Reference::parse(image) {
         Err(error) => Some(chain(&error)),
-        Ok(reference) => store.look(&reference).err().map(|error| chain(&error)),
+        Ok(reference) => store.look(&reference).err().map(|error| match error {
+            ImageError::NotInStore { .. } => format!("{}; {}", chain(&error), how_to_fetch(image)),
+            _ => chain(&error),
+        }),
     }
+}
+
+fn how_to_fetch(image: &str) -> String {
+    format!("`skopeo copy docker://{image} oci:DIR/{image}` puts it into the store DIR")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
         }
         other => {
             let message = format!("{other:?} is not an architecture: use amd64");
-            findings.invalid("spec.architecture", message);
+            findings.cannot("spec.architecture", message);
         }
     }
 }

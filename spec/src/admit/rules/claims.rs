@@ -77,7 +77,7 @@ fn device_is_claimed_or_named(devices: &[Device<'_>], path: &str, findings: &mut
         let has_claim = device.claim.is_some() || device.request.is_some();
         match (device.name.is_empty(), has_claim) {
             (true, false) => {
-                findings.required(path, "each device needs deviceName, or claimName and requestName")
+                findings.cannot(path, "each device needs deviceName, or claimName and requestName");
             }
             (false, true) => findings.invalid(path, "deviceName and claimName exclude each other: keep one"),
             (false, false) => {}

@@ -50,7 +50,12 @@ fn cpu_request_is_within_limit(spec: &VirtualMachineInstanceSpec, findings: &mut
         && *limit > Quantity::default()
         && request > limit
     {
-        findings.invalid(REQUEST, format!("the request {request} is more than the limit {limit}"));
+        findings.invalid(
+            REQUEST,
+            format!(
+                "the request {request} is more than the limit {limit}: raise the limit or lower the request"
+            ),
+        );
     }
 }
 

@@ -71,7 +71,7 @@ fn disk_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Findi
     let mut seen = BTreeSet::new();
     for (index, disk) in spec.domain.devices.disks.iter().enumerate() {
         if !seen.insert(&disk.name) {
-            let message = format!("there is another disk named {:?}: names must differ", disk.name);
+            let message = format!("there is another disk named {:?}: give this one another name", disk.name);
             findings.invalid(format!("{}.name", at(index)), message);
         }
     }
@@ -259,7 +259,7 @@ fn block_sizes_fit(index: usize, disk: &Disk, findings: &mut Findings<'_>) {
     let granularity = custom.discard_granularity.unwrap_or(0);
     if granularity.checked_rem(custom.logical).unwrap_or(0) != 0 {
         let path = format!("{path}.custom.discardGranularity");
-        return findings.invalid(path, "must be a multiple of the logical size");
+        return findings.cannot(path, "must be a multiple of the logical size");
     }
     for (size, key) in [(custom.logical, "logical"), (custom.physical, "physical")] {
         if !BLOCK_SIZES.contains(&size) || !size.is_power_of_two() {

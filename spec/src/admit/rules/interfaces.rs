@@ -45,7 +45,8 @@ fn interface_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut 
     let mut seen = BTreeSet::new();
     for (index, interface) in spec.domain.devices.interfaces.iter().enumerate() {
         if !seen.insert(&interface.name) {
-            let message = format!("there is another interface named {:?}: names must differ", interface.name);
+            let message =
+                format!("there is another interface named {:?}: give this one another name", interface.name);
             findings.put(Reason::Duplicate, at(index, "name"), message);
         }
     }

@@ -14,6 +14,16 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
     guest_memory_is_positive(spec, findings);
     guest_memory_is_within_maximum(spec, findings);
     memory_is_made_of_huge_pages(spec, findings);
+    reserved_memory_is_positive(spec, findings);
+}
+
+fn reserved_memory_is_positive(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
+    let reserved = spec.domain.memory.as_ref().and_then(|memory| memory.reserved_overhead.as_ref());
+    let added = reserved.and_then(|reserved| reserved.added_overhead.as_ref());
+    if let Some(added) = added.filter(|added| added.is_negative()) {
+        let path = "spec.domain.memory.reservedOverhead.addedOverhead";
+        findings.cannot(path, format!("{added} is below zero"));
+    }
 }
 
 fn guest(spec: &VirtualMachineInstanceSpec) -> Option<&Quantity> {
@@ -48,7 +58,12 @@ fn memory_request_is_within_limit(spec: &VirtualMachineInstanceSpec, findings: &
         return;
     };
     if *limit > Quantity::default() && request > limit {
-        findings.invalid(REQUEST, format!("the request {request} is more than the limit {limit}"));
+        findings.invalid(
+            REQUEST,
+            format!(
+                "the request {request} is more than the limit {limit}: raise the limit or lower the request"
+            ),
+        );
     }
 }
 

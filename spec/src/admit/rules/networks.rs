@@ -17,7 +17,8 @@ fn network_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Fi
     let mut seen = BTreeSet::new();
     for (index, network) in spec.networks.iter().enumerate() {
         if !seen.insert(&network.name) {
-            let message = format!("there is another network named {:?}: names must differ", network.name);
+            let message =
+                format!("there is another network named {:?}: give this one another name", network.name);
             findings.put(Reason::Duplicate, format!("spec.networks[{index}].name"), message);
         }
     }

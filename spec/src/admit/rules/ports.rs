@@ -24,6 +24,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
             for (number, range) in interface.port_ranges.iter().enumerate() {
                 range_is_a_range(range, &format!("{path}.portRanges[{number}]"), findings);
             }
+            ranges_are_few(interface, &path, findings);
             ranges_do_not_overlap(interface, &path, findings);
         }
     }
@@ -85,20 +86,38 @@ fn range_is_a_range(range: &PortRange, path: &str, findings: &mut Findings<'_>) 
         }
     }
     if range.start > range.end {
-        findings.invalid(format!("{path}.start"), "must not be above end");
+        let (start, end) = (range.start, range.end);
+        findings
+            .invalid(format!("{path}.start"), format!("the range begins at {start}, behind its end {end}"));
+        findings.invalid(format!("{path}.end"), format!("the range ends at {end}, before its start {start}"));
     }
 }
 
+fn ranges_are_few(interface: &Interface, path: &str, findings: &mut Findings<'_>) {
+    const MOST: usize = 10;
+    let count = interface.port_ranges.len();
+    if count > MOST {
+        findings.cannot(format!("{path}.portRanges"), format!("has {count} items, more than {MOST}"));
+    }
+}
+
+/// Each range is compared with those before it; there are few.
 fn ranges_do_not_overlap(interface: &Interface, path: &str, findings: &mut Findings<'_>) {
     let protocol = |range: &PortRange| if range.protocol == "UDP" { "UDP" } else { "TCP" };
-    let mut ranges: Vec<_> =
-        interface.port_ranges.iter().map(|range| (protocol(range), range.start, range.end)).collect();
-    ranges.sort_unstable();
-    let overlaps = |pair: &[(&str, i32, i32)]| match pair {
-        [(left, _, end), (right, start, _)] => left == right && start <= end,
-        _ => false,
+    let overlap = |one: &PortRange, other: &PortRange| {
+        protocol(one) == protocol(other) && one.start <= other.end && other.start <= one.end
     };
-    if ranges.windows(2).any(overlaps) {
-        findings.invalid(format!("{path}.portRanges"), "the ranges of a protocol must not overlap");
+    let ranges = interface.port_ranges.iter().enumerate().take(256);
+    let mut overlaps = false;
+    for (number, range) in ranges {
+        let before = interface.port_ranges.iter().take(number);
+        if let Some(other) = before.into_iter().position(|other| overlap(range, other)) {
+            let message = format!("overlaps portRanges[{other}]: the ranges of a protocol must be apart");
+            findings.invalid(format!("{path}.portRanges[{number}]"), message);
+            overlaps = true;
+        }
+    }
+    if overlaps {
+        findings.invalid(format!("{path}.portRanges"), "ranges of the same protocol overlap: merge them");
     }
 }

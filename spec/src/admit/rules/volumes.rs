@@ -16,6 +16,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
     for (index, volume) in spec.volumes.iter().enumerate() {
         volume_has_one_source(index, volume, findings);
         source_names_something(index, volume, findings);
+        source_is_whole(index, volume, findings);
         image_path_is_absolute(index, volume, findings);
         if let VolumeSource::HostDisk(disk) = &volume.source {
             host_disk_is_whole(index, disk, findings);
@@ -29,7 +30,8 @@ fn volume_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Fin
     let mut seen = BTreeSet::new();
     for (index, volume) in spec.volumes.iter().enumerate() {
         if !seen.insert(&volume.name) {
-            let message = format!("there is another volume named {:?}: names must differ", volume.name);
+            let message =
+                format!("there is another volume named {:?}: give this one another name", volume.name);
             findings.invalid(format!("{}.name", at(index)), message);
         }
     }
@@ -71,6 +73,29 @@ fn source_names_something(index: usize, volume: &Volume, findings: &mut Findings
     if name.is_empty() {
         findings.invalid(format!("{}.{path}", at(index)), "must not be empty");
     }
+}
+
+/// What a machine could not start with, though a cluster takes it. (Claims without a name are looked for when it is run.)
+fn source_is_whole(index: usize, volume: &Volume, findings: &mut Findings<'_>) {
+    let (path, message) = match &volume.source {
+        VolumeSource::ContainerDisk(disk) if disk.image.is_empty() => {
+            ("containerDisk.image", "give the image that holds the disk")
+        }
+        VolumeSource::EmptyDisk(disk) if disk.capacity <= Quantity::default() => {
+            ("emptyDisk.capacity", "give a size above zero, e.g. 2Gi")
+        }
+        VolumeSource::Ephemeral(source) if source.persistent_volume_claim.is_none() => {
+            ("ephemeral", "give persistentVolumeClaim")
+        }
+        VolumeSource::Sysprep(source) if source.config_map.is_some() == source.secret.is_some() => {
+            ("sysprep", "give exactly one of configMap and secret")
+        }
+        VolumeSource::ContainerPath(source) if !source.path.starts_with('/') => {
+            ("containerPath.path", "give an absolute path")
+        }
+        _ => return,
+    };
+    findings.cannot(format!("{}.{path}", at(index)), message);
 }
 
 fn image_path_is_absolute(index: usize, volume: &Volume, findings: &mut Findings<'_>) {
