@@ -61,14 +61,36 @@ impl Store {
                 self.unpack(dir, version.as_ref(), &name, wanted)
             }
             Reference::Registry { repository, version } => {
-                let images =
-                    self.images.as_ref().ok_or_else(|| ImageError::NoStore { name: name.clone() })?;
-                let dir = repository_dir(images, repository);
-                let expected = || images.join(repository);
-                let missing = || ImageError::NotInStore { name: name.clone(), expected: expected() };
-                self.unpack(&dir.ok_or_else(missing)?, Some(version), &name, wanted)
+                self.unpack(&self.repository(repository, &name)?, Some(version), &name, wanted)
             }
         }
+    }
+
+    /// Whether an image is there; nothing of it is unpacked.
+    ///
+    /// # Errors
+    /// When it is not, or is not usable.
+    pub fn look(&self, reference: &Reference) -> Result<(), ImageError> {
+        match reference {
+            Reference::Rootfs { dir } => fs::read_dir(dir).map(drop).map_err(ImageError::io("read", dir)),
+            Reference::Oci { dir, tag } => {
+                let version = tag.clone().map(Version::Tag);
+                Layout::open(dir)?.image(version.as_ref()).map(drop)
+            }
+            Reference::Registry { repository, version } => {
+                let dir = self.repository(repository, &reference.to_string())?;
+                Layout::open(&dir)?.image(Some(version)).map(drop)
+            }
+        }
+    }
+
+    /// The layout of a repository; `name` is how the image was named.
+    fn repository(&self, repository: &str, name: &str) -> Result<PathBuf, ImageError> {
+        let name = name.to_owned();
+        let Some(images) = &self.images else { return Err(ImageError::NoStore { name }) };
+        let expected = || images.join(repository);
+        repository_dir(images, repository)
+            .ok_or_else(|| ImageError::NotInStore { name, expected: expected() })
     }
 
     fn unpack(

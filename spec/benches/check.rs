@@ -1,14 +1,16 @@
 //! What checking a manifest costs: time and heap for a typical machine, time for a file of 1000 documents.
 //!
-//! `cargo bench -p spec` prints the figures; they are not asserted, for machines differ.
+//! `cargo bench -p spec` prints the figures; criterion measures the times and keeps them for comparison. They are not
+//! asserted, for machines differ.
 
 #![expect(unsafe_code, reason = "an allocator that counts is the only way to see the heap from inside")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use criterion::Criterion;
 use spec::{Manifests, admit, report};
 
 /// Passes everything on to the system's allocator and keeps the highest number of bytes in use.
@@ -44,26 +46,23 @@ fn check(text: &str) -> usize {
     manifests.documents.iter().map(check).sum()
 }
 
-/// The median of a number of runs, and the most heap that one of them took.
-fn measure(runs: usize, text: &str) -> (Duration, usize) {
-    let mut times: Vec<Duration> = Vec::with_capacity(runs);
-    let mut heap = 0;
-    for _ in 0..runs {
-        let before = IN_USE.load(Ordering::Relaxed);
-        MOST.store(before, Ordering::Relaxed);
-        let start = Instant::now();
-        black_box(check(black_box(text)));
-        times.push(start.elapsed());
-        heap = heap.max(MOST.load(Ordering::Relaxed).saturating_sub(before));
-    }
-    times.sort_unstable();
-    (times.get(runs / 2).copied().unwrap_or_default(), heap)
+/// The most heap, in KiB, that one check of a text takes.
+fn heap(text: &str) -> usize {
+    let before = IN_USE.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    black_box(check(black_box(text)));
+    MOST.load(Ordering::Relaxed).saturating_sub(before) / 1024
 }
 
 fn main() {
-    let (time, heap) = measure(500, TYPICAL);
-    println!("one machine: {time:?}, {} KiB of heap (targets: 2 ms, 2048 KiB)", heap / 1024);
     let many = vec![TYPICAL; 1000].join("---\n");
-    let (time, heap) = measure(5, &many);
-    println!("1000 documents: {time:?}, {} KiB of heap (target: 1 s)", heap / 1024);
+    println!("one machine: {} KiB of heap (target: 2048 KiB; 2 ms)", heap(TYPICAL));
+    println!("1000 documents: {} KiB of heap (target: 1 s)", heap(&many));
+    let mut criterion = Criterion::default().configure_from_args();
+    criterion.bench_function("one machine", |bench| bench.iter(|| check(black_box(TYPICAL))));
+    let mut slow = criterion.benchmark_group("a file");
+    slow.sample_size(10).measurement_time(Duration::from_secs(5));
+    slow.bench_function("1000 documents", |bench| bench.iter(|| check(black_box(&many))));
+    slow.finish();
+    criterion.final_summary();
 }

@@ -21,8 +21,20 @@ pub enum ExplainError {
     /// The path is empty.
     #[error("give a field, e.g. vmi.spec.domain.memory.guest; the kinds are {}", kinds())]
     Empty,
+    /// There is no such kind.
+    #[error(
+        "{name:?} is no kind{}, and no field of a VirtualMachineInstance; the kinds are {}",
+        near(hint),
+        kinds()
+    )]
+    NoSuchKind {
+        /// The unknown name.
+        name: String,
+        /// A known name like it.
+        hint: Option<&'static str>,
+    },
     /// There is no such field.
-    #[error("{parent} has no field {name:?}{}", hint.as_ref().map(|hint| format!(": did you mean {hint:?}?")).unwrap_or_default())]
+    #[error("{parent} has no field {name:?}{}", hint.map(|hint| format!(": did you mean {hint:?}?")).unwrap_or_default())]
     NoSuchField {
         /// The part of the path that is known.
         parent: String,
@@ -31,6 +43,10 @@ pub enum ExplainError {
         /// A known name like it.
         hint: Option<&'static str>,
     },
+}
+
+fn near(hint: &Option<&str>) -> String {
+    hint.map(|hint| format!(" (there is {hint:?})")).unwrap_or_default()
 }
 
 fn kinds() -> String {
@@ -52,6 +68,9 @@ pub fn explain(path: &str) -> Result<Explanation, ExplainError> {
         None => (ROOTS.first().ok_or(ExplainError::Empty)?, steps.as_slice()),
     };
     let mut object = root.object.object();
+    if Root::find(first).is_none() && object.is_some_and(|object| object.field(first).is_none()) {
+        return Err(no_such_kind(first, object));
+    }
     let mut known = root.kind.to_owned();
     for name in names {
         let field =
@@ -66,6 +85,13 @@ pub fn explain(path: &str) -> Result<Explanation, ExplainError> {
     let path = names.join(".");
     let entry = list(&root.object).into_iter().find(|entry| entry.path == path);
     Ok(Explanation { kind: root.kind, path, field: entry.map(|entry| (entry.field, entry.status)), object })
+}
+
+/// A first step that is neither a kind nor a field.
+fn no_such_kind(name: &str, object: Option<&'static ObjectType>) -> ExplainError {
+    let names = ROOTS.iter().flat_map(|root| std::iter::once(root.kind).chain(root.aliases.iter().copied()));
+    let fields = object.into_iter().flat_map(|object| object.fields().map(|field| field.name));
+    ExplainError::NoSuchKind { name: name.to_owned(), hint: nearest(name, names.chain(fields)) }
 }
 
 impl fmt::Display for Explanation {
@@ -154,6 +180,17 @@ mod tests {
             "VirtualMachineInstance.spec.domain has no field \"cpus\": did you mean \"cpu\"?"
         );
         assert_eq!(explain(""), Err(ExplainError::Empty));
+        let text = explain("vmm.spec").unwrap_err().to_string();
+        assert!(text.starts_with("\"vmm\" is no kind (there is \"vmi\")"), "{text}");
+        assert!(text.ends_with("the kinds are vmi, vm, vmirs, vmpool, vmim, vmipreset, vminstancetype, vmclusterinstancetype, vmpref, vmclusterpref, dv, nad, pvc, Secret, cm, sa"), "{text}");
+        for path in [
+            "dv.spec.source.vddk.uuid",
+            "migration.spec.vmiName",
+            "pvc.spec.resources.requests",
+            "nad.spec.config",
+        ] {
+            assert!(explain(path).is_ok(), "{path}");
+        }
     }
 
     impl PartialEq for Explanation {

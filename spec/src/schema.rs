@@ -25,6 +25,13 @@ pub fn schema() -> Value {
             },
         }));
     }
+    choices.push(json!({
+        "if": {"properties": {"kind": {"const": "List"}}, "required": ["kind"]},
+        "then": {
+            "properties": {"apiVersion": {"const": "v1"}, "items": {"type": "array", "items": {"$ref": "#"}}},
+            "required": ["apiVersion", "items"],
+        },
+    }));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "KubeVirt objects that kubevmm accepts",
@@ -90,7 +97,8 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Int(min, max) => json!({"type": "integer", "minimum": bound(*min), "maximum": bound(*max)}),
         Kind::Text | Kind::Base64 => json!({"type": "string"}),
-        Kind::Time => json!({"type": "string", "format": "date-time"}),
+        // What kubectl prints has `creationTimestamp: null`.
+        Kind::Time => json!({"type": ["string", "null"], "format": "date-time"}),
         Kind::Choice(words) => json!({"enum": words}),
         Kind::Quantity => json!({
             "type": ["string", "number"],

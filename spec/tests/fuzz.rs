@@ -1,8 +1,8 @@
-//! Throws broken manifests at `check`. A short run is part of every test; `FUZZ_SECONDS=600 cargo test --release -p spec
-//! --test fuzz` is a long one. No input may panic, take longer than two seconds, or bring the process above 256 MiB.
+//! Throws broken manifests at `check`, for two seconds in every test; `cargo xtask fuzz check` does it for long, steered by
+//! what the inputs reach. No input may panic, take longer than two seconds, or bring the process above 256 MiB.
 //!
-//! The corpus is every manifest of `tests/messages/`, the benchmark's machine and what stands in `tests/fuzz/`, where
-//! inputs that once failed are kept.
+//! The corpus is every manifest of `tests/messages/`, the benchmark's machine, the seeds in `fuzz/corpus/check` and the
+//! inputs that once failed, in `fuzz/findings/check`.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -122,10 +122,10 @@ fn mutate(seed: &[u8], corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 fn corpus() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut corpus = vec![std::fs::read(root.join("benches/typical.yaml")).unwrap()];
-    for folder in ["tests/messages", "tests/fuzz"] {
+    for folder in ["tests/messages", "../fuzz/corpus/check", "../fuzz/findings/check"] {
         let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        let mut files: Vec<_> =
-            entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+        let is_expected = |path: &Path| path.extension().is_some_and(|extension| extension == "txt");
+        let mut files: Vec<_> = entries.filter(|path| !is_expected(path)).collect();
         files.sort();
         corpus.extend(files.iter().map(|path| std::fs::read(path).unwrap()));
     }

@@ -134,7 +134,7 @@ fn in_process(case: &Case, places: &Places) -> Result<(CaseResult, String), Fail
         Some(Some(0)) if left.is_empty() => (CaseResult::Passed, String::new()),
         Some(Some(0)) => (CaseResult::Failed, format!("left behind: {}", left.join(", "))),
         Some(Some(SKIP)) => (CaseResult::Skipped, why.trim_start_matches(SKIP_WORD).to_owned()),
-        Some(Some(1)) => (CaseResult::Failed, why),
+        Some(Some(1)) => (CaseResult::Failed, format!("{why}\n{}", last_words(&results))),
         Some(code) => {
             (CaseResult::Failed, format!("the case itself ended with {code:?}\n{}", log_tail(&results)))
         }
@@ -143,6 +143,21 @@ fn in_process(case: &Case, places: &Places) -> Result<(CaseResult, String), Fail
 
 fn log_tail(results: &Path) -> String {
     tail(&fs::read_to_string(results.join("case.log")).unwrap_or_default(), 10)
+}
+
+/// How far its machines came: a line that broke, or a guest that fell silent, has its reason there more often than not.
+fn last_words(results: &Path) -> String {
+    let Ok(entries) = fs::read_dir(results) else { return String::new() };
+    let mut logs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    logs.sort();
+    let ends = [("stderr.log", 6), ("console.log", 8)];
+    let told = logs.iter().filter_map(|path| {
+        let name = path.file_name()?.to_str()?;
+        let (_, lines) = ends.iter().find(|(end, _)| name.ends_with(end))?;
+        let text = fs::read(path).ok()?;
+        Some(format!("{name} ends:\n{}\n", tail(&String::from_utf8_lossy(&text), *lines)))
+    });
+    told.collect()
 }
 
 /// Kills the child's process group; returns who was still in it.

@@ -76,28 +76,37 @@ const MASKED: [&str; 7] = [
 
 /// Boots Debian and sees that cloud-init does what it is told.
 pub(crate) fn run(store: &Store) -> Result<ExitCode> {
-    let totals = Debian::prepare(store)?.cases(store, "cloud-debian", 0, Duration::from_secs(45 * 60))?;
+    let host = LongHost::with_debian(store)?;
+    let totals = host.cases(store, "cloud-debian", 0, Duration::from_secs(45 * 60))?;
     println!("{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The test host with Debian's disk.
-pub(crate) struct Debian {
+/// The test host, for long cases.
+pub(crate) struct LongHost {
     host: Host,
-    disk: PathBuf,
-    /// The disk for work.
-    pub(crate) work: PathBuf,
+    drives: Vec<String>,
 }
 
-impl Debian {
-    /// Makes all that is not there yet. An error says what this machine lacks.
-    pub(crate) fn prepare(store: &Store) -> Result<Self> {
+impl LongHost {
+    /// Without further disks.
+    pub(crate) fn plain(store: &Store) -> Result<Self> {
+        let programs = Programs::build(store, &Subject::Release)?;
+        Ok(Self { host: Host::prepare(store, &programs)?, drives: Vec::new() })
+    }
+
+    /// With a disk for work and one with Debian on it, which is made if it is not there yet. An error says what this
+    /// machine lacks.
+    pub(crate) fn with_debian(store: &Store) -> Result<Self> {
         let programs = Programs::build(store, &Subject::Release)?;
         let parts = Parts::gather(store)?;
         let kernel = Kernel::unpack(store)?;
-        let disk = disk(store, &kernel, &programs)?;
-        let work = work(store, &kernel)?;
-        Ok(Self { host: Host::assemble(store, parts, &programs)?, disk, work })
+        let drive = |file: &Path, more: &str| format!("file={},format=raw,if=virtio{more}", file.display());
+        let drives = vec![
+            drive(&make_work_disk(store, &kernel)?, ",cache=unsafe"),
+            drive(&disk(store, &kernel, &programs)?, ",snapshot=on"),
+        ];
+        Ok(Self { host: Host::assemble(store, parts, &programs)?, drives })
     }
 
     /// Runs long cases.
@@ -118,14 +127,13 @@ impl Debian {
             minutes,
             ..Selection::default()
         };
-        let drive = |file: &Path, more: &str| format!("file={},format=raw,if=virtio{more}", file.display());
         let boot = Boot {
             orders: Orders::Test(selection.clone()),
             terminal: false,
             counting: false,
             memory: MEMORY,
             limit,
-            drives: vec![drive(&self.work, ",cache=unsafe"), drive(&self.disk, ",snapshot=on")],
+            drives: self.drives.clone(),
         };
         let totals = test::in_host(&self.host, boot, selection, &results)?;
         println!("logs are in {}", results.display());
@@ -210,8 +218,13 @@ fn furnish(root: &Path, kernel: &Kernel, programs: &Programs, busybox: &Path) ->
     process::output(Command::new("chroot").arg(root).args(enable)).map(drop)
 }
 
+/// Where the disk for work is.
+pub(crate) fn work_disk(store: &Store) -> PathBuf {
+    store.path("debian-work.raw")
+}
+
 /// A fresh disk for work, with the guest's initramfs on it.
-fn work(store: &Store, kernel: &Kernel) -> Result<PathBuf> {
+fn make_work_disk(store: &Store, kernel: &Kernel) -> Result<PathBuf> {
     let content = store.path("debian-work");
     empty_folder(&content)?;
     let mut archive = Archive::default();
@@ -219,7 +232,7 @@ fn work(store: &Store, kernel: &Kernel) -> Result<PathBuf> {
     add_busybox(&mut archive, &busybox(store)?)?;
     kernel.add_modules(&mut archive, MODULES)?;
     fs::write(content.join(DEBIAN_INITRD), archive.finish()).doing("writing the guest's initramfs")?;
-    let disk = store.path("debian-work.raw");
+    let disk = work_disk(store);
     file_system(&content, &disk, WORK, "work")?;
     fs::remove_dir_all(content).doing("removing a folder")?;
     Ok(disk)

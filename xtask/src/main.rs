@@ -9,6 +9,7 @@ mod cpio;
 mod debian;
 mod demo;
 mod error;
+mod fuzz;
 mod guest_image;
 mod host;
 mod kernel;
@@ -51,6 +52,8 @@ Tasks of the kubevmm repository
       --disk DIR                        measure files on a disk there as well
       --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
+  cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check) until one does harm
+      --seconds N                       for so long (60)
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
 
@@ -73,7 +76,9 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", "cloud"] => cloud::run(&Store::open()?),
-        ["test", "cloud", "--prepare"] => cloud::Debian::prepare(&Store::open()?).map(|_| ExitCode::SUCCESS),
+        ["test", "cloud", "--prepare"] => {
+            cloud::LongHost::with_debian(&Store::open()?).map(|_| ExitCode::SUCCESS)
+        }
         ["soak", rest @ ..] => soak::run(&Store::open()?, &soak::Request::parse(rest)?),
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
@@ -82,6 +87,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }
         ["conformance"] => conformance::run(&Store::open()?),
+        ["fuzz", rest @ ..] => fuzz::run(&Store::open()?, &fuzz::Request::parse(rest)?),
         ["guest-image"] => guest(&Store::open()?),
         ["host"] => shell::run(&Store::open()?),
         [] | ["help" | "--help" | "-h", ..] => {

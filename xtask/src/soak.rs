@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::cloud::Debian;
+use crate::cloud::{LongHost, work_disk};
 use crate::error::{Error, Result};
 use crate::process;
 use crate::store::Store;
@@ -13,6 +13,8 @@ use crate::store::Store;
 const MINUTES: u64 = 30;
 /// What the guest's start and end, and QEMU's breakdowns, may add.
 const MORE: Duration = Duration::from_secs(60 * 60);
+/// The case that kills.
+const KILL: &str = "soak-kill";
 /// The image that fio has written to, on the disk for work.
 const IMAGE: &str = "/soak/disk.qcow2";
 
@@ -35,7 +37,7 @@ impl Request {
                     request.minutes = number.ok_or("--minutes wants a number from 1 to 1200")?;
                 }
                 "fio" => request.filter = "soak-fio".into(),
-                "kill" => request.filter = "soak-kill".into(),
+                "kill" => request.filter = KILL.into(),
                 other => return Err(Error(format!("soak knows no {other}: see cargo xtask --help"))),
             }
         }
@@ -44,25 +46,26 @@ impl Request {
 }
 
 pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
-    let debian = Debian::prepare(store)?;
+    let is_fio = request.filter != KILL;
+    let host = if is_fio { LongHost::with_debian(store)? } else { LongHost::plain(store)? };
     let limit = Duration::from_secs(request.minutes * 60) + MORE;
-    let totals = debian.cases(store, &request.filter, request.minutes, limit)?;
+    let totals = host.cases(store, &request.filter, request.minutes, limit)?;
     println!("{totals}");
     if totals.failed > 0 {
         return Ok(ExitCode::FAILURE);
     }
-    if request.filter != "soak-kill" {
-        second_opinion(store, &debian)?;
+    if is_fio {
+        second_opinion(store)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Has QEMU's own tool check the image.
-fn second_opinion(store: &Store, debian: &Debian) -> Result<()> {
+fn second_opinion(store: &Store) -> Result<()> {
     let copy = store.path("soak.qcow2");
     let debugfs = process::need("debugfs", "e2fsprogs")?;
     let order = format!("dump {IMAGE} {}", copy.display());
-    process::output(Command::new(debugfs).arg("-R").arg(order).arg(&debian.work))?;
+    process::output(Command::new(debugfs).arg("-R").arg(order).arg(work_disk(store)))?;
     if fs::metadata(&copy).map_or(0, |meta| meta.len()) == 0 {
         return Err("the image could not be taken off the disk for work".into());
     }

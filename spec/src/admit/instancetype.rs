@@ -120,6 +120,9 @@ fn size(
     domain.io_threads = instancetype.io_threads.clone().or(domain.io_threads.take());
     domain.launch_security = instancetype.launch_security.clone().or(domain.launch_security.take());
     machine.spec.node_selector.extend(instancetype.node_selector.clone());
+    if machine.spec.scheduler_name.is_empty() {
+        machine.spec.scheduler_name.clone_from(&instancetype.scheduler_name);
+    }
     for (key, value) in &instancetype.annotations {
         machine.metadata.annotations.entry(key.clone()).or_insert_with(|| value.clone());
     }
@@ -150,6 +153,11 @@ fn conflicts(instancetype: &InstancetypeSpec, spec: &VirtualMachineInstanceSpec)
             "domain.cpu.dedicatedCpuPlacement",
         ),
         (has_cpu(|cpu| cpu.numa.is_some()) && instancetype.cpu.numa.is_some(), "domain.cpu.numa"),
+        (
+            has_cpu(|cpu| cpu.isolate_emulator_thread) && instancetype.cpu.isolate_emulator_thread.is_some(),
+            "domain.cpu.isolateEmulatorThread",
+        ),
+        (has_cpu(|cpu| cpu.realtime.is_some()) && instancetype.cpu.realtime.is_some(), "domain.cpu.realtime"),
         (domain.resources.requests.contains_key("cpu"), "domain.resources.requests.cpu"),
         (domain.resources.limits.contains_key("cpu"), "domain.resources.limits.cpu"),
         (memory.is_some_and(|memory| memory.guest.is_some()), "domain.memory.guest"),
@@ -169,6 +177,8 @@ fn conflicts(instancetype: &InstancetypeSpec, spec: &VirtualMachineInstanceSpec)
             domain.io_threads_policy.is_some() && instancetype.io_threads_policy.is_some(),
             "domain.ioThreadsPolicy",
         ),
+        (!spec.node_selector.is_empty() && !instancetype.node_selector.is_empty(), "nodeSelector"),
+        (!spec.scheduler_name.is_empty() && !instancetype.scheduler_name.is_empty(), "schedulerName"),
         (domain.launch_security.is_some() && instancetype.launch_security.is_some(), "domain.launchSecurity"),
     ];
     all.into_iter().filter(|(given, _)| *given).map(|(_, path)| path).collect()

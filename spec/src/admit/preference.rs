@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::api::{
     Bios, Bootloader, DevicePreferences, DiskDevice, DomainSpec, Efi, FeaturePreferences,
-    FirmwarePreferences, InterfaceBinding, PreferenceSpec, Quantity, VirtualMachineInstance,
+    FirmwarePreferences, InterfaceBinding, PreferenceSpec, Quantity, VideoDevice, VirtualMachineInstance,
 };
 
 /// The sockets, cores and threads that an instancetype's vCPUs become.
@@ -88,6 +88,7 @@ pub(super) fn apply(preference: &PreferenceSpec, machine: &mut VirtualMachineIns
     }
     if let Some(wanted) = &preference.devices {
         fill_devices(wanted, domain);
+        fill_models(wanted, domain);
         fill_disks(wanted, domain);
         fill_interfaces(wanted, domain);
     }
@@ -148,6 +149,33 @@ fn fill_devices(wanted: &DevicePreferences, domain: &mut DomainSpec) {
     devices.disable_hotplug |= wanted.preferred_disable_hotplug == Some(true);
 }
 
+/// Models and buses of devices that are given without.
+fn fill_models(wanted: &DevicePreferences, domain: &mut DomainSpec) {
+    fn fill_text(own: &mut String, wanted: &Option<String>) {
+        if let Some(wanted) = wanted.as_ref().filter(|_| own.is_empty()) {
+            own.clone_from(wanted);
+        }
+    }
+    let devices = &mut domain.devices;
+    for input in &mut devices.inputs {
+        fill_text(&mut input.bus, &wanted.preferred_input_bus);
+        fill_text(&mut input.r#type, &wanted.preferred_input_type);
+    }
+    for panic_device in &mut devices.panic_devices {
+        fill(&mut panic_device.model, &wanted.preferred_panic_device_model);
+    }
+    for gpu in &mut devices.gpus {
+        fill(&mut gpu.virtual_gpu_options, &wanted.preferred_virtual_gpu_options);
+    }
+    if let Some(sound) = &mut devices.sound {
+        fill_text(&mut sound.model, &wanted.preferred_sound_model);
+    }
+    let has_display = devices.autoattach_graphics_device != Some(false);
+    if let Some(model) = wanted.preferred_video_type.as_ref().filter(|_| has_display) {
+        devices.video.get_or_insert_with(|| VideoDevice { r#type: model.clone() });
+    }
+}
+
 fn fill_disks(wanted: &DevicePreferences, domain: &mut DomainSpec) {
     for disk in &mut domain.devices.disks {
         if matches!(disk.device, DiskDevice::Missing) {
@@ -190,6 +218,11 @@ pub(super) fn requirements_are_met(
     findings: &mut Findings<'_>,
 ) {
     let Some(required) = &preference.requirements else { return };
+    let own = machine.spec.architecture.as_deref().unwrap_or("amd64");
+    if let Some(wanted) = required.architecture.as_deref().filter(|wanted| *wanted != own) {
+        let message = format!("the preference demands the architecture {wanted}");
+        findings.invalid("spec.template.spec.architecture", message);
+    }
     if let Some(cpu) = &required.cpu
         && machine.topology().vcpus() < cpu.guest
     {

@@ -159,9 +159,9 @@ object! {
         /// See `devices.disableHotplug`.
         preferred_disable_hotplug: Option<bool>, HONOURED;
         /// Options of shared graphics processors.
-        preferred_virtual_gpu_options as "preferredVirtualGPUOptions": Option<VgpuOptions>, CLUSTER;
+        preferred_virtual_gpu_options as "preferredVirtualGPUOptions": Option<VgpuOptions>, HONOURED;
         /// The model of the sound card.
-        preferred_sound_model: Option<String>, CLUSTER;
+        preferred_sound_model: Option<String>, HONOURED;
         /// See `devices.useVirtioTransitional`.
         preferred_use_virtio_transitional: Option<bool>, HONOURED;
         /// The bus of input devices.
@@ -195,9 +195,9 @@ object! {
         /// See `devices.tpm`.
         preferred_tpm as "preferredTPM": Option<TpmDevice>, HONOURED;
         /// See `devices.panicDevices`.
-        preferred_panic_device_model: Option<String>, CLUSTER;
+        preferred_panic_device_model: Option<String>, HONOURED;
         /// See `devices.video`.
-        preferred_video_type: Option<String>, CLUSTER;
+        preferred_video_type: Option<String>, HONOURED;
     }
 
     /// Platform features preferred.

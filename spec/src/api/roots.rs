@@ -22,27 +22,31 @@ pub struct Root {
 
 /// All kinds, machines first.
 pub const ROOTS: &[Root] = &[
-    Root { kind: "VirtualMachineInstance", aliases: &["vmi", "vmis"], object: VirtualMachineInstance::KIND },
-    Root { kind: "VirtualMachine", aliases: &["vm", "vms"], object: VirtualMachine::KIND },
+    Root {
+        kind: "VirtualMachineInstance",
+        aliases: &["vmi", "vmis", "virtualmachineinstances"],
+        object: VirtualMachineInstance::KIND,
+    },
+    Root { kind: "VirtualMachine", aliases: &["vm", "vms", "virtualmachines"], object: VirtualMachine::KIND },
     Root {
         kind: "VirtualMachineInstanceReplicaSet",
-        aliases: &["vmirs"],
+        aliases: &["vmirs", "replicaset", "rs"],
         object: VirtualMachineInstanceReplicaSet::KIND,
     },
-    Root { kind: "VirtualMachinePool", aliases: &["vmpool"], object: VirtualMachinePool::KIND },
+    Root { kind: "VirtualMachinePool", aliases: &["vmpool", "pool"], object: VirtualMachinePool::KIND },
     Root {
         kind: "VirtualMachineInstanceMigration",
-        aliases: &["vmim"],
+        aliases: &["vmim", "migration"],
         object: VirtualMachineInstanceMigration::KIND,
     },
     Root {
         kind: "VirtualMachineInstancePreset",
-        aliases: &["vmipreset"],
+        aliases: &["vmipreset", "preset"],
         object: VirtualMachineInstancePreset::KIND,
     },
     Root {
         kind: "VirtualMachineInstancetype",
-        aliases: &["vminstancetype", "instancetype"],
+        aliases: &["vminstancetype", "instancetype", "it"],
         object: VirtualMachineInstancetype::KIND,
     },
     Root {
@@ -52,7 +56,7 @@ pub const ROOTS: &[Root] = &[
     },
     Root {
         kind: "VirtualMachinePreference",
-        aliases: &["vmpref", "preference"],
+        aliases: &["vmpref", "preference", "pref"],
         object: VirtualMachinePreference::KIND,
     },
     Root {
@@ -60,13 +64,13 @@ pub const ROOTS: &[Root] = &[
         aliases: &["vmclusterpref", "clusterpreference"],
         object: VirtualMachinePreference::KIND,
     },
-    Root { kind: "DataVolume", aliases: &["dv"], object: DataVolume::KIND },
+    Root { kind: "DataVolume", aliases: &["dv", "dvs"], object: DataVolume::KIND },
     Root {
         kind: "NetworkAttachmentDefinition",
         aliases: &["nad", "net-attach-def"],
         object: NetworkAttachmentDefinition::KIND,
     },
-    Root { kind: "PersistentVolumeClaim", aliases: &["pvc"], object: PersistentVolumeClaim::KIND },
+    Root { kind: "PersistentVolumeClaim", aliases: &["pvc", "pvcs"], object: PersistentVolumeClaim::KIND },
     Root { kind: "Secret", aliases: &[], object: Secret::KIND },
     Root { kind: "ConfigMap", aliases: &["cm"], object: ConfigMap::KIND },
     Root { kind: "ServiceAccount", aliases: &["sa"], object: ServiceAccount::KIND },

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::references::Reference;
-use super::{Claim, Search, plain_name, within};
+use super::{Claim, Search, Unfound, plain_name, within};
 use crate::admit::Object;
 use crate::api::{DataVolumeOrigin, DataVolumeSpec, PersistentVolumeClaimSpec, Quantity};
 
@@ -30,7 +30,7 @@ enum Found {
 
 impl Search<'_> {
     /// The storage of a claim, or what to do about it.
-    pub(super) fn claim(&self, reference: &Reference) -> Result<Claim, String> {
+    pub(super) fn claim(&self, reference: &Reference) -> Result<Claim, Unfound> {
         let named = self.named_folder(&reference.name);
         let mounted = self.mounted_folder(&reference.folder);
         let mut empty = None;
@@ -39,11 +39,11 @@ impl Search<'_> {
                 Found::Storage(claim) => return Ok(claim),
                 Found::Empty(folder) => empty = empty.or(Some(folder)),
                 Found::Several(folder) => {
-                    return Err(format!(
+                    return Err(Unfound::Bad(format!(
                         "the claim {:?} has both {RAW} and {QCOW2} in {}: keep one",
                         reference.name,
                         folder.display()
-                    ));
+                    )));
                 }
                 Found::Nothing => {}
             }
@@ -56,8 +56,10 @@ impl Search<'_> {
         let folder =
             empty.or_else(|| named.filter(|named| is_folder && fs::symlink_metadata(named).is_err()));
         match (folder, self.size(&reference.name)) {
-            (Some(folder), Some(size)) => Ok(Claim::New { image: folder.join(RAW), bytes: size? }),
-            _ => Err(self.absent(&reference.name)),
+            (Some(folder), Some(size)) => {
+                Ok(Claim::New { image: folder.join(RAW), bytes: size.map_err(Unfound::Bad)? })
+            }
+            _ => Err(Unfound::Absent(self.absent(&reference.name))),
         }
     }
 

@@ -92,20 +92,33 @@ pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: 
                 .service_account(&name)
                 .map(|values| resolved.service_accounts.insert(name, values))
                 .err(),
-            // Facts that no pod has are made of the machine itself.
-            Kind::Downward => {
-                resolved.downward.extend(search.downward(&name).map(|values| (name, values)));
-                None
-            }
+            Kind::Downward => search
+                .downward(&name)
+                .map(|values| {
+                    // Facts that no pod has are made of the machine itself.
+                    resolved.downward.extend(values.map(|values| (name, values)));
+                })
+                .err(),
             Kind::Claim => search.claim(&reference).map(|claim| resolved.claims.insert(name, claim)).err(),
         };
-        if let Some(message) = found
-            && !reference.optional
-        {
-            resolved.missing.push(Missing { path: reference.path, message });
+        match found {
+            None => {}
+            Some(Unfound::Absent(_)) if reference.optional => {}
+            Some(Unfound::Absent(message) | Unfound::Bad(message)) => {
+                resolved.missing.push(Missing { path: reference.path, message });
+            }
         }
     }
     resolved
+}
+
+/// Why there is nothing, and what to do about it.
+#[derive(Debug)]
+enum Unfound {
+    /// It is not there, which what is optional need not be.
+    Absent(String),
+    /// It is there and cannot be used.
+    Bad(String),
 }
 
 /// Where to look, and for whom.

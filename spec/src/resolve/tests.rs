@@ -162,3 +162,19 @@ spec:
 ";
     assert_eq!(claim(machine, Some(&[])), Ok(Claim::New { image: "c/disk.img".into(), bytes: 5 << 20 }));
 }
+
+#[test]
+fn a_folder_that_no_object_could_hold_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("big")).unwrap();
+    for name in ["a", "b"] {
+        fs::write(folder.path().join("big").join(name), vec![0; 600 << 10]).unwrap();
+    }
+    let text =
+        CLAIMS.replace("persistentVolumeClaim: {claimName: c}", "secret: {secretName: big, optional: true}");
+    let manifests = Manifests::parse("x", text.trim_end_matches("---\n")).unwrap();
+    let verdict = crate::admit(&manifests.documents[0], &manifests);
+    let places = Places { secrets: Some(folder.path().to_owned()), ..Places::default() };
+    let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
+    assert!(resolved.missing[0].message.contains("1 MiB"), "{}", resolved.missing[0].message);
+}

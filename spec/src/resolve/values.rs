@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::references::Reference;
-use super::{Search, Values, plain_name, within};
+use super::{Search, Unfound, Values, plain_name};
 use crate::admit::Object;
 use crate::api::{ConfigMap, Secret};
 
-/// The most bytes read of one value, as in a cluster: a whole Secret has at most 1 MiB.
+/// The most bytes read of one folder, as in a cluster: a whole Secret or ConfigMap has at most 1 MiB.
 const MOST_BYTES: u64 = 1 << 20;
 /// Where every pod has its service account's files.
 const POD_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -23,29 +23,42 @@ impl Search<'_> {
     }
 
     /// The values of a Secret, or what to do about it.
-    pub(super) fn secret(&self, reference: &Reference) -> Result<Values, String> {
+    pub(super) fn secret(&self, reference: &Reference) -> Result<Values, Unfound> {
         if let Some(Object::Secret(secret)) = self.object("Secret", &reference.name) {
             return Ok(Secret::values(&secret));
         }
-        let folder = self.places.secrets.as_ref();
-        folder_values(folder.map(AsRef::as_ref), &reference.name)
-            .or_else(|| self.pod_values(reference.shelf, &reference.folder))
-            .ok_or_else(|| absent("Secret", "--secrets", &reference.name, &nor(within(folder))))
+        self.in_folders("Secret", "--secrets", self.places.secrets.as_deref(), reference)
     }
 
     /// The values of a ConfigMap, or what to do about it.
-    pub(super) fn config_map(&self, reference: &Reference) -> Result<Values, String> {
+    pub(super) fn config_map(&self, reference: &Reference) -> Result<Values, Unfound> {
         if let Some(Object::ConfigMap(map)) = self.object("ConfigMap", &reference.name) {
             return Ok(ConfigMap::values(&map));
         }
-        let folder = self.places.config_maps.as_ref();
-        folder_values(folder.map(AsRef::as_ref), &reference.name)
-            .or_else(|| self.pod_values(reference.shelf, &reference.folder))
-            .ok_or_else(|| absent("ConfigMap", "--configmaps", &reference.name, &nor(within(folder))))
+        self.in_folders("ConfigMap", "--configmaps", self.places.config_maps.as_deref(), reference)
+    }
+
+    fn in_folders(
+        &self,
+        kind: &str,
+        option: &str,
+        folder: Option<&Path>,
+        reference: &Reference,
+    ) -> Result<Values, Unfound> {
+        let name = &reference.name;
+        if let Some(values) = folder_values(folder, name)? {
+            return Ok(values);
+        }
+        self.pod_values(reference.shelf, &reference.folder)?.ok_or_else(|| {
+            Unfound::Absent(format!(
+                "the {kind} {name:?} is not among the given objects{}: add its manifest, or a folder {name} to {option}",
+                nor(folder)
+            ))
+        })
     }
 
     /// The files of a service account: those of a Secret with its token, of a folder, or of the pod around this process.
-    pub(super) fn service_account(&self, name: &str) -> Result<Values, String> {
+    pub(super) fn service_account(&self, name: &str) -> Result<Values, Unfound> {
         let secrets = self.manifests.within("Secret", &self.machine.metadata.namespace);
         let token = secrets.filter_map(|document| match crate::admit(document, self.manifests).object {
             Object::Secret(secret) if secret.r#type == ACCOUNT_TOKEN => Some(secret),
@@ -53,55 +66,66 @@ impl Search<'_> {
         });
         let mut own =
             token.filter(|secret| secret.metadata.annotations.get(ACCOUNT_NAME).is_some_and(|of| of == name));
-        let folder = self.places.secrets.as_ref();
-        own.next()
-            .map(|secret| secret.values())
-            .or_else(|| folder_values(folder.map(AsRef::as_ref), name))
-            .or_else(|| self.places.pod.as_ref().and_then(|_| read_folder(Path::new(POD_ACCOUNT))))
-            .ok_or_else(|| {
-                format!(
-                    "the service account {name:?} has no token among the given objects{}: add a Secret of type \
-                     {ACCOUNT_TOKEN} with the annotation {ACCOUNT_NAME}: {name}, or a folder {name} to --secrets",
-                    nor(within(folder))
-                )
-            })
+        if let Some(secret) = own.next() {
+            return Ok(secret.values());
+        }
+        let folder = self.places.secrets.as_deref();
+        if let Some(values) = folder_values(folder, name)? {
+            return Ok(values);
+        }
+        let pod = self.places.pod.as_ref().map(|_| read_folder(Path::new(POD_ACCOUNT)));
+        pod.transpose()?.flatten().ok_or_else(|| {
+            Unfound::Absent(format!(
+                "the service account {name:?} has no token among the given objects{}: add a Secret of type \
+                 {ACCOUNT_TOKEN} with the annotation {ACCOUNT_NAME}: {name}, or a folder {name} to --secrets",
+                nor(folder)
+            ))
+        })
     }
 
     /// The files of a downward API volume, where a pod has them.
-    pub(super) fn downward(&self, volume: &str) -> Option<Values> {
+    pub(super) fn downward(&self, volume: &str) -> Result<Option<Values>, Unfound> {
         self.pod_values("downwardapi", volume)
     }
 
-    fn pod_values(&self, shelf: &str, folder: &str) -> Option<Values> {
-        folder_values(Some(&self.places.pod.as_ref()?.join(shelf)), folder)
+    fn pod_values(&self, shelf: &str, folder: &str) -> Result<Option<Values>, Unfound> {
+        folder_values(self.places.pod.as_ref().map(|pod| pod.join(shelf)).as_deref(), folder)
     }
 }
 
-fn nor(place: String) -> String {
-    if place.is_empty() { place } else { format!(" nor{place}") }
+/// ` nor in FOLDER`, of a folder that was looked into.
+fn nor(folder: Option<&Path>) -> String {
+    folder.map(|folder| format!(" nor in {}", folder.display())).unwrap_or_default()
 }
 
-fn absent(kind: &str, option: &str, name: &str, nor: &str) -> String {
-    format!(
-        "the {kind} {name:?} is not among the given objects{nor}: add its manifest, or a folder {name} to {option}"
-    )
+/// The files of the folder `name` in a folder as values; `None` if there is no such folder.
+fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, Unfound> {
+    match (folder, plain_name(name)) {
+        (Some(folder), Some(name)) => read_folder(&folder.join(name)),
+        _ => Ok(None),
+    }
 }
 
-/// The files of the folder `name` in a folder as values.
-fn folder_values(folder: Option<&Path>, name: &str) -> Option<Values> {
-    read_folder(&folder?.join(plain_name(name)?))
-}
-
-/// The files of a folder as values; the kubelet's own entries (`..data`) are left out.
-fn read_folder(folder: &Path) -> Option<Values> {
-    let mut values = Values::new();
-    for entry in fs::read_dir(folder).ok()? {
-        let path = entry.ok()?.path();
-        let key = path.file_name()?.to_str()?.to_owned();
-        let metadata = fs::metadata(&path).ok()?;
-        if !key.starts_with("..") && metadata.is_file() && metadata.len() <= MOST_BYTES {
-            values.insert(key, fs::read(&path).ok()?);
+/// The files of a folder as values; the kubelet's own entries (`..data`) are left out, and so are folders.
+fn read_folder(folder: &Path) -> Result<Option<Values>, Unfound> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
+    let shown = |path: &Path, what: &str| Unfound::Bad(format!("{} {what}", path.display()));
+    let (mut values, mut total) = (Values::new(), 0);
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let key =
+            entry.file_name().into_string().map_err(|_| shown(&path, "has a name that is not UTF-8"))?;
+        let metadata =
+            fs::metadata(&path).map_err(|error| shown(&path, &format!("cannot be read: {error}")))?;
+        if key.starts_with("..") || !metadata.is_file() {
+            continue;
         }
+        total += metadata.len();
+        if total > MOST_BYTES {
+            return Err(shown(folder, "holds more than 1 MiB, more than a Secret or ConfigMap can"));
+        }
+        let value = fs::read(&path).map_err(|error| shown(&path, &format!("cannot be read: {error}")))?;
+        values.insert(key, value);
     }
-    Some(values)
+    Ok(Some(values))
 }

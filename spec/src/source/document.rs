@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::node::{Mark, Node};
 
@@ -11,12 +11,14 @@ use super::node::{Mark, Node};
 pub struct Source {
     file: PathBuf,
     text: String,
+    /// Where each line begins; made when the first line is asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// A source of the given name and text; standard input is named `-`.
     pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), text: text.into() }
+        Self { file: file.into(), text: text.into(), lines: OnceLock::new() }
     }
 
     /// The file's name as given by the user.
@@ -32,8 +34,19 @@ impl Source {
     /// A line by its number, from 1.
     pub fn line(&self, number: u32) -> Option<&str> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.text.lines().nth(index)
+        let lines = self.lines.get_or_init(|| starts(&self.text));
+        let start = *lines.get(index)?;
+        let end = lines.get(index.saturating_add(1)).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).map(|line| line.trim_end_matches(['\n', '\r']))
     }
+}
+
+/// Where lines begin. They end as YAML's do: with a line feed, a carriage return, or both.
+fn starts(text: &str) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let is_end = |at: usize, byte: u8| byte == b'\n' || byte == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+    let ends = bytes.iter().enumerate().filter(|(at, byte)| is_end(*at, **byte));
+    std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
 }
 
 /// A place in a manifest file.

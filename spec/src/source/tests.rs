@@ -123,3 +123,11 @@ fn json_is_read_in_any_layout() {
         assert_eq!(root.get("text").unwrap().text(), Some("🦀/"));
     }
 }
+
+#[test]
+fn lines_end_as_yaml_has_them() {
+    let source = Source::new("x", "a\r\nb\rc\n\nd");
+    let lines: Vec<_> = (1..=6).map(|number| source.line(number)).collect();
+    assert_eq!(lines, [Some("a"), Some("b"), Some("c"), Some(""), Some("d"), None]);
+    assert_eq!(source.line(0), None);
+}

@@ -8,6 +8,7 @@ use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
+use crate::supervisor::SKIP_WORD;
 use crate::vm::{BOOT, END, Vm};
 use guest::protocol::{Identity, Request};
 
@@ -22,6 +23,8 @@ pub(super) const CASES: &[Case] = &[
     Case::host("boot-3-gib", three_gib),
     Case::host("boot-6-gib", six_gib),
     Case::host("boot-hugepages-2mi", hugepages).alone(),
+    Case::host("boot-hugepages-1gi", gigantic_pages).alone(),
+    Case::host("boot-cpu-features", cpu_features),
     Case::host("boot-firmware-tables-are-clean", clean_tables),
     Case::host("boot-smbios", smbios),
 ];
@@ -131,6 +134,60 @@ fn hugepages(ctx: &Ctx) -> Outcome {
     ensure!(ended.code == Some(3), "without huge pages it ended with {:?}: {}", ended.code, ended.errors);
     ensure!(ended.errors.contains("huge"), "without huge pages it says: {}", ended.errors);
     Ok(())
+}
+
+/// One page of 1 GiB, where the test host still finds that much memory in one piece.
+fn gigantic_pages(ctx: &Ctx) -> Outcome {
+    let pool = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+    fs::write(pool, "1").doing("reserving a huge page")?;
+    if fs::read_to_string(pool)?.trim() != "1" {
+        return Err(Failure(format!("{SKIP_WORD}the test host has no GiB of memory in one piece left")));
+    }
+    let mut manifest = linux(ctx).memory("1Gi");
+    manifest.set("/spec/domain/memory/hugepages", json!({"pageSize": "1Gi"}));
+    let mut vm = Vm::start(ctx, &manifest, &[])?;
+    let mut agent = vm.agent()?;
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", vm.pid())).doing("reading smaps")?;
+    ensure!(smaps.contains("KernelPageSize:  1048576 kB"), "no mapping of the VMM has pages of 1 GiB");
+    agent.send(&Request::PowerOff)?;
+    vm.wait_exit(END)?.expect(0, "guest-shutdown")?;
+    fs::write(pool, "0").doing("giving the huge page back")
+}
+
+/// What each policy does to what the guest sees, and which of them this host cannot meet.
+fn cpu_features(ctx: &Ctx) -> Outcome {
+    let with = |policies: &[(&str, &str)]| {
+        let mut manifest = linux(ctx);
+        for (name, policy) in policies {
+            manifest.push("/spec/domain/cpu/features", json!({"name": name, "policy": policy}));
+        }
+        manifest
+    };
+    // The emulated processor has AES and SSE2, but neither FSRM nor AVX-512.
+    let policies = [("aes", "disable"), ("fsrm", "force"), ("sse2", "require"), ("avx512f", "optional")];
+    boot_and_ask(ctx, &with(&policies), |flags| {
+        for (flag, wanted) in [("aes", false), ("fsrm", true), ("sse2", true), ("avx512f", false)] {
+            ensure!(flags.contains(&flag) == wanted, "{flag} is wrong among {flags:?}");
+        }
+        Ok(())
+    })?;
+    for (name, policy) in [("avx512f", "require"), ("sse2", "forbid")] {
+        let ended = Vm::start(ctx, &with(&[(name, policy)]), &[])?.wait_exit(END)?;
+        ensure!(ended.code == Some(3), "{policy} {name} ended with {:?}: {}", ended.code, ended.errors);
+        ensure!(ended.errors.contains(name), "{policy} {name} says: {}", ended.errors);
+    }
+    Ok(())
+}
+
+/// Boots, looks at the flags of the guest's first processor, powers off.
+fn boot_and_ask(ctx: &Ctx, manifest: &Manifest, look: impl FnOnce(&[&str]) -> Outcome) -> Outcome {
+    let mut vm = Vm::start(ctx, manifest, &[])?;
+    let mut agent = vm.agent()?;
+    let text = agent.file("/proc/cpuinfo")?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags")).ok_or("cpuinfo has no flags")?;
+    look(&flags.split_whitespace().collect::<Vec<_>>())?;
+    agent.send(&Request::PowerOff)?;
+    vm.wait_exit(END)?.expect(0, "guest-shutdown").map(drop)
 }
 
 fn clean_tables(ctx: &Ctx) -> Outcome {

@@ -27,6 +27,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-pci-scan", pci_scan),
     Case::payload("payload-types", types),
     Case::payload("payload-halted-is-killed", halted_is_killed),
+    Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
 ];
 
 /// A kernel that prints a line and powers off.
@@ -162,10 +163,24 @@ fn types(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// A guest that does not listen, and each signal that asks for the end.
 fn halted_is_killed(ctx: &Ctx) -> Outcome {
-    let mut vm = start(ctx, code::halt(), &[])?;
-    vm.console().wait_for("payload: halts\n", SOON)?;
-    vm.signal(libc::SIGTERM)?;
-    let ended = killed(&mut vm)?;
-    ended.expect(5, "killed").map(drop)
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let mut vm = start(ctx, code::halt(), &[])?;
+        vm.console().wait_for("payload: halts\n", SOON)?;
+        vm.signal(signal)?;
+        killed(&mut vm)?.expect(5, "killed").doing(&format!("sending signal {signal}"))?;
+    }
+    Ok(())
+}
+
+/// More than the local APIC's old mode can name: without x2APIC from the start KVM refuses the vCPUs' identifiers.
+fn three_hundred_cpus(ctx: &Ctx) -> Outcome {
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, greeting()).doing("writing a payload")?;
+    let manifest = Manifest::bare("payload").memory("64Mi").cores(300);
+    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    ensure!(vm.console().text() == "payload: hello\n", "the console shows {:?}", vm.console().text());
+    Ok(())
 }

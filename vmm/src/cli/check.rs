@@ -64,7 +64,7 @@ impl Check<'_> {
     fn document(&self, document: &Document, manifests: &Manifests) -> Result<bool, Failure> {
         let mut verdict = spec::admit(document, manifests);
         if let Some(machine) = verdict.machine().filter(|_| manifest::names_places(self.args)) {
-            let resolved = spec::resolve(machine, manifests, &manifest::places(self.args));
+            let resolved = manifest::resolve(machine, manifests, self.args);
             verdict.miss(document, &resolved.missing, false);
         }
         if self.shows_defaults {

@@ -52,6 +52,7 @@ const PLACES: &[Opt] = &[
     ),
     option("secrets", "DIR", "secrets that are not in the manifests: DIR/SECRET/KEY"),
     option("configmaps", "DIR", "config maps that are not in the manifests: DIR/CONFIGMAP/KEY"),
+    option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
 ];
 
 /// Which machine, and what stands in for parts of it.
@@ -68,7 +69,6 @@ const MACHINE: &[Opt] = &[
 ];
 
 const RUN: &[Opt] = &[
-    option("images", "DIR", "local store of container images, an OCI image layout for each repository"),
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
     option(
         "runtime-dir",
@@ -102,8 +102,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "check",
         about: "say what KubeVirt would say about the manifests, and what kubevmm cannot do",
-        details: "-o json prints one object a document, each on a line of its own. With a place for claims, secrets or\n\
-                  config maps it warns of those that are missing. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
+        details: "-o json prints one object a document, each on a line of its own. With a place for claims, secrets,\n\
+                  config maps or images it warns of those that are missing. Exit codes: 0 all are allowed, 1 some are not, 2 usage.",
         operands: FILES,
         options: &[&[OUTPUT, SHOW_DEFAULTS], PLACES, HELP],
     },
@@ -130,7 +130,26 @@ pub(super) const COMMANDS: &[Command] = &[
         operands: "",
         options: &[HELP],
     },
+    Command {
+        name: "completion",
+        about: "print the script by which a shell completes kubevmm's command lines",
+        details: "bash: source <(kubevmm completion bash). zsh: as _kubevmm in a folder of $fpath. fish: as\n\
+                  ~/.config/fish/completions/kubevmm.fish.",
+        operands: "SHELL",
+        options: &[HELP],
+    },
+    Command {
+        name: "man",
+        about: "print the manual page",
+        details: "kubevmm man | man -l - shows it; it belongs into /usr/local/share/man/man1/kubevmm.1.",
+        operands: "",
+        options: &[HELP],
+    },
 ];
+
+/// Words that stand where a command does, and what they print.
+pub(super) const WORDS: &[(&str, &str)] =
+    &[("help", "this text, or a command's: kubevmm help COMMAND"), ("version", "the version")];
 
 /// The command called `name`.
 pub(super) fn find(name: &str) -> Option<&'static Command> {

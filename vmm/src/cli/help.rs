@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Failure;
-use super::commands::{COMMANDS, Command, Opt, find};
+use super::commands::{COMMANDS, Command, Opt, WORDS, find};
 
 /// What the program is and which commands it has.
 pub(super) fn overview() -> String {
@@ -11,10 +11,11 @@ pub(super) fn overview() -> String {
         "kubevmm runs one KubeVirt virtual machine in one process, from the manifest that kubectl takes.\n\n\
          Usage: kubevmm COMMAND [OPTION]… FILE…\n\nCommands:\n",
     );
-    for command in COMMANDS {
-        let _ = writeln!(text, "  {:<9} {}", command.name, command.about);
+    let words = WORDS.iter().copied();
+    for (name, about) in COMMANDS.iter().map(|command| (command.name, command.about)).chain(words) {
+        let _ = writeln!(text, "  {name:<10} {about}");
     }
-    text.push_str("  help      this text, or a command's: kubevmm help COMMAND\n  version   the version\n\n");
+    text.push('\n');
     text.push_str("FILE holds YAML or JSON documents; - is standard input.\n");
     text
 }
@@ -40,18 +41,20 @@ pub(super) fn command(command: &Command) -> String {
 }
 
 /// How the command is written.
-fn form(command: &Command) -> String {
+pub(super) fn form(command: &Command) -> String {
     let text = format!("{} [OPTION]… {}", command.name, command.operands);
     text.trim_end().to_owned()
 }
 
-fn names(option: &Opt) -> String {
+/// How an option is written.
+pub(super) fn names(option: &Opt) -> String {
     let short = option.short.map(|short| format!("-{short}, ")).unwrap_or_default();
     let value = option.value.map(|value| format!(" {value}")).unwrap_or_default();
     format!("{short}--{}{value}", option.name)
 }
 
-fn capital(text: &str) -> String {
+/// The text with a capital at its head.
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

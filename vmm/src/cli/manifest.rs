@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use devices::chain;
-use spec::{Cause, Document, Manifests, Places, Reason, Verdict, Warning, report};
+use spec::api::VirtualMachineInstance;
+use spec::{Cause, Document, Manifests, Places, Reason, Resolved, Verdict, Warning, report};
 
 use super::Failure;
 use super::args::Args;
 use super::choose::choose;
+use super::images;
 use super::output::say;
 use crate::open::{OpenFault, Subject};
 use crate::plan::{self, Fault, Options, Plan, PlanError};
@@ -15,7 +17,7 @@ use crate::plan::{self, Fault, Options, Plan, PlanError};
 /// Where KubeVirt's pods have what their machine refers to.
 const POD: &str = "/var/run/kubevirt-private";
 /// Options that say where things are.
-const PLACES: [&str; 3] = ["volumes", "secrets", "configmaps"];
+const PLACES: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
 
 /// Reads all files; every error is said.
 fn load(args: &Args) -> Result<Manifests, Failure> {
@@ -28,13 +30,20 @@ fn load(args: &Args) -> Result<Manifests, Failure> {
 }
 
 /// Where the things are that manifests only name.
-pub(super) fn places(args: &Args) -> Places {
+fn places(args: &Args) -> Places {
     Places {
         volumes: args.path("volumes"),
         secrets: args.path("secrets"),
         config_maps: args.path("configmaps"),
         pod: Some(PathBuf::from(POD)).filter(|pod| pod.is_dir()),
     }
+}
+
+/// Looks up everything that a machine refers to.
+pub(super) fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, args: &Args) -> Resolved {
+    let mut resolved = spec::resolve(machine, manifests, &places(args));
+    resolved.missing.extend(images::missing(machine, args));
+    resolved
 }
 
 /// Whether the command line says where such things are.
@@ -114,7 +123,7 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Fail
         leave_booting_to_the_plan(&mut verdict);
     }
     let Some(machine) = verdict.machine() else { return Err(refuse(&verdict)) };
-    let resolved = spec::resolve(machine, &manifests, &places(args));
+    let resolved = resolve(machine, &manifests, args);
     if !verdict.allowed {
         verdict.miss(document, &resolved.missing, true);
         return Err(refuse(&verdict));

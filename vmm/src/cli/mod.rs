@@ -4,9 +4,12 @@ mod args;
 mod check;
 mod choose;
 mod commands;
+mod completion;
 mod explain;
 mod help;
 mod image;
+mod images;
+mod man;
 mod manifest;
 mod output;
 mod plan;
@@ -115,6 +118,8 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
         "plan" => plan::main(&args),
         "explain" => explain::explain(&args),
         "schema" => explain::schema(&args),
+        "completion" => completion::main(&args),
+        "man" => man::main(&args),
         _ => check::main(&args),
     }
 }

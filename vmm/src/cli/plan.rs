@@ -8,7 +8,7 @@ use crate::plan::{Plan, render};
 /// Prints the plan.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let format = Format::of(args)?;
-    let plan = manifest::plan(args, || ())?.plan;
+    let plan = manifest::plan(args, || ())?.plan.without_contents();
     match format {
         Format::Text => print(&render(&plan))?,
         Format::Json => print(&format!("{:#}\n", value(&plan)?))?,

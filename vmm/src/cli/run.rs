@@ -12,12 +12,13 @@ use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{Places, Resources};
 use crate::state::{Driver, Outcome, write_report};
-use crate::sys::kick;
 use crate::sys::signals::Signals;
+use crate::sys::{heap, kick};
 
 /// Boots the machine and waits for its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let milestones = Arc::new(Milestones::start());
+    heap::share();
     let places = places(args)?;
     let host = |what| move |source: vmm_sys_util::errno::Error| Failure::Host { what, source: source.into() };
     // Before anything is opened, so that a signal in between ends the machine as at any other time.

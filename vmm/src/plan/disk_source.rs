@@ -61,8 +61,21 @@ pub enum Storage {
 pub struct IsoFile {
     /// Its path.
     pub name: String,
-    /// Contents; they may be secret.
+    /// Contents; they may be secret. In text they are base64.
+    #[serde(with = "base64")]
     pub data: Vec<u8>,
+}
+
+mod base64 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&spec::base64::encode(data))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        spec::base64::decode(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 impl std::fmt::Debug for IsoFile {

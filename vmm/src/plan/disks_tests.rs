@@ -180,3 +180,15 @@ fn odd_blocks_and_labels_are_refused() {
     let refused = plan_with(&format!("[{{name: d, {VIRTIO}}}]"), &label, "", map).unwrap_err();
     assert!(refused[0].contains("volume label"), "{refused:?}");
 }
+
+#[test]
+fn contents_survive_a_text_and_are_not_shown() {
+    let disk = format!("[{{name: d, {VIRTIO}}}]");
+    let plan = plan_with(&disk, "[{name: d, cloudInitNoCloud: {userData: hush}}]", "", "").unwrap();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert!(text.contains("aHVzaA=="), "{text}");
+    let back: Plan = serde_json::from_str(&text).unwrap();
+    assert_eq!(back.functions, plan.functions);
+    let shown = serde_json::to_string(&plan.without_contents()).unwrap();
+    assert!(shown.contains("user-data") && !shown.contains("aHVzaA=="), "{shown}");
+}

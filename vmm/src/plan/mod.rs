@@ -64,6 +64,20 @@ pub struct Plan {
     pub reboots: bool,
 }
 
+impl Plan {
+    /// The same without the contents of disks of files, which may be secret: for showing.
+    pub fn without_contents(mut self) -> Self {
+        for function in &mut self.functions {
+            if let DevicePlan::Disk(DiskPlan { source: DiskSource::Iso { files, .. }, .. }) =
+                &mut function.device
+            {
+                files.iter_mut().for_each(|file| file.data.clear());
+            }
+        }
+        self
+    }
+}
+
 /// Durations as whole seconds, as manifests have them.
 mod seconds {
     use std::time::Duration;
