@@ -123,7 +123,13 @@ impl Core {
     /// What is at `offset`, and for how many bytes at least, at most `max`.
     pub(super) fn look_up(&self, offset: u64, max: u64) -> io::Result<(Place, u64)> {
         let geometry = self.geometry;
-        let entry = self.entry(geometry.cluster_of(offset))?;
+        let (slice, index) = self.slice(geometry.cluster_of(offset))?;
+        let Some(slice) = slice else {
+            // Nothing as far as the table would reach: a large disk that is empty is passed over quickly.
+            let reach = geometry.cluster_size() * geometry.l2_entries();
+            return Ok((Place::Absent, (reach - offset % reach).min(max)));
+        };
+        let entry = slice.get(geometry, index);
         let within = geometry.in_cluster(offset);
         let rest = geometry.cluster_size() - within;
         let data = |host: Host| Place::Data { host: host.offset + within, owned: host.owned };
