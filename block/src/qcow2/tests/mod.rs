@@ -2,6 +2,8 @@
 
 mod crash;
 mod hostile;
+mod hostile_streams;
+mod hostile_tables;
 mod judge;
 pub(crate) mod oracle;
 mod read;
