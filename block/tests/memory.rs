@@ -57,7 +57,10 @@ fn large_images_cost_little_and_tables_stay_within_their_budget() {
                 }
             });
             eprintln!("opening 1 TiB: {taken} bytes (read-only: {read_only})");
-            assert!(round == 0 || taken < 2 * MIB, "opening 1 TiB took {taken} bytes (read-only: {read_only})");
+            assert!(
+                round == 0 || taken < 2 * MIB,
+                "opening 1 TiB took {taken} bytes (read-only: {read_only})"
+            );
         }
     }
 

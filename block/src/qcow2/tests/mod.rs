@@ -7,4 +7,5 @@ mod hostile_tables;
 mod judge;
 pub(crate) mod oracle;
 mod read;
+mod turns;
 mod write;
