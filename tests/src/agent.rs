@@ -55,6 +55,14 @@ impl Agent {
     /// If the line breaks or the guest could not.
     pub fn call(&mut self, request: &Request) -> Result<Answer, Failure> {
         self.send(request)?;
+        self.receive(request)
+    }
+
+    /// Waits for the reply to a request that was sent.
+    ///
+    /// # Errors
+    /// If the line breaks or the guest could not.
+    pub fn receive(&mut self, request: &Request) -> Result<Answer, Failure> {
         let mut line = String::new();
         self.stream
             .read_line(&mut line)
@@ -68,7 +76,7 @@ impl Agent {
         }
     }
 
-    /// Sends a request that has no reply.
+    /// Sends a request that has no reply, or whose reply is to be received later.
     ///
     /// # Errors
     /// If the line is broken.

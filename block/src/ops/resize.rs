@@ -9,7 +9,7 @@ use crate::raw::{RawDisk, RawOptions};
 use crate::target::Kind;
 
 /// Changes the size of an image that nobody uses at the time. `shrink` allows losing what lies
-/// beyond the new size; qcow2 images only grow.
+/// beyond the new size.
 ///
 /// # Errors
 /// When the image is in use, is not a file, or cannot be made this large or small.
@@ -22,11 +22,16 @@ pub fn resize(path: &Path, format: Format, size: u64, shrink: bool) -> Result<()
     if file.target().kind != Kind::Regular {
         return Err(geometry("a block device has the size that it has"));
     }
+    let now = match format {
+        Format::Raw => file.info().size_bytes,
+        Format::Qcow2 => qcow2::summary(&file, path)?.virtual_size,
+    };
+    if size < now && !shrink {
+        let reason = "it would lose what lies beyond its new size; that has to be asked for (--shrink)";
+        return Err(geometry(reason));
+    }
     match format {
-        Format::Raw if size < file.info().size_bytes && !shrink => {
-            Err(geometry("it would lose what lies beyond its new size; that has to be asked for (--shrink)"))
-        }
         Format::Raw => file.target().file.set_len(size).map_err(failed("resize", path)),
-        Format::Qcow2 => qcow2::grow_file(&file, path, size),
+        Format::Qcow2 => qcow2::resize_file(&file, path, size),
     }
 }

@@ -181,8 +181,8 @@ fn wrong_options_are_refused() {
 }
 
 #[test]
-fn grown_images_are_larger_and_zero_behind_the_old_end() {
-    if !available("grown_images_are_larger_and_zero_behind_the_old_end") {
+fn resized_images_have_zeroes_behind_their_old_end() {
+    if !available("resized_images_have_zeroes_behind_their_old_end") {
         return;
     }
     let dir = Dir::new();
@@ -196,7 +196,18 @@ fn grown_images_are_larger_and_zero_behind_the_old_end() {
         }
         expected.resize(40 << 20, 0);
         assert!(contents(&path) == expected, "{options}");
-        assert!(resize(&path, Format::Qcow2, 1 << 20, true).is_err(), "qcow2 images only grow");
+        assert!(resize(&path, Format::Qcow2, 1 << 20, false).is_err(), "only if it is asked for");
+        for size in [700 << 10, 512] {
+            resize(&path, Format::Qcow2, size, true).unwrap();
+            assert!(qemu_img(&["check", text(&path)]).contains("No errors"));
+            expected.truncate(usize::try_from(size).unwrap());
+            assert!(contents(&path) == expected, "{options}");
+            // What was let go does not come back.
+            resize(&path, Format::Qcow2, 3 << 20, false).unwrap();
+            let mut longer = expected.clone();
+            longer.resize(3 << 20, 0);
+            assert!(contents(&path) == longer, "{options}");
+        }
     }
     let raw = dir.path("raw");
     create(&raw, &CreateOptions::new(Format::Raw, 1 << 20)).unwrap();

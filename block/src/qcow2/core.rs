@@ -74,7 +74,7 @@ impl Core {
         Ok(Core {
             size: header.disk_size(),
             unpacker: Unpacker::new(header.compression),
-            slices: Slices::new(budget),
+            slices: Slices::new(budget, entries as u64 * (geometry.l2_entries() / geometry.slice_entries())),
             file_len: AtomicU64::new(file_len),
             reserved: None,
             storage,
@@ -116,14 +116,28 @@ impl Core {
 
     /// A cluster's entry.
     pub(super) fn entry(&self, cluster: u64) -> io::Result<RawEntry> {
+        Ok(self.stored(cluster)?.unwrap_or_default())
+    }
+
+    /// A cluster's entry, if there is a table for it.
+    fn stored(&self, cluster: u64) -> io::Result<Option<RawEntry>> {
+        let per_slice = self.geometry.slice_entries();
+        let index = cluster % per_slice;
+        if let Some(entry) = self.slices.peek(cluster / per_slice, |slice| slice.get(self.geometry, index)) {
+            return Ok(Some(entry));
+        }
         let (slice, index) = self.slice(cluster)?;
-        Ok(slice.map_or(RawEntry::default(), |slice| slice.get(self.geometry, index)))
+        Ok(slice.map(|slice| slice.get(self.geometry, index)))
     }
 
     /// What is at `offset`, and for how many bytes at least, at most `max`.
     pub(super) fn look_up(&self, offset: u64, max: u64) -> io::Result<(Place, u64)> {
         let geometry = self.geometry;
-        let entry = self.entry(geometry.cluster_of(offset))?;
+        let Some(entry) = self.stored(geometry.cluster_of(offset))? else {
+            // Nothing as far as the table would reach: a large disk that is empty is passed over quickly.
+            let reach = geometry.cluster_size() * geometry.l2_entries();
+            return Ok((Place::Absent, (reach - offset % reach).min(max)));
+        };
         let within = geometry.in_cluster(offset);
         let rest = geometry.cluster_size() - within;
         let data = |host: Host| Place::Data { host: host.offset + within, owned: host.owned };

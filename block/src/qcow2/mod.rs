@@ -41,7 +41,7 @@ use image::Image;
 pub use open::{Backing, QcowOptions};
 pub(crate) use pack::Packer;
 pub use repair::Repair;
-pub(crate) use resize::grow_file;
+pub(crate) use resize::resize_file;
 pub use summary::QcowSummary;
 pub(crate) use summary::{check_file, repair_file, summary};
 

@@ -1,4 +1,4 @@
-//! Larger disks.
+//! Larger and smaller disks.
 
 use std::io;
 use std::path::Path;
@@ -17,21 +17,21 @@ use crate::disk::DiskError;
 use crate::raw::RawDisk;
 use crate::storage::Storage;
 
-/// Makes the disk of an image larger. The file is open for writing, and locked.
+/// Changes the size of an image's disk. The file is open for writing, and locked.
 ///
 /// # Errors
-/// When the image is not one that can be written, or the new size is smaller or too large.
-pub(crate) fn grow_file(file: &RawDisk, path: &Path, size: u64) -> Result<(), DiskError> {
+/// When the image is not one that can be written, or the new size is too large.
+pub(crate) fn resize_file(file: &RawDisk, path: &Path, size: u64) -> Result<(), DiskError> {
     let target = zero_padded(file)?;
-    grow(target as Arc<dyn Storage>, size).map_err(|error| open_error(path, error))
+    resize(target as Arc<dyn Storage>, size).map_err(|error| open_error(path, error))
 }
 
-fn grow(storage: Arc<dyn Storage>, size: u64) -> io::Result<()> {
+fn resize(storage: Arc<dyn Storage>, size: u64) -> io::Result<()> {
     let refuse = |what: &str, why| Err(QcowError::Unsupported(what.to_owned(), why).into());
     let image = Image::writable(Chain { top: Core::open(storage)?, below: Vec::new() })?;
     let top = &image.chain.top;
     if size < top.size {
-        return refuse("a disk larger than the new size", " (qcow2 images only grow)");
+        return shrink(&image, size);
     }
     if top.header.backing.is_some() {
         return refuse("a backing file", " by resize: it might show in the part that is new");
@@ -60,6 +60,30 @@ fn grow(storage: Arc<dyn Storage>, size: u64) -> io::Result<()> {
         writer.reserved.remove(first, count);
         writer.refcounts.release(first, count)?;
     }
+    writer.flush(top)
+}
+
+/// Makes the disk smaller. What lies behind its new end is let go first: if the power fails then, it has still its old
+/// size, and zeroes there.
+fn shrink(image: &Image, size: u64) -> io::Result<()> {
+    let top = &image.chain.top;
+    let geometry = top.geometry;
+    let mut writer = image.lock()?;
+    let mut at = size.next_multiple_of(geometry.cluster_size());
+    while at < top.size {
+        let cluster = geometry.cluster_of(at);
+        if geometry.l2(top.entry(cluster)?)? == Cluster::Absent {
+            // As far as there is no table, all at once.
+            at += top.look_up(at, u64::MAX)?.1;
+            continue;
+        }
+        image.begin_change(&mut writer)?;
+        writer.set(top, cluster, Cluster::Absent)?;
+        at += geometry.cluster_size();
+    }
+    writer.flush(top)?;
+    patch_header(&*top.storage, geometry.cluster_size(), 24, &size.to_be_bytes())?;
+    top.storage.sync()?;
     writer.flush(top)
 }
 

@@ -1,14 +1,15 @@
 //! The pieces of L2 tables that are in memory.
 //!
-//! Readers take a shared lock for one look-up. A piece is loaded, changed and put away under
-//! `loading`, so that none is ever loaded while it is being changed; one that somebody holds, or
-//! that has changes which are not in the file yet, stays.
+//! Where all of an image's tables fit the budget, each piece has a place of its own, is loaded once
+//! and stays: a look-up takes no lock. Where they do not, readers take a shared lock for one look-up.
+//! A piece is loaded, changed and put away under `loading`, so that none is ever loaded while it is
+//! being changed; one that somebody holds, or that has changes which are not in the file yet, stays.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::entry::{Geometry, RawEntry};
 
@@ -87,7 +88,7 @@ type Map = HashMap<u64, Arc<Slice>, BuildHasherDefault<Mix>>;
 
 #[derive(Debug)]
 pub(super) struct Slices {
-    map: RwLock<Map>,
+    store: Store,
     loading: Mutex<()>,
     /// Advances with every load; a slice remembers when it was last used.
     clock: AtomicU64,
@@ -95,21 +96,43 @@ pub(super) struct Slices {
     budget: usize,
 }
 
+#[derive(Debug)]
+enum Store {
+    /// There is room for all of them.
+    All(Box<[OnceLock<Arc<Slice>>]>),
+    Some(RwLock<Map>),
+}
+
 impl Slices {
-    pub(super) fn new(budget: usize) -> Slices {
-        let map = RwLock::new(Map::default());
-        Slices { map, loading: Mutex::new(()), clock: AtomicU64::new(1), budget: budget.max(16) }
+    /// Room for `budget` of an image's `total` slices.
+    pub(super) fn new(budget: usize, total: u64) -> Slices {
+        let budget = budget.max(16);
+        let store = match usize::try_from(total) {
+            Ok(total) if total <= budget => Store::All((0..total).map(|_| OnceLock::new()).collect()),
+            _ => Store::Some(RwLock::new(Map::default())),
+        };
+        Slices { store, loading: Mutex::new(()), clock: AtomicU64::new(1), budget }
+    }
+
+    /// What `look` sees in a slice, if that is in memory.
+    pub(super) fn peek<R>(&self, key: u64, look: impl FnOnce(&Arc<Slice>) -> R) -> Option<R> {
+        match &self.store {
+            Store::All(slots) => slots.get(usize::try_from(key).ok()?)?.get().map(look),
+            Store::Some(map) => {
+                let map = map.read().unwrap_or_else(PoisonError::into_inner);
+                let slice = map.get(&key)?;
+                let now = self.clock.load(Ordering::Relaxed);
+                if slice.used.load(Ordering::Relaxed) != now {
+                    slice.used.store(now, Ordering::Relaxed);
+                }
+                Some(look(slice))
+            }
+        }
     }
 
     /// A slice that is in memory.
     pub(super) fn get(&self, key: u64) -> Option<Arc<Slice>> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let slice = map.get(&key)?;
-        let now = self.clock.load(Ordering::Relaxed);
-        if slice.used.load(Ordering::Relaxed) != now {
-            slice.used.store(now, Ordering::Relaxed);
-        }
-        Some(Arc::clone(slice))
+        self.peek(key, Arc::clone)
     }
 
     /// A slice, brought into memory if it is not there.
@@ -120,55 +143,93 @@ impl Slices {
         }
         let slice = Arc::new(read()?);
         slice.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= self.budget {
-            self.evict(&mut map);
+        match &self.store {
+            Store::All(slots) => {
+                let slot = usize::try_from(key).ok().and_then(|key| slots.get(key));
+                // Nobody else fills it: that is done under `loading`.
+                let _ = slot.ok_or(io::ErrorKind::InvalidInput)?.set(Arc::clone(&slice));
+            }
+            Store::Some(map) => {
+                let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
+                if map.len() >= self.budget {
+                    evict(&mut map);
+                }
+                map.insert(key, Arc::clone(&slice));
+            }
         }
-        map.insert(key, Arc::clone(&slice));
         Ok(slice)
-    }
-
-    /// Puts away the eighth that has not been used for the longest time.
-    fn evict(&self, map: &mut Map) {
-        let free = |slice: &Arc<Slice>| Arc::strong_count(slice) == 1 && !slice.dirty.load(Ordering::Acquire);
-        let mut ages: Vec<u64> = map
-            .values()
-            .filter(|slice| free(slice))
-            .map(|slice| slice.used.load(Ordering::Relaxed))
-            .collect();
-        let nth = ages.len() / 8;
-        if ages.is_empty() {
-            return;
-        }
-        let (_, &mut limit, _) = ages.select_nth_unstable(nth);
-        map.retain(|_, slice| !free(slice) || slice.used.load(Ordering::Relaxed) > limit);
     }
 
     /// Slices with changes that are not in the file, by key.
     pub(super) fn dirty(&self) -> Vec<(u64, Arc<Slice>)> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let dirty = map.iter().filter(|(_, slice)| slice.dirty.load(Ordering::Acquire));
-        let mut dirty: Vec<_> = dirty.map(|(key, slice)| (*key, Arc::clone(slice))).collect();
-        dirty.sort_unstable_by_key(|(key, _)| *key);
-        dirty
+        let is_dirty = |slice: &Arc<Slice>| slice.dirty.load(Ordering::Acquire);
+        match &self.store {
+            Store::All(slots) => (0..)
+                .zip(slots)
+                .filter_map(|(key, slot)| Some((key, slot.get().filter(|slice| is_dirty(slice))?)))
+                .map(|(key, slice)| (key, Arc::clone(slice)))
+                .collect(),
+            Store::Some(map) => {
+                let map = map.read().unwrap_or_else(PoisonError::into_inner);
+                let dirty = map.iter().filter(|(_, slice)| is_dirty(slice));
+                let mut dirty: Vec<_> = dirty.map(|(key, slice)| (*key, Arc::clone(slice))).collect();
+                dirty.sort_unstable_by_key(|(key, _)| *key);
+                dirty
+            }
+        }
     }
+}
+
+/// Puts away the eighth that has not been used for the longest time.
+fn evict(map: &mut Map) {
+    let free = |slice: &Arc<Slice>| Arc::strong_count(slice) == 1 && !slice.dirty.load(Ordering::Acquire);
+    let free_ones = map.values().filter(|slice| free(slice));
+    let mut ages: Vec<u64> = free_ones.map(|slice| slice.used.load(Ordering::Relaxed)).collect();
+    let nth = ages.len() / 8;
+    if ages.is_empty() {
+        return;
+    }
+    let (_, &mut limit, _) = ages.select_nth_unstable(nth);
+    map.retain(|_, slice| !free(slice) || slice.used.load(Ordering::Relaxed) > limit);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const GEOMETRY: Geometry = Geometry { version: 3, cluster_bits: 16, extended: false };
+
+    fn load(slices: &Slices, key: u64) -> Arc<Slice> {
+        slices.load(key, || Ok(Slice::new(&key.to_be_bytes()))).unwrap()
+    }
+
     #[test]
     fn the_budget_holds_and_dirty_slices_stay() {
-        let slices = Slices::new(16);
-        let load = |key: u64| slices.load(key, || Ok(Slice::new(&key.to_be_bytes()))).unwrap();
-        let geometry = Geometry { version: 3, cluster_bits: 16, extended: false };
-        load(0).set(geometry, 0, RawEntry { word: 7, bitmap: 0 });
+        let slices = Slices::new(16, 1000);
+        load(&slices, 0).set(GEOMETRY, 0, RawEntry { word: 7, bitmap: 0 });
         for key in 1..1000 {
-            assert_eq!(load(key).get(geometry, 0).word, key);
+            assert_eq!(load(&slices, key).get(GEOMETRY, 0).word, key);
         }
-        assert!(slices.map.read().unwrap().len() <= 16);
-        assert_eq!(slices.get(0).unwrap().get(geometry, 0).word, 7);
+        let Store::Some(map) = &slices.store else { unreachable!() };
+        assert!(map.read().unwrap().len() <= 16);
+        assert_eq!(slices.get(0).unwrap().get(GEOMETRY, 0).word, 7);
         assert_eq!(slices.dirty().len(), 1);
+    }
+
+    #[test]
+    fn where_all_fit_each_is_loaded_once() {
+        let slices = Slices::new(16, 16);
+        for key in (0..16).chain(0..16) {
+            let again = slices.get(key).is_some();
+            let slice = slices.load(key, || {
+                assert!(!again);
+                Ok(Slice::new(&key.to_be_bytes()))
+            });
+            assert_eq!(slice.unwrap().get(GEOMETRY, 0).word, key);
+        }
+        assert!(slices.load(16, || Ok(Slice::new(&[0; 8]))).is_err() && slices.get(16).is_none());
+        load(&slices, 5).set(GEOMETRY, 0, RawEntry { word: 7, bitmap: 0 });
+        load(&slices, 3).set(GEOMETRY, 0, RawEntry { word: 7, bitmap: 0 });
+        assert_eq!(slices.dirty().iter().map(|(key, _)| *key).collect::<Vec<_>>(), [3, 5]);
     }
 }

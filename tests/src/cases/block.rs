@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use guest::pattern;
-use guest::protocol::{Disk, Extent, Request};
+use guest::protocol::{Answer, Disk, Extent, Request};
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -22,6 +22,8 @@ pub(super) const CASES: &[Case] = &[
     Case::host("block-sizes", sizes),
     Case::host("block-device-node", device_node),
     Case::host("block-survives-power-off", survives),
+    Case::host("block-waits-for-space", waits_for_space),
+    Case::host("block-grows", grows),
 ];
 
 const MIB: u64 = 1 << 20;
@@ -126,6 +128,61 @@ fn many_queues(ctx: &Ctx) -> Outcome {
     let sum = agent.block_write(&extent("data", 0, 16 * MIB), 3)?;
     ensure!(file_sum(&file, 0, 16 * MIB)? == sum, "what the guest wrote is not in the file");
     Ok(())
+}
+
+/// A file system that is too small for what the guest writes: the machine is paused, and goes on when there is room.
+fn waits_for_space(ctx: &Ctx) -> Outcome {
+    let folder = ctx.volumes().join("data");
+    fs::create_dir_all(&folder)?;
+    let folder_text = folder.to_string_lossy().into_owned();
+    super::tools::busybox(&["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", &folder_text])?;
+    let file = ctx.claim("data", MIB, 1)?;
+    fs::OpenOptions::new().write(true).open(&file)?.set_len(8 * MIB)?;
+    let mut vm = Vm::start(ctx, &linux(ctx).claim("data", "data", json!({})), &[])?;
+    let mut agent = vm.agent()?;
+    let write = Request::BlockWrite { extent: extent("data", 2 * MIB, 5 * MIB), seed: 7 };
+    agent.send(&write)?;
+    wait_for_errors(&vm, "the machine is paused")?;
+    ensure!(vm.errors().contains("disk data: cannot write"), "standard error has {}", vm.errors());
+    super::tools::busybox(&["mount", "-o", "remount,size=16m", &folder_text])?;
+    vm.signal(libc::SIGCONT)?;
+    wait_for_errors(&vm, "the machine goes on")?;
+    let Answer::Checksum(sum) = agent.receive(&write)? else {
+        return Err(Failure("the guest says something else than what it wrote".into()));
+    };
+    ensure!(file_sum(&file, 2 * MIB, 5 * MIB)? == sum, "what the guest wrote is not in the file");
+    agent.send(&Request::PowerOff)?;
+    vm.wait_exit(END)?.expect(0, "guest-shutdown")?;
+    super::tools::busybox(&["umount", &folder_text]).map(drop)
+}
+
+fn wait_for_errors(vm: &Vm, text: &str) -> Outcome {
+    for _ in 0..300 {
+        if vm.errors().contains(text) {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Err(Failure(format!("{text:?} did not appear on standard error, which has: {}", vm.errors())))
+}
+
+/// A file that grows while the guest uses it.
+fn grows(ctx: &Ctx) -> Outcome {
+    let file = ctx.claim("data", 4 * MIB, 1)?;
+    let mut vm = Vm::start(ctx, &linux(ctx).claim("data", "data", json!({})), &[])?;
+    let mut agent = vm.agent()?;
+    ensure!(disk(&mut agent, "data")?.bytes == 4 * MIB, "the size to begin with");
+    fs::OpenOptions::new().write(true).open(&file)?.set_len(12 * MIB)?;
+    for _ in 0..100 {
+        if disk(&mut agent, "data")?.bytes == 12 * MIB {
+            let sum = agent.block_write(&extent("data", 10 * MIB, 2 * MIB), 5)?;
+            agent.call(&Request::BlockFlush { disk: "data".into() })?;
+            ensure!(file_sum(&file, 10 * MIB, 2 * MIB)? == sum, "what was written there is not in the file");
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    Err(Failure("the guest has not seen the new size".into()))
 }
 
 fn sizes(ctx: &Ctx) -> Outcome {

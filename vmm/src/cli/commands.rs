@@ -63,6 +63,11 @@ const MACHINE: &[Opt] = &[
         "NETWORK=INTERFACE",
         "put the card on NETWORK on this tap or macvtap of the host (repeatable)",
     ),
+    option(
+        "disk-limit",
+        "DISK=LIMIT",
+        "let the guest use this disk no faster: requests:N, bytes:SIZE or both, a second (repeatable)",
+    ),
     option("kernel", "FILE", "boot this kernel (PVH ELF or bzImage) instead of the manifest's"),
     option("initrd", "FILE", "with this initrd"),
     option("append", "ARGUMENTS", "and this command line"),

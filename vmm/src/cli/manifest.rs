@@ -12,7 +12,7 @@ use super::choose::choose;
 use super::images;
 use super::output::say;
 use crate::open::{OpenFault, Subject};
-use crate::plan::{self, Fault, Options, Plan, PlanError};
+use crate::plan::{self, BadLimit, DiskLimit, Fault, Options, Plan, PlanError};
 
 /// Where KubeVirt's pods have what their machine refers to.
 const POD: &str = "/var/run/kubevirt-private";
@@ -106,6 +106,12 @@ impl Planned {
     }
 }
 
+fn disk_limits(args: &Args) -> Result<Vec<(String, DiskLimit)>, Failure> {
+    let fault = |error: BadLimit| Failure::Usage(format!("--disk-limit: {error}"));
+    let pairs = args.pairs("disk-limit")?.into_iter();
+    pairs.map(|(disk, limit)| Ok((disk, limit.parse().map_err(fault)?))).collect()
+}
+
 /// Plans the machine that the command line names. Faults and warnings are said at their lines; `admitted` is called
 /// between admission and planning.
 pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Failure> {
@@ -114,6 +120,7 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Fail
         initrd: args.path("initrd"),
         append: args.text("append")?,
         taps: args.pairs("tap")?,
+        disk_limits: disk_limits(args)?,
     };
     let name = args.text("name")?;
     let manifests = load(args)?;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use devices::virtio::blk::{BlkHandle, ErrorPolicy, OnFault};
+use devices::virtio::blk::{BlkHandle, ErrorPolicy, OnFault, RateLimit};
 use devices::{chain, say};
 
-use crate::plan::OnError;
+use crate::plan::{DiskLimit, OnError};
 use crate::state::{Event, Mailbox};
 
 /// A disk's device.
@@ -47,6 +47,11 @@ impl DiskHandle {
 pub(super) fn on_fault(name: &str, mailbox: &Mailbox) -> OnFault {
     let (name, mailbox) = (name.to_owned(), mailbox.clone());
     Arc::new(move |fault| mailbox.post(Event::DiskFault(format!("disk {name}: {fault}"))))
+}
+
+/// The command line's limit as the device has it.
+pub(super) fn rate_limit(limit: Option<DiskLimit>) -> RateLimit {
+    limit.map_or_else(RateLimit::default, |limit| RateLimit { requests: limit.requests, bytes: limit.bytes })
 }
 
 /// The manifest's word as the device has it.

@@ -124,6 +124,7 @@ fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {
         physical_block_size: physical,
         discard_granularity,
         error_policy: disks::policy(plan.on_error),
+        rate_limit: disks::rate_limit(plan.limit),
         ..BlkConfig::default()
     }
 }

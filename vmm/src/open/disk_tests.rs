@@ -17,6 +17,7 @@ fn plan(source: DiskSource) -> DiskPlan {
         dedicated_io_thread: false,
         boot_order: None,
         tag: String::new(),
+        limit: None,
     }
 }
 

@@ -7,6 +7,7 @@ use spec::api::{
 use spec::cloud_init::TaggedDevice;
 use spec::resolve::Resolved;
 
+use super::disk_limit::DiskLimit;
 use super::disk_source::{self, DiskSource};
 use super::{DevicePlan, Function, PlanError};
 
@@ -108,6 +109,9 @@ pub struct DiskPlan {
     /// The manifest's word for the disk, which a config drive tells the guest.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tag: String,
+    /// How fast the guest may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<DiskLimit>,
 }
 
 /// Everything that the disks of a machine are planned from.
@@ -115,6 +119,7 @@ pub(super) struct Context<'a> {
     pub(super) vmi: &'a VirtualMachineInstance,
     pub(super) resolved: &'a Resolved,
     pub(super) queues: u16,
+    pub(super) limits: &'a [(String, DiskLimit)],
 }
 
 impl Context<'_> {
@@ -156,7 +161,17 @@ impl Context<'_> {
             dedicated_io_thread: disk.dedicated_io_thread.unwrap_or(false),
             boot_order: disk.boot_order,
             tag: disk.tag.clone(),
+            limit: self.limits.iter().rfind(|(name, _)| *name == disk.name).map(|(_, limit)| *limit),
         })
+    }
+
+    /// A limit for a disk that is not there.
+    pub(super) fn unknown_limit(&self) -> Option<PlanError> {
+        let disks = &self.vmi.spec.domain.devices.disks;
+        let unknown = |name: &str| disks.iter().all(|disk| disk.name != name);
+        let (name, _) = self.limits.iter().find(|(name, _)| unknown(name))?;
+        let message = format!("--disk-limit names a disk {name:?} that the manifest does not have");
+        Some(PlanError::at("spec.domain.devices.disks", message))
     }
 
     fn volume(&self, name: &str) -> Option<(usize, &Volume)> {

@@ -9,7 +9,7 @@ use spec::api::VirtualMachineInstance;
 
 use super::io_threads::IoThreads;
 use super::pci::Allocator;
-use super::{DevicePlan, DiskPlan, Fault, Function, Plan, PlanError};
+use super::{DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError};
 use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
 
 /// Port of the guest agent, as KubeVirt names it.
@@ -30,6 +30,8 @@ pub struct Options {
     pub append: Option<String>,
     /// Network names and the host interfaces that their cards are on.
     pub taps: Vec<(String, String)>,
+    /// Names of disks, and how fast they may be used.
+    pub disk_limits: Vec<(String, DiskLimit)>,
 }
 
 /// Plans the machine that `vmi` describes. `resolved` holds what it refers to. Gives back the plan and what the
@@ -57,8 +59,10 @@ pub fn make(
         errors.push(PlanError::at("spec.startStrategy", "machines cannot be started paused yet"));
     }
     let vcpus = topology.map_or(1, |topology| topology.vcpus());
-    let context = disks::Context { vmi, resolved, queues: disk_queues(vmi, vcpus) };
+    let context =
+        disks::Context { vmi, resolved, queues: disk_queues(vmi, vcpus), limits: &options.disk_limits };
     let disks = plan_disks(&context, &mut errors);
+    errors.extend(context.unknown_limit());
     let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
     let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
     let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));

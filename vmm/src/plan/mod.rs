@@ -5,6 +5,7 @@
 
 mod cpu;
 mod devices;
+mod disk_limit;
 mod disk_source;
 mod disks;
 mod error;
@@ -20,6 +21,7 @@ mod text;
 
 pub use cpu::CpuPlan;
 pub use devices::{DevicePlan, Function};
+pub use disk_limit::{BadLimit, DiskLimit};
 pub use disk_source::{DiskSource, IsoFile, Storage};
 pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::tools::{Tool, Tools, wall_time};
+use super::tools::{Tool, Tools, cost};
 use super::{Best, Request, print};
 use crate::error::{Doing, Result};
 use crate::process;
@@ -62,8 +62,8 @@ pub(super) fn all(tools: &Tools, request: &Request, place: &str, folder: &Path) 
                     "16",
                     "-W",
                 ]);
-                let time = wall_time(command.args(copy.target).arg(&source).arg(&target))?;
-                Best::take(best, time, "");
+                let cost = cost(command.args(copy.target).arg(&source).arg(&target))?;
+                Best::take(best, cost, "");
                 let mut compare = tools.command(Tool::Qemu, "compare");
                 process::output(compare.arg(&raw).arg(&target)).doing("comparing a copy")?;
                 fs::remove_file(&target).doing("removing a copy")?;

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use super::cases::{Case, Work};
-use super::tools::{Tool, Tools, bench_time, forget};
+use super::tools::{Cost, Tool, Tools, bench, forget};
 use crate::error::Result;
 use crate::process;
 
@@ -35,17 +34,17 @@ pub(super) const QEMU: [Way; 5] = [
 pub(super) const OURS: [Way; 2] =
     [Way { cache: "writeback", aio: "io_uring" }, Way { cache: "none", aio: "io_uring" }];
 
-/// Time of a case with qemu-img.
-pub(super) fn qemu(tools: &Tools, case: &Case, way: Way, quick: bool) -> Result<Duration> {
+/// Cost of a case with qemu-img.
+pub(super) fn qemu(tools: &Tools, case: &Case, way: Way, quick: bool) -> Result<Option<Cost>> {
     run(tools, Tool::Qemu, case, way, quick)
 }
 
-/// Time of a case with kubevmm.
-pub(super) fn kubevmm(tools: &Tools, case: &Case, way: Way, quick: bool) -> Result<Duration> {
+/// Cost of a case with kubevmm.
+pub(super) fn kubevmm(tools: &Tools, case: &Case, way: Way, quick: bool) -> Result<Option<Cost>> {
     run(tools, Tool::Kubevmm, case, way, quick)
 }
 
-fn run(tools: &Tools, tool: Tool, case: &Case, way: Way, quick: bool) -> Result<Duration> {
+fn run(tools: &Tools, tool: Tool, case: &Case, way: Way, quick: bool) -> Result<Option<Cost>> {
     prepare(tools, case)?;
     if case.work == Work::ReadCold {
         forget(&case.path)?;
@@ -60,7 +59,7 @@ fn run(tools: &Tools, tool: Tool, case: &Case, way: Way, quick: bool) -> Result<
     if case.writes() {
         command.args(["-w", "--pattern", "170"]);
     }
-    bench_time(command.arg(&case.path))
+    bench(command.arg(&case.path))
 }
 
 /// Makes the case's image, unless the one that is there will do.

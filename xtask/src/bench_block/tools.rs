@@ -44,20 +44,49 @@ impl Tools {
     }
 }
 
-/// The time that a bench says it took.
-pub(super) fn bench_time(command: &mut Command) -> Result<Duration> {
-    let text = process::output(command)?;
+/// What a command took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    /// From its start to its end; for a bench, as it says itself.
+    pub(super) time: Duration,
+    /// Of all processors, user and system, which is the same however busy the machine is.
+    pub(super) processor: Duration,
+}
+
+/// The cost of a bench, or `None` if it failed: qemu-img has no io_uring on some hosts, and no
+/// native AIO on some file systems.
+pub(super) fn bench(command: &Command) -> Result<Option<Cost>> {
+    let Some((text, cost)) = measured(command)? else { return Ok(None) };
     let seconds = text.lines().find_map(|line| {
         line.strip_prefix("Run completed in ")?.strip_suffix(" seconds.")?.parse::<f64>().ok()
     });
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| Error(format!("no time in the output:\n{text}")))
+    let seconds = seconds.ok_or_else(|| Error(format!("no time in the output:\n{text}")))?;
+    Ok(Some(Cost { time: Duration::from_secs_f64(seconds), ..cost }))
 }
 
-/// The time that a command takes, from its start to its end.
-pub(super) fn wall_time(command: &mut Command) -> Result<Duration> {
+/// The cost of a command that has to succeed.
+pub(super) fn cost(command: &Command) -> Result<Cost> {
+    let done = measured(command)?;
+    done.map(|(_, cost)| cost).ok_or_else(|| Error(format!("{command:?} failed")))
+}
+
+/// Runs a command below a shell that says how much processor time it took.
+fn measured(command: &Command) -> Result<Option<(String, Cost)>> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$@\" || exit 1; times", "sh"]).arg(command.get_program()).args(command.get_args());
     let begin = Instant::now();
-    process::output(command)?;
-    Ok(begin.elapsed())
+    let Ok(text) = process::output(&mut shell) else { return Ok(None) };
+    let time = begin.elapsed();
+    let times = text.lines().last().unwrap_or_default();
+    let processor: Option<f64> = times.split_whitespace().map(seconds).sum();
+    let processor = processor.ok_or_else(|| Error(format!("these are no times: {times:?}")))?;
+    Ok(Some((text, Cost { time, processor: Duration::from_secs_f64(processor) })))
+}
+
+/// `1m2.5s`.
+fn seconds(text: &str) -> Option<f64> {
+    let (minutes, seconds) = text.strip_suffix('s')?.split_once('m')?;
+    Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
 }
 
 /// Has the host forget what it has of a file in memory.

@@ -50,6 +50,19 @@ fn apply(bytes: &mut Vec<u8>, event: &Event) {
     }
 }
 
+/// A write of which any sector may be lost: a disk promises no more than whole sectors.
+fn write_torn(bytes: &mut Vec<u8>, mut at: u64, mut data: &[u8], keep: &mut dyn FnMut() -> bool) {
+    while !data.is_empty() {
+        let rest = usize::try_from(512 - at % 512).unwrap();
+        let (sector, later) = data.split_at(rest.min(data.len()));
+        if keep() {
+            apply(bytes, &Event::Write(at, sector.to_vec()));
+        }
+        at += sector.len() as u64;
+        data = later;
+    }
+}
+
 impl Tape {
     fn new(bytes: Vec<u8>) -> Arc<Tape> {
         Arc::new(Tape { now: Mutex::new(bytes), events: Mutex::default(), space: AtomicU64::new(u64::MAX) })
@@ -181,15 +194,18 @@ impl Run {
         self.history.push((time, self.current.clone()));
     }
 
-    /// Cuts the power after `time` events; of those since the last flush, `keep` decides which made it.
+    /// Cuts the power after `time` events; of those since the last flush, `keep` decides which made it,
+    /// sector by sector, so that each order in which a disk may write them is met.
     fn cut(&self, original: &[u8], time: usize, keep: &mut dyn FnMut() -> bool) {
         let events = self.tape.events.lock().unwrap();
         let events = &events[..time];
         let durable = events.iter().rposition(|event| matches!(event, Event::Sync)).map_or(0, |at| at + 1);
         let mut bytes = original.to_vec();
         for (number, event) in events.iter().enumerate() {
-            if number < durable || keep() {
-                apply(&mut bytes, event);
+            match event {
+                Event::Write(at, data) if number >= durable => write_torn(&mut bytes, *at, data, keep),
+                event if number < durable || keep() => apply(&mut bytes, event),
+                _ => {}
             }
         }
         let tape = Tape::new(bytes);

@@ -8,10 +8,10 @@ use super::super::header::{Header, MAX_HEADER};
 use crate::qcow2::{QcowDisk, QcowError, QcowOptions};
 use crate::{Blocking, Disk, DiskError};
 
-const CLUSTER: usize = 65536;
+pub(super) const CLUSTER: usize = 65536;
 
 /// A version 3 image of 1 MiB: header, refcount table, L1 table, L2 table, one data cluster.
-fn image() -> Vec<u8> {
+pub(super) fn image() -> Vec<u8> {
     let mut bytes = vec![0; 5 * CLUSTER];
     for (at, value) in [(0, 0x5146_49fb), (4, 3), (20, 16), (36, 1), (56, 1), (96, 4), (100, 104)] {
         put32(&mut bytes, at, value);
@@ -25,34 +25,34 @@ fn image() -> Vec<u8> {
     bytes
 }
 
-fn put32(bytes: &mut [u8], at: usize, value: u32) {
+pub(super) fn put32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-fn put64(bytes: &mut [u8], at: usize, value: u64) {
+pub(super) fn put64(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_be_bytes());
 }
 
 /// Adds a header extension behind the header; an end mark follows by itself.
-fn extension(bytes: &mut [u8], kind: u32, len: u32, data: &[u8]) {
+pub(super) fn extension(bytes: &mut [u8], kind: u32, len: u32, data: &[u8]) {
     put32(bytes, 104, kind);
     put32(bytes, 108, len);
     bytes[112..112 + data.len()].copy_from_slice(data);
 }
 
-fn open(bytes: &[u8]) -> Result<QcowDisk, DiskError> {
+pub(super) fn open(bytes: &[u8]) -> Result<QcowDisk, DiskError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     QcowDisk::open(file.path(), &QcowOptions { read_only: true, ..QcowOptions::default() })
 }
 
-fn read_all(disk: &QcowDisk) -> io::Result<Vec<u8>> {
+pub(super) fn read_all(disk: &QcowDisk) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(disk.info().size_bytes.min(2 << 20)).unwrap()];
     Blocking::open(disk).unwrap().read(0, &mut bytes)?;
     Ok(bytes)
 }
 
-fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = image();
     change(&mut bytes);
     bytes

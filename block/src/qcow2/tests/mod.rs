@@ -2,7 +2,10 @@
 
 mod crash;
 mod hostile;
+mod hostile_streams;
+mod hostile_tables;
 mod judge;
 pub(crate) mod oracle;
 mod read;
+mod turns;
 mod write;

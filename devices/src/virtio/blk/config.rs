@@ -3,6 +3,7 @@
 use block::DiskInfo;
 
 use super::failure::ErrorPolicy;
+use super::limit::RateLimit;
 use crate::virtio::buffers::MAX_SEGMENTS;
 use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC};
@@ -46,6 +47,8 @@ pub struct BlkConfig {
     pub discard_granularity: Option<u32>,
     /// What the guest is told when the host fails a request.
     pub error_policy: ErrorPolicy,
+    /// How fast the disk may be used.
+    pub rate_limit: RateLimit,
 }
 
 impl Default for BlkConfig {
@@ -58,6 +61,7 @@ impl Default for BlkConfig {
             logical_block_size: None,
             physical_block_size: None,
             error_policy: ErrorPolicy::Report,
+            rate_limit: RateLimit::default(),
             discard_granularity: None,
         }
     }

@@ -8,6 +8,7 @@ mod failure_tests;
 #[cfg(test)]
 mod fake_disk;
 mod guest_disk;
+mod limit;
 #[cfg(test)]
 mod order_tests;
 mod queue;
@@ -26,9 +27,11 @@ use virtio_queue::QueueState;
 pub use self::config::BlkConfig;
 pub use self::counters::BlkCounters;
 pub use self::failure::{DiskFault, ErrorPolicy, OnFault};
+pub use self::limit::RateLimit;
 pub use self::state::BlkState;
 
 use self::failure::Held;
+use self::limit::Buckets;
 use self::queue::BlkQueue;
 use self::request::{Command, Status};
 use super::notice::ConfigNotice;
@@ -44,6 +47,7 @@ struct BlkShared {
     counters: BlkCounters,
     notice: ConfigNotice,
     held: Held,
+    buckets: Buckets,
     /// What the driver wrote to the configuration's `writeback`.
     writeback: AtomicBool,
 }
@@ -123,12 +127,13 @@ impl BlkDevice {
         on_fault: Option<OnFault>,
     ) -> Self {
         let held = Held::new(on_fault);
+        let buckets = Buckets::new(config.rate_limit);
         let sizes = config.queue_sizes();
         let workers = sizes.iter().map(|_| None).collect();
         let writeback = AtomicBool::new(disk.info().write_cache);
         let counters = BlkCounters::default();
         let notice = ConfigNotice::default();
-        let shared = Arc::new(BlkShared { config, disk, counters, notice, held, writeback });
+        let shared = Arc::new(BlkShared { config, disk, counters, notice, held, buckets, writeback });
         Self { shared, threads: threads.into(), sizes, workers }
     }
 

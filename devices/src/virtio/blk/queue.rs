@@ -2,12 +2,14 @@
 
 mod hold;
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::timerfd::TimerFd;
 
 use super::failure::{DiskFault, Verdict};
 use super::guest_disk::{Direction, GuestDisk};
@@ -21,6 +23,8 @@ use crate::virtio::{Ring, RingError, Taken};
 const COMPLETIONS: u32 = 1;
 /// Token of what has requests tried again that were held back.
 const RETRY: u32 = 2;
+/// Token of the timer that ends a wait for the disk's rate limit.
+const LIMIT: u32 = 3;
 /// Length of a serial number (virtio 1.3 §5.2.6).
 const ID_LEN: usize = 20;
 
@@ -61,6 +65,8 @@ pub(super) struct BlkQueue {
     retry: Option<EventFd>,
     /// Somebody knows that this queue waits for it.
     waits: bool,
+    /// Ends a wait for the rate limit, if there is one.
+    timer: Option<TimerFd>,
     /// The driver cannot flush, so that completed writes have to be durable.
     driver_cannot_flush: bool,
 }
@@ -84,6 +90,7 @@ impl BlkQueue {
             faults: Vec::new(),
             retry: None,
             waits: false,
+            timer: None,
             driver_cannot_flush,
         }
     }
@@ -93,15 +100,21 @@ impl BlkQueue {
         self.ring.disable_notification()?;
         let mut taken = 0;
         loop {
+            let mut limited = self.has_to_wait();
             while taken < self.size
+                && !limited
                 && let Some(chain) = self.ring.take(&mut self.buffers)?
             {
                 taken += 1;
                 self.accept(chain)?;
+                limited = self.has_to_wait();
             }
             self.disk.push();
             self.reap();
             self.ring.give_back(&mut self.done)?;
+            if limited {
+                return Ok(());
+            }
             if taken == self.size {
                 yield_turn(&self.ring);
                 return Ok(());
@@ -109,6 +122,16 @@ impl BlkQueue {
             if !self.ring.enable_notification()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Whether the rate limit has nothing left now; then the timer is set.
+    fn has_to_wait(&mut self) -> bool {
+        let Some(timer) = &mut self.timer else { return false };
+        match self.shared.buckets.wait() {
+            // Without the timer, the limit does not hold.
+            Some(wait) => timer.reset(wait, None).is_ok(),
+            None => false,
         }
     }
 
@@ -156,6 +179,10 @@ impl BlkQueue {
     fn submit(&mut self, head: u16, command: Command) -> Result<Submitted, Status> {
         let token = u64::from(head);
         let limits = self.shared.limits(&command)?;
+        self.shared.buckets.charge(match command {
+            Command::Read { len, .. } | Command::Write { len, .. } => len,
+            _ => 0,
+        });
         let submitted = match command {
             Command::Read { offset, len } => {
                 let segments = self.buffers.writable.iter().copied();
@@ -276,6 +303,13 @@ impl QueueHandler for BlkQueue {
         let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
         if !watch.add(self.disk.completion_fd(), COMPLETIONS, events) {
             return Err(RingError::Unwatched);
+        }
+        if self.shared.buckets.are_limited() {
+            let timer = TimerFd::new().map_err(|_| RingError::Unwatched)?;
+            if !watch.add(timer.as_raw_fd(), LIMIT, events) {
+                return Err(RingError::Unwatched);
+            }
+            self.timer = Some(timer);
         }
         self.serve()?;
         self.wait_for_retry(watch);

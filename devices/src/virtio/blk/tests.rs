@@ -315,3 +315,16 @@ proptest! {
         feed_garbage(&mut setup.device, &setup.machine, 0, &garbage);
     }
 }
+
+#[test]
+fn a_limited_disk_makes_requests_wait_and_loses_none() {
+    let rate_limit = RateLimit { requests: std::num::NonZeroU64::new(100), bytes: None };
+    let mut setup = Setup::with(BlkConfig { rate_limit, ..BlkConfig::default() }, FLUSH);
+    let begin = std::time::Instant::now();
+    for _ in 0..30 {
+        assert_eq!(setup.request(kind::IN, 0, &[inp(BODY, 512)]), (0, 513));
+    }
+    // Ten at once, and twenty at 10 ms each, give or take the first.
+    let taken = begin.elapsed();
+    assert!(taken > std::time::Duration::from_millis(180), "{taken:?}");
+}

@@ -140,7 +140,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "image resize",
-        about: "make an image larger, or a raw one smaller",
+        about: "make an image's disk larger or smaller",
         details: "SIZE is in bytes, or has a suffix K, M, G, T or P for powers of 1024; +SIZE is added, -SIZE is taken off.\n\
                   File systems and partitions inside are not changed.",
         operands: "FILE [+-]SIZE",
