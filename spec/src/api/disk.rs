@@ -25,8 +25,7 @@ object! {
         shareable: Option<bool> = "false",
             warn_when(When::True, "writers are not kept apart: the guests must coordinate");
         /// What happens to the guest when the host cannot read or write.
-        error_policy: Option<ErrorPolicy> = "stop",
-            warn_when(When::NoneOf(&["report"]), "errors of the host's storage are reported to the guest");
+        error_policy: Option<ErrorPolicy> = "stop", HONOURED;
         /// Track changed blocks for incremental backup.
         changed_block_tracking: Option<bool> = "false", warn_when(When::True, "changed blocks are not tracked");
         ..device: DiskDevice;
