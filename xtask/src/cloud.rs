@@ -51,6 +51,7 @@ const CLOUD_CONFIG: &str = "datasource_list: [NoCloud, ConfigDrive, None]
 system_info:
   network:
     renderers: [networkd]
+locale: false
 ";
 
 /// The tests' program, as a service.
