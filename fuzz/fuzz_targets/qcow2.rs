@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use block::ops::{self, Format, OpenOptions};
 use block::qcow2::Repair;
-use block::{Blocking, Disk, EngineKind};
+use block::{Blocking, EngineKind};
 use libfuzzer_sys::fuzz_target;
 
 /// Most that is read at a time, and of one image at all.
