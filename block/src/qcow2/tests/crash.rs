@@ -279,7 +279,6 @@ fn no_power_failure_breaks_an_image_or_loses_what_was_flushed() {
         let original = std::fs::read(&path).unwrap();
         let first = if runs() > 1 { 0 } else { 2 };
         for seed in first..first + runs() {
-            eprintln!("{} seed {seed}", path.display());
             let mut random = Random(seed);
             let mut run = Run::start(&path, below);
             if seed % 3 == 2 {
@@ -289,6 +288,7 @@ fn no_power_failure_breaks_an_image_or_loses_what_was_flushed() {
                 run.step(&mut random);
             }
             let end = run.tape.events.lock().unwrap().len();
+            eprintln!("{} seed {seed}: {end} writes and flushes", path.display());
             for time in (0..=end).step_by(if runs() > 1 { 1 } else { 61 }) {
                 run.cut(&original, time, &mut || false);
                 run.cut(&original, time, &mut || true);
