@@ -60,7 +60,12 @@ impl Case {
     /// A case of its own task, with a limit of so many minutes.
     #[must_use]
     pub const fn long(name: &'static str, minutes: u64, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { tier: Tier::Long, limit: Duration::from_secs(minutes * 60), ..Self::host(name, run) }
+        Self {
+            tier: Tier::Long,
+            limit: Duration::from_secs(minutes * 60),
+            attempts: 1,
+            ..Self::host(name, run)
+        }
     }
 
     /// Whether a filter picks it: parts of names, parted by commas; an empty filter picks all.

@@ -43,7 +43,7 @@ const TABLE: &[Row] = &[
         peers: ["0.044 s", "0.002 s"],
     },
     Row {
-        what: "  of this the guest kernel, to its first byte",
+        what: "  of this from the guest's first instruction on",
         figure: figure::GUEST_TO_BYTE,
         wanted: "",
         peers: ["", ""],

@@ -51,6 +51,7 @@ const CLOUD_CONFIG: &str = "datasource_list: [NoCloud, ConfigDrive, None]
 system_info:
   network:
     renderers: [networkd]
+locale: false
 ";
 
 /// The tests' program, as a service.
@@ -77,7 +78,7 @@ const MASKED: [&str; 7] = [
 /// Boots Debian and sees that cloud-init does what it is told.
 pub(crate) fn run(store: &Store) -> Result<ExitCode> {
     let host = LongHost::with_debian(store)?;
-    let totals = host.cases(store, "cloud-debian", 0, Duration::from_secs(45 * 60))?;
+    let totals = host.cases(store, "cloud-debian", 0, Duration::from_secs(75 * 60))?;
     println!("{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -163,10 +163,10 @@ fn cpu_features(ctx: &Ctx) -> Outcome {
         }
         manifest
     };
-    // The emulated processor has AES and SSE2, but neither FSRM nor AVX-512.
-    let policies = [("aes", "disable"), ("fsrm", "force"), ("sse2", "require"), ("avx512f", "optional")];
+    // The emulated processor has AES and SSE2, but neither ERMS nor AVX-512. (FSRM without ERMS would be no processor, and Linux hangs on it.)
+    let policies = [("aes", "disable"), ("erms", "force"), ("sse2", "require"), ("avx512f", "optional")];
     boot_and_ask(ctx, &with(&policies), |flags| {
-        for (flag, wanted) in [("aes", false), ("fsrm", true), ("sse2", true), ("avx512f", false)] {
+        for (flag, wanted) in [("aes", false), ("erms", true), ("sse2", true), ("avx512f", false)] {
             ensure!(flags.contains(&flag) == wanted, "{flag} is wrong among {flags:?}");
         }
         Ok(())

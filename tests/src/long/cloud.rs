@@ -15,7 +15,7 @@ use crate::vm::Vm;
 
 const MAC: &str = "02:00:00:00:77:01";
 /// How long cloud-init may take once the guest answers, and the guest's end.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 const USER_DATA: &str = "#cloud-config
 users:
@@ -93,10 +93,10 @@ fn disks_of_files(agent: &mut Agent) -> Outcome {
     let read = |agent: &mut Agent, label: &str, names: &str| -> Result<String, Failure> {
         let at = format!("/mnt/{label}");
         agent.script(&format!(
-            "mkdir -p {at} && mount -o ro /dev/disk/by-label/{label} {at} && cd {at} && test \"$(ls -x)\" = '{names}' && cat {names}"
+            "mkdir -p {at} && mount -t iso9660 -o ro /dev/disk/by-label/{label} {at} && cd {at} && test \"$(echo *)\" = '{names}' && cat {names}"
         ))
     };
-    let settings = read(agent, "cfgdata", "app.conf  motd")?;
+    let settings = read(agent, "cfgdata", "app.conf motd")?;
     ensure!(settings == "port = 8080\nhello\n", "the ConfigMap's disk has {settings:?}");
     let keys = read(agent, "keys", "token")?;
     ensure!(keys == "open sesame", "the Secret's disk has {keys:?}");

@@ -18,7 +18,7 @@ use crate::manifest::Manifest;
 /// Where the disk for work is mounted.
 pub(super) const WORK: &str = "/tmp/work";
 /// How long the guest may take until its service answers: an emulated processor emulates another.
-pub(super) const BOOT: Duration = Duration::from_secs(900);
+pub(super) const BOOT: Duration = Duration::from_secs(1500);
 /// Pauses between looks at something that takes minutes.
 const PAUSE: Duration = Duration::from_secs(2);
 

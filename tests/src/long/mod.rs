@@ -9,7 +9,7 @@ use crate::case::Case;
 
 /// All of them.
 pub const CASES: &[Case] = &[
-    Case::long("cloud-debian", 30, cloud::debian),
+    Case::long("cloud-debian", 60, cloud::debian),
     Case::long("soak-fio", 24 * 60, soak::fio),
     Case::long("soak-kill", 20, kill::kill),
 ];
