@@ -89,7 +89,7 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
     let mut places = vec![("tmpfs", PathBuf::from(TMPFS))];
     places.extend(request.disk.clone().map(|disk| ("disk", disk)));
     println!(
-        "{:<50} {:>8} {:<18} {:>8} {:<18} {:>6} {:>8} {:>8} {:>6} {:>7}",
+        "{:<58} {:>8} {:<18} {:>8} {:<18} {:>6} {:>8} {:>8} {:>6} {:>7}",
         "", "qemu-img", "", "kubevmm", "", "ratio", "CPU", "CPU", "ratio", "wanted"
     );
     for (name, folder) in &places {
@@ -131,12 +131,12 @@ fn measure(tools: &Tools, request: &Request, case: &Case) -> Result<()> {
 
 fn print(name: &str, theirs: Option<&Best>, ours: Option<&Best>, wanted: f64) {
     let (Some(theirs), Some(ours)) = (theirs, ours) else {
-        println!("{name:<50} (could not be measured)");
+        println!("{name:<58} (could not be measured)");
         return;
     };
     let ratio = |theirs: Duration, ours: Duration| theirs.as_secs_f64() / ours.as_secs_f64().max(1e-6);
     println!(
-        "{name:<50} {:>8.3} {:<18} {:>8.3} {:<18} {:>6.2} {:>8.3} {:>8.3} {:>6.2} {:>7}",
+        "{name:<58} {:>8.3} {:<18} {:>8.3} {:<18} {:>6.2} {:>8.3} {:>8.3} {:>6.2} {:>7}",
         theirs.time.as_secs_f64(),
         theirs.way,
         ours.time.as_secs_f64(),
