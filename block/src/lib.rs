@@ -14,6 +14,7 @@ mod gather;
 mod lock;
 pub mod ops;
 pub mod qcow2;
+mod queue;
 pub mod raw;
 mod storage;
 mod sys;

@@ -20,6 +20,7 @@ use bitmap::Bitmap;
 use crate::buf::Bufs;
 use crate::disk::{DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, WriteZeroesLimits};
 use crate::engine::EngineKind;
+use crate::queue::FormatQueue;
 use crate::raw::RawDisk;
 use crate::sys;
 use crate::target::Target;
@@ -101,7 +102,9 @@ impl Disk for CowDisk {
     }
 
     fn open_queue(&self, depth: u16) -> Result<Box<dyn DiskQueue>, DiskError> {
-        Ok(Box::new(queue::CowQueue::open(Arc::clone(&self.shared), depth)?))
+        let shared = &self.shared;
+        let files = vec![Arc::clone(&shared.base), Arc::clone(&shared.overlay)];
+        Ok(Box::new(FormatQueue::open(shared, shared.engine, depth, files)?))
     }
 
     fn sync(&self) -> Result<(), DiskError> {

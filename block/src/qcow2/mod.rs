@@ -48,6 +48,7 @@ pub(crate) use summary::{check_file, repair_file, summary};
 use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
 use crate::engine::EngineKind;
 use crate::ops::ExtentKind;
+use crate::queue::FormatQueue;
 use crate::target::Target;
 
 /// A qcow2 disk.
@@ -84,7 +85,8 @@ impl Disk for QcowDisk {
     }
 
     fn open_queue(&self, depth: u16) -> Result<Box<dyn DiskQueue>, DiskError> {
-        Ok(Box::new(queue::QcowQueue::open(Arc::clone(&self.shared), depth)?))
+        let shared = &self.shared;
+        Ok(Box::new(FormatQueue::open(shared, shared.engine, depth, shared.files.clone())?))
     }
 
     fn sync(&self) -> Result<(), DiskError> {

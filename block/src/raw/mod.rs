@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
 use crate::engine::EngineKind;
+use crate::queue::FormatQueue;
 use crate::target::{How, Target};
 
 /// Where writes may linger: KubeVirt's `disks[].cache` and, beyond it, `qemu-img -t`.
@@ -136,7 +137,8 @@ impl Disk for RawDisk {
     }
 
     fn open_queue(&self, depth: u16) -> Result<Box<dyn DiskQueue>, DiskError> {
-        Ok(Box::new(queue::RawQueue::open(Arc::clone(&self.shared), depth)?))
+        let shared = &self.shared;
+        Ok(Box::new(FormatQueue::open(shared, shared.engine, depth, vec![Arc::clone(&shared.target)])?))
     }
 
     fn sync(&self) -> Result<(), DiskError> {

@@ -1,65 +1,27 @@
-//! A queue on a raw disk: one operation for each request.
+//! Requests on a raw disk: one operation each.
 
-use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::io;
 
 use super::Shared;
-use crate::disk::{Completion, DiskError, DiskQueue, Request, SubmitError};
-use crate::engine::{Engine, Op, What};
-use crate::gather::Gather;
+use crate::disk::{DiskInfo, Request};
+use crate::engine::What;
+use crate::queue::{Format, Ops};
 
-#[derive(Debug)]
-pub(super) struct RawQueue {
-    shared: Arc<Shared>,
-    engine: Engine,
-    gather: Gather,
-    depth: u16,
-}
-
-impl RawQueue {
-    pub(super) fn open(shared: Arc<Shared>, depth: u16) -> Result<RawQueue, DiskError> {
-        let engine = Engine::open(shared.engine, depth, vec![Arc::clone(&shared.target)])?;
-        Ok(RawQueue { shared, engine, gather: Gather::default(), depth })
+impl Format for Shared {
+    fn info(&self) -> DiskInfo {
+        self.info()
     }
-}
 
-impl DiskQueue for RawQueue {
-    fn submit(&mut self, request: Request, token: u64) -> Result<(), SubmitError> {
-        let bytes = request.check(&self.shared.info(), self.gather.len(), self.depth)?;
-        let id = self.gather.begin(token, bytes);
+    fn start(&self, request: Request, ops: &mut Ops<'_>) -> io::Result<()> {
         let what = match request {
             Request::Read { offset, bufs } => What::Read { offset, bufs },
             Request::Write { offset, bufs } => What::Write { offset, bufs },
             Request::Flush => What::Sync,
-            Request::Discard { len: 0, .. } | Request::WriteZeroes { len: 0, .. } => What::Nothing,
+            Request::Discard { len: 0, .. } | Request::WriteZeroes { len: 0, .. } => return Ok(()),
             Request::Discard { offset, len } => What::Discard { offset, len },
             Request::WriteZeroes { offset, len, unmap } => What::Zero { offset, len, unmap },
         };
-        self.engine.push(Op { file: 0, what }, id.user());
+        ops.start(0, what);
         Ok(())
-    }
-
-    fn flush_submissions(&mut self) {
-        self.engine.flush();
-    }
-
-    fn completion_fd(&self) -> BorrowedFd<'_> {
-        self.engine.completion_fd()
-    }
-
-    fn acknowledge(&mut self) {
-        self.engine.acknowledge();
-    }
-
-    fn next_completion(&mut self) -> Option<Completion> {
-        self.gather.next(&mut self.engine)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.gather.len()
-    }
-
-    fn wait(&mut self) {
-        self.engine.wait();
     }
 }
