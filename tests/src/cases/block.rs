@@ -172,17 +172,27 @@ fn grows(ctx: &Ctx) -> Outcome {
     let mut vm = Vm::start(ctx, &linux(ctx).claim("data", "data", json!({})), &[])?;
     let mut agent = vm.agent()?;
     ensure!(disk(&mut agent, "data")?.bytes == 4 * MIB, "the size to begin with");
-    fs::OpenOptions::new().write(true).open(&file)?.set_len(12 * MIB)?;
+    // Twice, since disks are looked at again and again.
+    for size in [12 * MIB, 20 * MIB] {
+        fs::OpenOptions::new().write(true).open(&file)?.set_len(size)?;
+        wait_for_size(&mut agent, size)?;
+        let end = size - 2 * MIB;
+        let sum = agent.block_write(&extent("data", end, 2 * MIB), 5)?;
+        agent.call(&Request::BlockFlush { disk: "data".into() })?;
+        ensure!(file_sum(&file, end, 2 * MIB)? == sum, "what was written there is not in the file");
+    }
+    Ok(())
+}
+
+/// Waits until the guest sees its disk `data` as large as this.
+fn wait_for_size(agent: &mut Agent, bytes: u64) -> Outcome {
     for _ in 0..100 {
-        if disk(&mut agent, "data")?.bytes == 12 * MIB {
-            let sum = agent.block_write(&extent("data", 10 * MIB, 2 * MIB), 5)?;
-            agent.call(&Request::BlockFlush { disk: "data".into() })?;
-            ensure!(file_sum(&file, 10 * MIB, 2 * MIB)? == sum, "what was written there is not in the file");
+        if disk(agent, "data")?.bytes == bytes {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    Err(Failure("the guest has not seen the new size".into()))
+    Err(Failure(format!("the guest has not seen the new size of {bytes} bytes")))
 }
 
 fn sizes(ctx: &Ctx) -> Outcome {

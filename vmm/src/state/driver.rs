@@ -70,8 +70,8 @@ pub struct Driver {
     signals: Signals,
     mailbox: Mailbox,
     waiting: Epoll,
-    /// Says when disks are to be looked at; watched by its edges, so that it need not be read.
-    _look: TimerFd,
+    /// Says when disks are to be looked at; it goes on only when it has been read.
+    look: TimerFd,
     first_output: Arc<OnceLock<Instant>>,
 }
 
@@ -90,14 +90,13 @@ impl Driver {
         }
         let mut look = TimerFd::new().map_err(io::Error::from)?;
         look.reset(LOOK, Some(LOOK)).map_err(io::Error::from)?;
-        let edges = EventSet::IN | EventSet::EDGE_TRIGGERED;
-        waiting.ctl(ControlOperation::Add, look.as_raw_fd(), EpollEvent::new(edges, DISKS))?;
+        waiting.ctl(ControlOperation::Add, look.as_raw_fd(), EpollEvent::new(EventSet::IN, DISKS))?;
         let first_output = Arc::default();
-        Ok(Self { plan, resources, milestones, signals, mailbox, waiting, _look: look, first_output })
+        Ok(Self { plan, resources, milestones, signals, mailbox, waiting, look, first_output })
     }
 
     /// Runs the machine until it ends for good. All that was opened is closed when this returns.
-    pub fn run(self) -> Result<Outcome, RunError> {
+    pub fn run(mut self) -> Result<Outcome, RunError> {
         let mut reboots = 0;
         if self.end_is_wished() {
             return Ok(Outcome { reason: ExitReason::Killed, reboots });
@@ -136,7 +135,7 @@ impl Driver {
     }
 
     /// Watches a running machine; gives back why it ended, or `None` if it is to boot again.
-    fn watch(&self, machine: &mut Machine) -> Result<Option<ExitReason>, RunError> {
+    fn watch(&mut self, machine: &mut Machine) -> Result<Option<ExitReason>, RunError> {
         let mut phase = Phase::Running;
         let mut deadline = None;
         loop {
@@ -167,7 +166,7 @@ impl Driver {
     }
 
     /// Waits for the next thing that happens.
-    fn next_input(&self, machine: &mut Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
+    fn next_input(&mut self, machine: &mut Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
         loop {
             // The host's wishes first: no guest can keep them waiting.
             match self.signals.next() {
@@ -187,6 +186,7 @@ impl Driver {
                 machine.clock_timer_fired();
             }
             if due.disks {
+                self.look.wait().map_err(io::Error::from)?;
                 machine.look_at_disks();
             }
         }
