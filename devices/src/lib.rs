@@ -12,7 +12,7 @@ pub mod irq;
 mod limited_log;
 pub mod pci;
 pub mod platform;
-mod say;
+pub mod say;
 pub mod virtio;
 
 pub use chain::chain;
