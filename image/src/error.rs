@@ -27,7 +27,16 @@ pub enum ImageError {
         /// Where it was looked for.
         expected: PathBuf,
     },
-    /// The directory is not an OCI image layout, or a broken one.
+    /// There is no OCI image layout in the directory.
+    #[error(
+        "there is no OCI image layout in {dir}; make one, e.g. with skopeo copy docker://NAME:TAG oci:{dir}:TAG",
+        dir = .dir.display()
+    )]
+    NoLayout {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// The directory is a broken OCI image layout.
     #[error("{} is not a usable OCI image layout: {reason}", .dir.display())]
     Layout {
         /// Which.

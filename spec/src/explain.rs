@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use crate::api::kind::{Field, ObjectType};
 use crate::api::{ROOTS, Root, nearest};
 use crate::support::{Status, list};
@@ -87,6 +89,46 @@ pub fn explain(path: &str) -> Result<Explanation, ExplainError> {
     Ok(Explanation { kind: root.kind, path, field: entry.map(|entry| (entry.field, entry.status)), object })
 }
 
+impl Explanation {
+    /// The same for programs: `kind`, `field`, `type`, `required`, `default`, `status`, `note`, `meaning` and, of an
+    /// object, its `fields`. What there is none of is left out.
+    pub fn json(&self) -> Value {
+        let mut value = json!({ "kind": self.kind });
+        if let Some((field, status)) = &self.field {
+            value["field"] = json!(self.path);
+            describe(field, &mut value);
+            value["status"] = json!(status.word());
+            match status {
+                Status::Warning(note) | Status::NotSupported(note) => value["note"] = json!(note),
+                Status::As(path) => value["note"] = json!(path),
+                Status::Honoured | Status::Cluster => {}
+            }
+        } else if let Some(object) = self.object {
+            value["meaning"] = json!(sentence(object.doc));
+        }
+        let part = |field: &'static Field| {
+            let mut value = json!({ "name": field.name });
+            describe(field, &mut value);
+            value
+        };
+        let fields: Vec<Value> = self.object.into_iter().flat_map(ObjectType::fields).map(part).collect();
+        if !fields.is_empty() {
+            value["fields"] = json!(fields);
+        }
+        value
+    }
+}
+
+/// What a field is, without where it stands.
+fn describe(field: &Field, value: &mut Value) {
+    value["type"] = json!(field.kind.describe().to_string());
+    value["required"] = json!(field.required);
+    if !field.default.is_empty() {
+        value["default"] = json!(field.default);
+    }
+    value["meaning"] = json!(sentence(field.doc));
+}
+
 /// A first step that is neither a kind nor a field.
 fn no_such_kind(name: &str, object: Option<&'static ObjectType>) -> ExplainError {
     let names = ROOTS.iter().flat_map(|root| std::iter::once(root.kind).chain(root.aliases.iter().copied()));
@@ -165,6 +207,19 @@ mod tests {
         assert!(text.contains("TYPE:     Cpu\n"), "{text}");
         assert!(text.contains("  cores "), "{text}");
         assert!(explain("vm").unwrap().to_string().contains("FIELDS:\n  apiVersion"));
+    }
+
+    #[test]
+    fn programs_are_told_the_same() {
+        let field = explain("vmi.spec.domain.devices.disks.cache").unwrap().json();
+        assert_eq!(field["default"], "none where the file allows direct I/O, else writethrough");
+        assert_eq!((&field["status"], &field["required"]), (&json!("honoured"), &json!(false)));
+        assert!(field.get("note").is_none() && field.get("fields").is_none(), "{field}");
+        let gpus = explain("vmi.spec.domain.devices.gpus").unwrap().json();
+        assert!(gpus["note"].as_str().unwrap().contains("graphics"), "{gpus}");
+        assert_eq!(gpus["fields"][0]["name"], "name");
+        let machine = explain("vm").unwrap().json();
+        assert!(machine.get("field").is_none() && machine["meaning"].is_string(), "{machine}");
     }
 
     #[test]

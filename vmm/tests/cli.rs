@@ -157,6 +157,14 @@ fn fields_are_explained() {
     let output = folder.run(&["explain", "vmi.spec.domain.devices.disks.cache"]);
     assert_eq!(code(&output), 0);
     assert!(out(&output).contains("writethrough") && out(&output).contains("STATUS:"), "{}", out(&output));
+    let output = folder.run(&["explain", "-o", "json", "vmi.spec.domain.cpu", "pvc.spec"]);
+    let kinds: Vec<Value> = out(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone())
+        .collect();
+    assert_eq!(kinds, ["VirtualMachineInstance", "PersistentVolumeClaim"]);
+    let output = folder.run(&["explain", "-o", "yaml", "vmi.spec.domain.cpu.cores"]);
+    assert!(out(&output).contains("\nfield: spec.domain.cpu.cores\n"), "{}", out(&output));
     let output = folder.run(&["explain", "vmi.spec.domain.cpus"]);
     assert_eq!((code(&output), out(&output)), (2, ""));
     assert!(errors(&output).contains("did you mean \"cpu\""), "{}", errors(&output));

@@ -49,6 +49,9 @@ impl Layout {
 
     /// Reads a layout's index.
     pub(crate) fn open(dir: &Path) -> Result<Layout, ImageError> {
+        if !Self::is_at(dir) {
+            return Err(ImageError::NoLayout { dir: dir.to_owned() });
+        }
         let marker: LayoutMarker = json(dir, "oci-layout")?;
         if !marker.image_layout_version.starts_with("1.") {
             return Err(layout(dir, format!("its version is {:.20}, not 1", marker.image_layout_version)));

@@ -118,6 +118,9 @@ fn what_is_written_is_found_again() {
     assert!(store.file(&named, "/boot/vmlinuz").is_ok());
     let unknown = store.file(&Reference::parse("quay.io/x/y").unwrap(), "/z").unwrap_err();
     assert!(matches!(unknown, ImageError::NotInStore { .. }));
+    let nowhere = Reference::parse("oci:/nowhere:1").unwrap();
+    let error = store.file(&nowhere, "/z").unwrap_err().to_string();
+    assert!(error.contains("skopeo copy") && error.contains("oci:/nowhere:TAG"), "{error}");
 }
 
 #[test]

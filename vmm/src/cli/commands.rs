@@ -116,9 +116,9 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "explain",
         about: "say what a field of a manifest means, its type and default, and whether it is honoured",
         details: "FIELD.PATH begins with a kind, in full or in short: vmi.spec.domain.devices.disks.cache, vm.spec.\n\
-                  Without a kind it is a VirtualMachineInstance's.",
+                  Without a kind it is a VirtualMachineInstance's. -o json prints an object for each, on a line of its own.",
         operands: "FIELD.PATH…",
-        options: &[HELP],
+        options: &[&[OUTPUT], HELP],
     },
     Command {
         name: "image",

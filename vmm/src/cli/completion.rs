@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Failure;
 use super::args::Args;
-use super::commands::{COMMANDS, Opt, WORDS};
+use super::commands::{COMMANDS, Command, Opt, WORDS};
+use super::image;
 use super::output::print;
 
 /// Makes a script.
@@ -59,6 +60,15 @@ fn verbs() -> impl Iterator<Item = (&'static str, &'static str)> {
     COMMANDS.iter().map(|command| (command.name, command.about)).chain(WORDS.iter().copied())
 }
 
+/// The commands of `kubevmm image`, without that name.
+fn image_verbs() -> impl Iterator<Item = (&'static str, &'static Command)> {
+    image::COMMANDS.iter().map(|command| (command.name.trim_start_matches("image "), command))
+}
+
+fn image_names() -> String {
+    image_verbs().map(|(name, _)| name).collect::<Vec<_>>().join(" ")
+}
+
 fn bash() -> String {
     let names: Vec<_> = verbs().map(|(name, _)| name).collect();
     let mut text = format!(
@@ -69,10 +79,11 @@ fn bash() -> String {
          \x20   if ((COMP_CWORD == 1)); then\n\
          \x20       mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\")\n\
          \x20       return\n\
-         \x20   fi\n\
-         \x20   case ${{COMP_WORDS[1]}}:$before in\n",
+         \x20   fi\n",
         names.join(" ")
     );
+    text.push_str(&bash_image());
+    text.push_str("    case ${COMP_WORDS[1]}:$before in\n");
     for command in COMMANDS {
         for option in command.all_options() {
             let Some(value) = option.value else { continue };
@@ -95,6 +106,28 @@ fn bash() -> String {
     text.push_str(
         "    esac\n    mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\")\n}\n\
          complete -F _kubevmm kubevmm\n",
+    );
+    text
+}
+
+/// A command of `kubevmm image`, its options, and files.
+fn bash_image() -> String {
+    let list = |what: &str| format!("mapfile -t COMPREPLY < <(compgen {what} -- \"$word\")");
+    let mut text = format!(
+        "    if [[ ${{COMP_WORDS[1]}} == image ]]; then\n\
+         \x20       if ((COMP_CWORD == 2)); then {}; return; fi\n\
+         \x20       case ${{COMP_WORDS[2]}} in\n",
+        list(&format!("-W '{}'", image_names()))
+    );
+    for (name, command) in image_verbs() {
+        let options: Vec<_> = command.all_options().flat_map(spellings).collect();
+        let _ = writeln!(text, "        {name}) options='{}' ;;", options.join(" "));
+    }
+    let _ = write!(
+        text,
+        "        esac\n        if [[ $word == -* ]]; then {}; else compopt -o filenames; {}; fi\n        return\n    fi\n",
+        list("-W \"$options\""),
+        list("-f")
     );
     text
 }
@@ -138,7 +171,12 @@ fn zsh() -> String {
         "        )\n        _describe command verbs\n        return\n    fi\n    local verb=$words[2]\n    shift words\n    \
          ((CURRENT--))\n    case $verb in\n",
     );
-    for command in COMMANDS {
+    let _ = writeln!(
+        text,
+        "    image) if ((CURRENT == 2)); then _values command {}; else _files; fi ;;",
+        image_names()
+    );
+    for command in COMMANDS.iter().filter(|command| command.name != "image") {
         let mut arguments = Vec::new();
         for option in command.all_options() {
             for name in spellings(option) {
@@ -179,6 +217,11 @@ fn fish() -> String {
             quoted(about)
         );
     }
+    let _ = writeln!(
+        text,
+        "complete -c kubevmm -n '__fish_seen_subcommand_from image' -F -a '{}'",
+        image_names()
+    );
     for command in COMMANDS {
         let when = quoted(&format!("__fish_seen_subcommand_from {}", command.name));
         for option in command.all_options() {

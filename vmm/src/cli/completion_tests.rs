@@ -28,6 +28,9 @@ fn bash_proposes_commands_options_and_values() {
     assert_eq!(proposals(&["kubevmm", "ch"]).unwrap(), ["check"]);
     assert_eq!(proposals(&["kubevmm", "check", "--show"]).unwrap(), ["--show-defaults"]);
     assert_eq!(proposals(&["kubevmm", "check", "-o", "j"]).unwrap(), ["json"]);
+    assert_eq!(proposals(&["kubevmm", "image", "co"]).unwrap(), ["convert", "compare"]);
+    assert_eq!(proposals(&["kubevmm", "image", "check", "--rep"]).unwrap(), ["--repair"]);
+    assert_eq!(proposals(&["kubevmm", "image", "info", "/proc/versio"]).unwrap(), ["/proc/version"]);
     assert_eq!(proposals(&["kubevmm", "completion", "z"]).unwrap(), ["zsh"]);
     assert_eq!(proposals(&["kubevmm", "run", "--volumes", "/pro"]).unwrap(), ["/proc"]);
     assert_eq!(proposals(&["kubevmm", "check", "/proc/versio"]).unwrap(), ["/proc/version"]);
@@ -40,6 +43,7 @@ fn every_script_knows_every_option() {
         let text = script();
         for command in COMMANDS {
             assert!(text.contains(command.name), "{shell}: {}", command.name);
+            assert!(text.contains(&image_names()), "{shell}: image");
             for option in command.all_options() {
                 let dashes = if shell == "fish" { "-l " } else { "--" };
                 assert!(text.contains(&format!("{dashes}{}", option.name)), "{shell}: {}", option.name);

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::args::Args;
-use super::output::print;
+use super::output::{Format, print, yaml_document};
 
 /// Explains a field, or each of several.
 pub(super) fn explain(args: &Args) -> Result<u8, Failure> {
@@ -10,12 +10,17 @@ pub(super) fn explain(args: &Args) -> Result<u8, Failure> {
     if fields.is_empty() {
         return Err(Failure::Usage(spec::ExplainError::Empty.to_string()));
     }
+    let format = Format::of(args)?;
     let mut texts = Vec::new();
     for field in fields {
         let explanation = spec::explain(field).map_err(|error| Failure::Usage(error.to_string()))?;
-        texts.push(explanation.to_string());
+        texts.push(match format {
+            Format::Text => explanation.to_string(),
+            Format::Json => format!("{}\n", explanation.json()),
+            Format::Yaml => yaml_document(&explanation.json()),
+        });
     }
-    print(&texts.join("\n")).map(|()| 0)
+    print(&texts.join(if format == Format::Text { "\n" } else { "" })).map(|()| 0)
 }
 
 /// Prints the JSON Schema of manifests.

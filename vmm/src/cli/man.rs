@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::Failure;
 use super::args::Args;
 use super::commands::{COMMANDS, Command};
-use super::help;
 use super::output::print;
+use super::{help, image};
 
 /// What stands under the exit codes, one a line.
 const EXITS: [(&str, &str); 6] = [
@@ -42,7 +42,7 @@ fn page() -> String {
         )
     );
     text.push_str(".SH COMMANDS\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().chain(image::COMMANDS) {
         describe(command, &mut text);
     }
     text.push_str(".SH EXIT STATUS\n");
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn the_page_has_every_command_and_option() {
         let page = page();
-        for command in COMMANDS {
+        for command in COMMANDS.iter().chain(image::COMMANDS) {
             assert!(page.contains(&format!(".SS kubevmm {}", roff(command.name))), "{}", command.name);
             for option in command.all_options() {
                 assert!(page.contains(&roff(&help::names(option))), "{}", option.name);

@@ -401,3 +401,26 @@ fn benches_end_with_the_line_that_qemu_img_ends_with() {
     let bench = Path::new("ext.qcow2");
     assert_eq!(dir.ours(&format!("bench --pattern 3 {}", bench.display())).status.code(), Some(1));
 }
+
+#[test]
+fn programs_may_have_yaml() {
+    let dir = Dir::new();
+    assert!(dir.ours("create -q -f qcow2 a.qcow2 1M").status.success());
+    assert!(text(&dir.ours("info -o yaml a.qcow2")).contains("\nvirtual-size: 1048576\n"));
+    assert!(text(&dir.ours("check -o yaml a.qcow2")).contains("\ntotal-clusters: 16\n"));
+    let map = text(&dir.ours("map --output=yaml a.qcow2"));
+    assert!(map.starts_with("- ") && map.contains("length: 1048576\n"), "{map}");
+    assert_eq!(dir.ours("info -o toml a.qcow2").status.code(), Some(1));
+}
+
+#[test]
+fn a_backing_file_that_is_not_named_is_asked_for_by_its_option() {
+    let dir = Dir::new();
+    assert!(dir.ours("create -q base.raw 1M").status.success());
+    assert!(dir.ours("create -q -f qcow2 -b base.raw -F raw top.qcow2").status.success());
+    let refused = dir.ours("map top.qcow2");
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error.contains("base.raw") && error.contains("--backing FORMAT:FILE"), "{error}");
+    assert!(dir.ours("map --backing raw:base.raw top.qcow2").status.success());
+}

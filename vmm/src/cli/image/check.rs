@@ -26,7 +26,7 @@ struct Checked {
 
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let [path] = args.operands(["an image"])?;
-    let as_json = info::is_json(args)?;
+    let form = info::Form::of(args)?;
     let repair = match args.text("repair")?.as_deref() {
         None => None,
         Some("leaks") => Some(Repair::Leaks),
@@ -50,8 +50,8 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
             Checked { before: now, now, repair: false }
         }
     };
-    if as_json {
-        print(&format!("{:#}\n", checked.value(path)))?;
+    if let Some(text) = form.written(&checked.value(path)) {
+        print(&text)?;
     } else if !args.has("quiet") {
         print(&checked.text())?;
     }

@@ -8,7 +8,7 @@ const PREFIX: &str = "image ";
 
 const FORMAT: Opt =
     letter('f', option("format", "FORMAT", "raw or qcow2 (default: what the first bytes say)"));
-const OUTPUT: Opt = letter('o', option("output", "FORMAT", "human (default) or json"));
+const OUTPUT: Opt = letter('o', option("output", "FORMAT", "human (default), json or yaml"));
 const QUIET: Opt = letter('q', flag("quiet", "say nothing but errors"));
 const SHARE: Opt = letter('U', flag("force-share", "take no lock: others may be writing the image"));
 const PROGRESS: Opt =
@@ -29,7 +29,8 @@ const OPTIONS: Opt = letter(
     ),
 );
 
-const COMMANDS: &[Command] = &[
+/// All of them. Their names begin with that of `kubevmm image`.
+pub(in crate::cli) const COMMANDS: &[Command] = &[
     Command {
         name: "image info",
         about: "say what an image is",

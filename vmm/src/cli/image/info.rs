@@ -15,18 +15,40 @@ use crate::cli::args::Args;
 
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let [path] = args.operands(["an image"])?;
-    let as_json = is_json(args)?;
+    let form = Form::of(args)?;
     let info = ops::info(path, source::format(args, "format", path)?)?;
-    print(&if as_json { format!("{:#}\n", value(path, &info)) } else { text(path, &info) })?;
+    print(&form.written(&value(path, &info)).unwrap_or_else(|| text(path, &info)))?;
     Ok(0)
 }
 
-/// Whether the output is for programs.
-pub(super) fn is_json(args: &Args) -> Result<bool, Failure> {
-    match args.text("output")?.as_deref() {
-        None | Some("human" | "text") => Ok(false),
-        Some("json") => Ok(true),
-        Some(other) => Err(Failure::Usage(format!("there is no output format {other:?}: use human or json"))),
+/// For whom the output is. The words are qemu-img's, and those of the other commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    People,
+    Json,
+    Yaml,
+}
+
+impl Form {
+    /// What `--output` asks for.
+    pub(super) fn of(args: &Args) -> Result<Self, Failure> {
+        match args.text("output")?.as_deref() {
+            None | Some("human" | "text") => Ok(Self::People),
+            Some("json") => Ok(Self::Json),
+            Some("yaml") => Ok(Self::Yaml),
+            Some(other) => {
+                Err(Failure::Usage(format!("there is no output format {other:?}: use human, json or yaml")))
+            }
+        }
+    }
+
+    /// The value as a program wants it, if the output is for one.
+    pub(super) fn written(self, value: &Value) -> Option<String> {
+        match self {
+            Self::People => None,
+            Self::Json => Some(format!("{value:#}\n")),
+            Self::Yaml => Some(spec::yaml::write(value)),
+        }
     }
 }
 

@@ -7,24 +7,28 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::output::print;
-use super::info;
+use super::info::Form;
 use super::source::{self, Names};
 use super::units::Bytes;
 use crate::cli::args::Args;
 
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let [path] = args.operands(["an image"])?;
-    let as_json = info::is_json(args)?;
+    let form = Form::of(args)?;
     let source = source::open(args, path, Names::USUAL)?;
     let start = args.parsed::<Bytes>("start-offset")?.map_or(0, |bytes| bytes.0);
     let length = args.parsed::<Bytes>("max-length")?.map_or(u64::MAX, |bytes| bytes.0);
     let extents = ops::map(&source.path, &source.opened)?;
     let extents = extents.into_iter().filter_map(|extent| cut(extent, start, start.saturating_add(length)));
-    if as_json {
+    if form != Form::People {
         // A raw image's holes are at the place where their data would be.
         let raw = source::format(args, Names::USUAL.format, path)? == Format::Raw;
-        let values: Vec<String> = extents.map(|extent| value(&extent, raw).to_string()).collect();
-        print(&format!("[{}]\n", values.join(",\n")))?;
+        let values: Vec<Value> = extents.map(|extent| value(&extent, raw)).collect();
+        print(&match form {
+            Form::Yaml => spec::yaml::write(&Value::Array(values)),
+            // As qemu-img: an extent a line.
+            _ => format!("[{}]\n", values.iter().map(Value::to_string).collect::<Vec<_>>().join(",\n")),
+        })?;
         return Ok(0);
     }
     let mut names = vec![path.display().to_string()];

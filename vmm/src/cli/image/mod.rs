@@ -20,6 +20,7 @@ use devices::chain;
 
 use super::args::Args;
 use super::{Failure, USAGE, help, output};
+pub(super) use commands::COMMANDS;
 
 /// Exit code of all commands but `compare`: it could not be done.
 const FAILED: u8 = 1;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use block::ops::{self, Format, OpenOptions, Opened};
-use block::qcow2::Backing;
-use block::{CacheMode, Disk, EngineKind};
+use block::qcow2::{Backing, QcowError};
+use block::{CacheMode, Disk, DiskError, EngineKind};
+use devices::chain;
 
 use super::super::{Failure, output};
 use super::units::Cache;
@@ -63,8 +64,19 @@ pub(super) fn open_with(
         return Err(Failure::Usage("an image cannot be written while others may (--force-share)".into()));
     }
     let backing = backing(args, names.backing)?;
-    let opened = ops::open(path, format, &OpenOptions { shareable, backing, ..options })?;
+    let opened = ops::open(path, format, &OpenOptions { shareable, backing, ..options });
+    let opened = opened.map_err(|error| asking_for_backing(error, names.backing))?;
     Ok(Source { path: path.to_owned(), opened })
+}
+
+/// The error, with the option that names a backing file where one is wanted.
+fn asking_for_backing(error: DiskError, option: &str) -> Failure {
+    match &error {
+        DiskError::Format { source: QcowError::HasBacking(_), .. } => {
+            Failure::Usage(format!("{}: --{option} FORMAT:FILE does so", chain(&error)))
+        }
+        _ => error.into(),
+    }
 }
 
 /// The format that an option names, or else what the image's first bytes say.
