@@ -42,6 +42,8 @@ pub(crate) struct Target {
     /// (somebody has truncated the file).
     pub(crate) zeroes_from: AtomicU64,
     no_zero_range: AtomicBool,
+    /// A sync failed: what the page cache held then may be lost, and no later sync would say so.
+    unsafe_cache: AtomicBool,
 }
 
 /// What a kernel without `STATX_DIOALIGN` is assumed to demand.
@@ -91,6 +93,7 @@ impl Target {
             nosync: how.nosync,
             zeroes_from: AtomicU64::new(meta.len()),
             no_zero_range: AtomicBool::new(false),
+            unsafe_cache: AtomicBool::new(false),
         })
     }
 
@@ -105,6 +108,7 @@ impl Target {
             nosync: false,
             zeroes_from: AtomicU64::new(0),
             no_zero_range: AtomicBool::new(false),
+            unsafe_cache: AtomicBool::new(false),
         }
     }
 
@@ -187,7 +191,26 @@ impl Target {
         loop {
             match self.file.sync_data() {
                 Err(error) if retry(&error) => {}
-                result => return result,
+                result => return self.synced(result),
+            }
+        }
+    }
+
+    /// What a sync is worth that the kernel ended with `result`. Linux tells of a page that it could not write only once
+    /// and forgets the page: a sync that is tried again succeeds, and the data is gone. So, through the page cache, once
+    /// failed is failed for good. Direct I/O leaves nothing in the page cache.
+    pub(crate) fn synced(&self, result: io::Result<()>) -> io::Result<()> {
+        if self.direct.is_some() {
+            return result;
+        }
+        match result {
+            Ok(()) if self.unsafe_cache.load(Ordering::Acquire) => {
+                Err(io::Error::other("an earlier flush failed, and what was written before it may be lost"))
+            }
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.unsafe_cache.store(true, Ordering::Release);
+                Err(error)
             }
         }
     }

@@ -165,6 +165,15 @@ impl Uring {
 
     /// Turns the kernel's result into ours; what it did not finish is finished in this thread.
     fn finish(&self, op: Op, result: i32) -> io::Result<()> {
+        let file = self.files.get(op.file).filter(|_| matches!(op.what, What::Sync)).cloned();
+        let result = self.end(op, result);
+        match file {
+            Some(file) => file.synced(result),
+            None => result,
+        }
+    }
+
+    fn end(&self, op: Op, result: i32) -> io::Result<()> {
         match u64::try_from(result) {
             Ok(done) => match rest(op, done) {
                 Some(rest) => run(&self.files, &rest),

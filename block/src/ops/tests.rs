@@ -317,3 +317,16 @@ fn read_only_images_are_unpacked_once() {
     let left = std::fs::read_dir(raw.parent().unwrap()).unwrap().flatten();
     assert!(left.map(|entry| entry.file_name()).all(|name| !name.to_string_lossy().contains("partial")));
 }
+
+#[test]
+fn unfinished_copies_of_others_are_left_alone() {
+    let dir = Dir::new();
+    let (packed, copy) = (dir.path("packed"), dir.path("copy"));
+    create(&packed, &CreateOptions::new(Format::Qcow2, 1 << 20)).unwrap();
+    // A launcher in another pod has the same number.
+    let theirs = ["", "-0", "-1"].map(|end| dir.path(&format!("copy.partial-{}{end}", std::process::id())));
+    theirs.iter().for_each(|path| std::fs::write(path, "theirs").unwrap());
+    assert_eq!(unpacked(&packed, &copy).unwrap(), copy);
+    assert_eq!(std::fs::metadata(&copy).unwrap().len(), 1 << 20);
+    theirs.iter().for_each(|path| assert_eq!(std::fs::read(path).unwrap(), b"theirs"));
+}

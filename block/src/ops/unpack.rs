@@ -1,6 +1,7 @@
 //! Read-only images as raw files, so that what lies over them needs to know no format.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ConvertOptions, CreateOptions, Format, OpenOptions, convert, failed, open};
@@ -23,16 +24,31 @@ pub fn unpacked(path: &Path, copy: &Path) -> Result<PathBuf, DiskError> {
     if let Some(folder) = copy.parent() {
         fs::create_dir_all(folder).map_err(failed("make the folder of", copy))?;
     }
-    let mut partial = copy.as_os_str().to_owned();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    let size = source.disk().info().size_bytes;
-    let create = CreateOptions { overwrite: true, ..CreateOptions::new(Format::Raw, size) };
-    let made = convert((path, &source), &partial, &ConvertOptions::new(create), &|_| {})
-        .and_then(|()| fs::rename(&partial, copy).map_err(failed("rename into place", copy)));
-    if made.is_err() {
-        // It may be gone already; the first error counts.
-        let _ = fs::remove_file(&partial);
+    let create = ConvertOptions::new(CreateOptions::new(Format::Raw, source.disk().info().size_bytes));
+    for number in 0..MAX_PARTIAL {
+        let partial = partial(copy, number);
+        let made = convert((path, &source), &partial, &create, &|_| {})
+            .and_then(|()| fs::rename(&partial, copy).map_err(failed("rename into place", copy)));
+        match made {
+            Ok(()) => return Ok(copy.to_owned()),
+            Err(DiskError::Open { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                // It may be gone already; the first error counts.
+                let _ = fs::remove_file(&partial);
+                return Err(error);
+            }
+        }
     }
-    made.map(|()| copy.to_owned())
+    Err(failed("make an unfinished file beside", copy)(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Most unfinished copies that are passed over.
+const MAX_PARTIAL: u32 = 1000;
+
+/// A name for a copy that is not finished. The number of a process does not make it unique: all launchers in pods are
+/// number 1 of theirs, and share a cache, perhaps with what one of them left when it was killed.
+fn partial(copy: &Path, number: u32) -> PathBuf {
+    let mut name = copy.as_os_str().to_owned();
+    name.push(format!(".partial-{}-{number}", std::process::id()));
+    name.into()
 }

@@ -17,6 +17,8 @@ use super::entry::{Geometry, RawEntry};
 #[derive(Debug)]
 pub(super) struct Slice {
     words: Box<[AtomicU64]>,
+    /// Advances when a change of an entry of two words begins, and when it ends: odd meanwhile.
+    changes: AtomicU64,
     used: AtomicU64,
     /// Has changes that are not in the file yet.
     pub(super) dirty: AtomicBool,
@@ -27,22 +29,28 @@ impl Slice {
     pub(super) fn new(bytes: &[u8]) -> Slice {
         let word = |bytes: &[u8; 8]| AtomicU64::new(u64::from_be_bytes(*bytes));
         let words = bytes.as_chunks::<8>().0.iter().map(word).collect();
-        Slice { words, used: AtomicU64::new(0), dirty: AtomicBool::new(false) }
+        Slice { words, changes: AtomicU64::new(0), used: AtomicU64::new(0), dirty: AtomicBool::new(false) }
     }
 
     fn word(&self, index: usize) -> Option<&AtomicU64> {
         self.words.get(index)
     }
 
-    /// An entry. Whoever sees a subcluster in the bitmap sees the cluster that it is in.
+    /// An entry, never a mixture of an old and a new one.
     pub(super) fn get(&self, geometry: Geometry, index: u64) -> RawEntry {
         let at = usize::try_from(index * geometry.words()).unwrap_or(usize::MAX);
         let load = |at| self.word(at).map_or(0, |word| word.load(Ordering::Acquire));
-        if geometry.extended {
-            let bitmap = load(at.saturating_add(1));
-            RawEntry { word: load(at), bitmap }
-        } else {
-            RawEntry { word: load(at), bitmap: 0 }
+        if !geometry.extended {
+            return RawEntry { word: load(at), bitmap: 0 };
+        }
+        loop {
+            let before = self.changes.load(Ordering::Acquire);
+            let entry = RawEntry { word: load(at), bitmap: load(at.saturating_add(1)) };
+            if before.is_multiple_of(2) && self.changes.load(Ordering::Acquire) == before {
+                return entry;
+            }
+            // Whoever changes it is about to be done, unless it has no processor.
+            std::thread::yield_now();
         }
     }
 
@@ -54,9 +62,13 @@ impl Slice {
                 word.store(value, Ordering::Release);
             }
         };
-        store(at, entry.word);
         if geometry.extended {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            store(at, entry.word);
             store(at.saturating_add(1), entry.bitmap);
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        } else {
+            store(at, entry.word);
         }
         self.dirty.store(true, Ordering::Release);
     }
@@ -201,6 +213,28 @@ mod tests {
 
     fn load(slices: &Slices, key: u64) -> Arc<Slice> {
         slices.load(key, || Ok(Slice::new(&key.to_be_bytes()))).unwrap()
+    }
+
+    #[test]
+    fn an_entry_of_two_words_is_never_half_of_each() {
+        const EXTENDED: Geometry = Geometry { version: 3, cluster_bits: 16, extended: true };
+        const ENTRIES: [RawEntry; 2] = [RawEntry { word: 1, bitmap: 0 }, RawEntry { word: 2, bitmap: 3 }];
+        let slice = Slice::new(&[0; 64]);
+        slice.set(EXTENDED, 1, ENTRIES[0]);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut turns = 0..;
+                while !done.load(Ordering::Acquire) {
+                    slice.set(EXTENDED, 1, ENTRIES[turns.next().unwrap() % 2]);
+                    (0..20).for_each(|_| std::hint::spin_loop());
+                }
+            });
+            let is_torn = |_: &u32| !ENTRIES.contains(&slice.get(EXTENDED, 1));
+            let torn = (0..1_000_000).find(is_torn);
+            done.store(true, Ordering::Release);
+            assert_eq!(torn, None);
+        });
     }
 
     #[test]

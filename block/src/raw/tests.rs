@@ -274,3 +274,34 @@ fn with_unsafe_caching_a_flush_asks_nothing_of_the_host() {
         assert_eq!(std::fs::read(&file.path).unwrap()[512..1024], [3; 512]);
     }
 }
+
+#[test]
+fn a_flush_that_failed_fails_for_good_unless_io_is_direct() {
+    let file = scratch(&[0; 4096]);
+    let open = || std::fs::OpenOptions::new().read(true).write(true).open(&file.path).unwrap();
+    // A device that knows no sync, in the place of a disk that fails.
+    let broken = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+    for kind in ENGINES {
+        let flush = |target: &Arc<Target>| {
+            let mut engine = crate::engine::Engine::open(kind, 1, vec![Arc::clone(target)]).unwrap();
+            engine.push(crate::engine::Op { file: 0, what: crate::engine::What::Sync }, 0);
+            engine.flush();
+            engine.wait();
+            engine.next().unwrap().result
+        };
+        for direct in [None, Some(crate::sys::DirectAlign { memory: 512, offset: 512 })] {
+            let mut target = Target::scratch(open(), &file.path);
+            target.direct = direct;
+            let target = Arc::new(target);
+            flush(&target).unwrap();
+            let mut target = Arc::into_inner(target).unwrap();
+            target.file = broken();
+            let target = Arc::new(target);
+            assert_eq!(flush(&target).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+            let mut target = Arc::into_inner(target).unwrap();
+            target.file = open();
+            let again = flush(&Arc::new(target));
+            assert_eq!(again.is_ok(), direct.is_some(), "{kind:?} {direct:?}: {again:?}");
+        }
+    }
+}
