@@ -5,6 +5,9 @@
 //! into memory owned by someone else ([`IoBuf`]), so that data goes straight from and to guest
 //! pages. Nothing here trusts its caller's ranges: every request is checked against the disk.
 
+// What a guest or an image says must never be an index that panics.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 pub mod blocking;
 pub mod buf;
 pub mod cow;

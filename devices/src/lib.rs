@@ -4,6 +4,9 @@
 //! them: what they need of the machine reaches them as narrow handles ([`irq`], [`doorbell`], [`io_thread`]), and
 //! what they want of it they return as an [`bus::Action`].
 
+// What a guest or an image says must never be an index that panics.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 pub mod bus;
 mod chain;
 pub mod doorbell;

@@ -4,6 +4,9 @@
 //! it: a disk, a kernel. Images are foreign: sizes are bounded, blobs are checked against their
 //! digests, and no path or symbolic link leads out of an image.
 
+// What a guest or an image says must never be an index that panics.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod error;
 pub mod iso9660;
 mod names;

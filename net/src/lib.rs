@@ -5,6 +5,9 @@
 //! frame behind the 12-byte header that tells of its checksum and segmentation (virtio 1.3 §5.1.6,
 //! `struct virtio_net_hdr_v1`).
 
+// What a guest or an image says must never be an index that panics.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod buf;
 mod link;
 mod offload;

@@ -43,7 +43,7 @@ object! {
         /// A channel by which the guest reads measurements of the host.
         downward_metrics: Option<Presence>, warn("the guest gets no measurements of the host");
         /// Folders shared with the guest.
-        filesystems: Vec<Filesystem>, no("folders cannot be shared with the guest (virtiofs)");
+        filesystems: Vec<Filesystem>, no("folders cannot be shared with the guest (virtiofs): remove filesystems");
         /// Devices of the host passed through.
         host_devices: Vec<HostDevice>, no("devices of the host cannot be passed through: remove hostDevices");
         /// USB devices of a client, passed through.

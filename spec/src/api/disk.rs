@@ -84,9 +84,9 @@ object! {
     /// A folder shared with the guest.
     pub struct Filesystem {
         /// The tag to mount in the guest, which is also the volume's name.
-        name: String [required], no("folders cannot be shared with the guest (virtiofs)");
+        name: String [required], no("folders cannot be shared with the guest (virtiofs): remove filesystems");
         /// Share it by virtiofs.
-        virtiofs: Option<Presence>, no("folders cannot be shared with the guest (virtiofs)");
+        virtiofs: Option<Presence>, no("folders cannot be shared with the guest (virtiofs): remove filesystems");
     }
 }
 

@@ -11,7 +11,7 @@ object! {
     pub struct Features {
         /// ACPI, by which guests find devices and power off.
         acpi: Option<FeatureState> = "enabled",
-            no_when(When::Off, "the machine cannot do without ACPI");
+            no_when(When::Off, "the machine cannot do without ACPI: leave it on");
         /// The local APIC.
         apic: Option<FeatureApic>, HONOURED;
         /// Hyper-V enlightenments, one by one.

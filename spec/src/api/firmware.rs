@@ -140,28 +140,28 @@ object! {
     /// Confidential computing; at most one kind.
     pub struct LaunchSecurity {
         /// AMD SEV.
-        sev: Option<Sev>, no("AMD SEV guests cannot be run");
+        sev: Option<Sev>, no("AMD SEV guests cannot be run: remove launchSecurity");
         /// AMD SEV-SNP.
-        snp: Option<Presence>, no("AMD SEV-SNP guests cannot be run");
+        snp: Option<Presence>, no("AMD SEV-SNP guests cannot be run: remove launchSecurity");
         /// Intel TDX.
-        tdx: Option<Presence>, no("Intel TDX guests cannot be run");
+        tdx: Option<Presence>, no("Intel TDX guests cannot be run: remove launchSecurity");
     }
 
     /// AMD SEV.
     pub struct Sev {
         /// What the guest demands of its platform.
-        policy: Option<SevPolicy>, no("AMD SEV guests cannot be run");
+        policy: Option<SevPolicy>, no("AMD SEV guests cannot be run: remove launchSecurity");
         /// Start paused, for the owner to check the guest.
-        attestation: Option<Presence>, no("AMD SEV guests cannot be run");
+        attestation: Option<Presence>, no("AMD SEV guests cannot be run: remove launchSecurity");
         /// The owner's session data.
-        session: String, no("AMD SEV guests cannot be run");
+        session: String, no("AMD SEV guests cannot be run: remove launchSecurity");
         /// The owner's key.
-        dh_cert as "dhCert": String, no("AMD SEV guests cannot be run");
+        dh_cert as "dhCert": String, no("AMD SEV guests cannot be run: remove launchSecurity");
     }
 
     /// What an SEV guest demands of its platform.
     pub struct SevPolicy {
         /// Encrypt the registers too (SEV-ES).
-        encrypted_state: Option<bool>, no("AMD SEV guests cannot be run");
+        encrypted_state: Option<bool>, no("AMD SEV guests cannot be run: remove launchSecurity");
     }
 }

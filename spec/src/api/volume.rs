@@ -208,7 +208,7 @@ union! {
         MemoryDump as "memoryDump" (MemoryDumpSource), no("memory dumps cannot be taken: remove the volume");
         /// A folder of the launcher's container.
         ContainerPath as "containerPath" (ContainerPathSource),
-            no("folders cannot be shared with the guest (virtiofs)");
+            no("folders cannot be shared with the guest (virtiofs): remove the volume");
     }
 }
 
