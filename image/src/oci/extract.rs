@@ -187,7 +187,9 @@ fn copy_sparse(from: &mut dyn Read, mut to: File) -> io::Result<()> {
         }
         let got = piece.get(..have).unwrap_or_default();
         if got.is_empty() {
-            return to.set_len(size);
+            to.set_len(size)?;
+            // Before it gets the name under which it is taken for whole ever after.
+            return to.sync_all();
         }
         if got.iter().all(|&byte| byte == 0) {
             to.seek(SeekFrom::Current(i64::try_from(have).unwrap_or(0)))?;
