@@ -249,6 +249,7 @@ impl Target {
             Kind::Regular => self.write_zero_bytes(offset, len),
             Kind::Device => match sys::device_zero(&self.file, offset, len) {
                 Err(error) if unsupported(&error) => self.write_zero_bytes(offset, len),
+                Ok(()) => self.settle(),
                 result => result,
             },
         }

@@ -71,7 +71,7 @@ impl Image {
         let len = bufs.total_len().min(end - at);
         if let Err(error) = self.fill(at, place, &bufs.part(0, len)) {
             // The space goes back; the first error counts.
-            let _ = writer.refcounts.release(host, count);
+            let _ = writer.refcounts.give_back(host, count);
             return Err(error);
         }
         for number in 0..count {
@@ -154,7 +154,7 @@ impl Image {
         if let Err(error) = top.storage.write_bytes(place + (from - start), &bytes) {
             if let Some(cluster) = taken {
                 // The space goes back; the first error counts.
-                let _ = writer.refcounts.release(cluster, 1);
+                let _ = writer.refcounts.give_back(cluster, 1);
             }
             return Err(error);
         }

@@ -121,8 +121,9 @@ fn core(files: &[Arc<Target>], path: &Path) -> Result<Core, DiskError> {
     let core = Core::open(Arc::clone(target) as Arc<dyn Storage>).map_err(|error| open_error(path, error))?;
     let block = target.direct.map_or(512, |align| align.offset);
     if core.geometry.unit_size() < u64::from(block) {
-        let reason = "its clusters are smaller than the blocks that direct I/O (cache: none) needs";
-        return Err(DiskError::Geometry { path: path.to_owned(), reason });
+        let reason = "its clusters are smaller than the blocks that direct I/O needs";
+        let source = io::Error::new(io::ErrorKind::InvalidInput, reason);
+        return Err(DiskError::NoDirect { path: path.to_owned(), source });
     }
     Ok(core)
 }
@@ -149,5 +150,28 @@ pub(super) fn open_error(path: &Path, error: io::Error) -> DiskError {
     match error.downcast::<QcowError>() {
         Ok(source) => format_error(path, source),
         Err(source) => DiskError::Io { doing: "read the tables of", path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{CreateOptions, Format, create};
+    use crate::sys::DirectAlign;
+
+    #[test]
+    fn clusters_too_small_for_direct_io_leave_the_choice_of_another_cache_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.qcow2");
+        let options = CreateOptions { extended_l2: true, ..CreateOptions::new(Format::Qcow2, 1 << 20) };
+        create(&path, &options).unwrap();
+        for (offset, fits) in [(512, true), (4096, false)] {
+            let mut target = Target::scratch(std::fs::File::open(&path).unwrap(), &path);
+            target.direct = Some(DirectAlign { memory: 512, offset });
+            match core(&[Arc::new(target)], &path) {
+                Ok(_) => assert!(fits),
+                Err(error) => assert!(!fits && matches!(error, DiskError::NoDirect { .. }), "{error}"),
+            }
+        }
     }
 }

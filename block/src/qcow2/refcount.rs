@@ -183,6 +183,16 @@ impl Refcounts {
         Ok(())
     }
 
+    /// Takes back what [`Refcounts::allocate`] gave and nothing has ever referred to. It is as good as never used: a guest
+    /// that goes on writing to a full disk must not make the file, and its refcounts, longer each time.
+    pub(super) fn give_back(&mut self, first: u64, count: u64) -> io::Result<()> {
+        self.release(first, count)?;
+        if self.next == first.saturating_add(count) {
+            self.advance(first);
+        }
+        Ok(())
+    }
+
     /// Makes a block for refcounts that have none, in the next free cluster.
     fn ensure_block(&mut self, index: u64) -> io::Result<()> {
         let at = usize::try_from(index).map_err(|_| io::ErrorKind::StorageFull)?;

@@ -127,19 +127,33 @@ struct Partial {
     finished: bool,
 }
 
+/// Most unfinished files that are passed over.
+const MAX_PARTIAL: u32 = 1000;
 /// Bytes moved at a time; whole zero pieces become holes.
 const PIECE: usize = 64 << 10;
 
 impl Partial {
     fn fill(to: &Path, contents: &mut dyn Read) -> Result<Partial, ImageError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".partial-{}-{number}", std::process::id());
-        let path = to.parent().unwrap_or(Path::new(".")).join(name);
-        let file = File::create_new(&path).map_err(ImageError::io("create", &path))?;
+        let (path, file) = Partial::create(to.parent().unwrap_or(Path::new(".")))?;
         let partial = Partial { path, finished: false };
         copy_sparse(contents, file).map_err(ImageError::io("write", &partial.path))?;
         Ok(partial)
+    }
+
+    /// A new file. Launchers in pods are all process 1 of theirs, so that the number may be taken: by another one, or by
+    /// what was left when one was killed.
+    fn create(folder: &Path) -> Result<(PathBuf, File), ImageError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        for _ in 0..MAX_PARTIAL {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!(".partial-{}-{number}", std::process::id()));
+            match File::create_new(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(ImageError::io("create", &path)(error)),
+            }
+        }
+        Err(ImageError::io("make an unfinished file in", folder)(io::ErrorKind::AlreadyExists.into()))
     }
 
     fn finish(mut self, to: &Path) -> Result<(), ImageError> {
@@ -173,7 +187,9 @@ fn copy_sparse(from: &mut dyn Read, mut to: File) -> io::Result<()> {
         }
         let got = piece.get(..have).unwrap_or_default();
         if got.is_empty() {
-            return to.set_len(size);
+            to.set_len(size)?;
+            // Before it gets the name under which it is taken for whole ever after.
+            return to.sync_all();
         }
         if got.iter().all(|&byte| byte == 0) {
             to.seek(SeekFrom::Current(i64::try_from(have).unwrap_or(0)))?;

@@ -136,6 +136,22 @@ fn a_second_use_needs_no_blobs_and_leaves_no_partial_files() {
 }
 
 #[test]
+fn what_was_left_by_others_is_not_in_the_way() {
+    let place = Place::with_layers(&[gnu_tar("gnu", |root| put(root, "disk/a.img", b"abc"))]);
+    let store = place.store();
+    let first = store.container_disk(&place.only(), None).unwrap();
+    let folder = first.parent().unwrap();
+    std::fs::remove_file(&first).unwrap();
+    // A launcher of the same number was killed, more than once.
+    for number in 0..100 {
+        let left = folder.join(format!(".partial-{}-{number}", std::process::id()));
+        std::fs::write(left, "half").unwrap();
+    }
+    let second = store.container_disk(&place.only(), None).unwrap();
+    assert_eq!(std::fs::read(second).unwrap(), b"abc");
+}
+
+#[test]
 fn upper_layers_win_and_links_stay_inside() {
     let long = "n".repeat(180);
     for format in ["gnu", "pax"] {

@@ -28,6 +28,7 @@ fn names_are_found_among_objects_and_in_folders() {
     fs::create_dir_all(volumes.join("there")).unwrap();
     fs::write(volumes.join("there/disk.img"), "").unwrap();
     fs::create_dir_all(secrets.join("filed/..data")).unwrap();
+    std::os::unix::fs::symlink("gone", secrets.join("filed/..data_tmp")).unwrap();
     fs::write(secrets.join("filed/networkdata"), "net").unwrap();
     let manifests = Manifests::parse("x", MACHINE).unwrap();
     let verdict = crate::admit(&manifests.documents[0], &manifests);
@@ -55,6 +56,19 @@ fn names_are_found_among_objects_and_in_folders() {
     fs::write(pod.join("vmi-disks/b/disk.img"), "").unwrap();
     let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
     assert_eq!(resolved.claims["gone"], Claim::File(pod.join("vmi-disks/b/disk.img")));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("maybe"), "a file").unwrap();
+    let manifests = Manifests::parse("x", MACHINE).unwrap();
+    let verdict = crate::admit(&manifests.documents[0], &manifests);
+    let places = Places { config_maps: Some(folder.path().to_owned()), ..Places::default() };
+    let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
+    let missing =
+        resolved.missing.iter().find(|missing| missing.path == "spec.volumes[3].configMap").unwrap();
+    assert!(missing.message.contains("maybe cannot be read: Not a directory"), "{}", missing.message);
 }
 
 const CLAIMS: &str = "

@@ -1,6 +1,7 @@
 //! Secrets, ConfigMaps and other sets of values, out of objects or folders.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::references::Reference;
@@ -108,23 +109,31 @@ fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, Un
 
 /// The files of a folder as values; the kubelet's own entries (`..data`) are left out, and so are folders.
 fn read_folder(folder: &Path) -> Result<Option<Values>, Unfound> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
     let shown = |path: &Path, what: &str| Unfound::Bad(format!("{} {what}", path.display()));
+    let unread = |path: &Path, error: io::Error| shown(path, &format!("cannot be read: {error}"));
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(|error| unread(folder, error))?,
+    };
     let (mut values, mut total) = (Values::new(), 0);
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = entry.map_err(|error| unread(folder, error))?;
         let path = entry.path();
         let key =
             entry.file_name().into_string().map_err(|_| shown(&path, "has a name that is not UTF-8"))?;
-        let metadata =
-            fs::metadata(&path).map_err(|error| shown(&path, &format!("cannot be read: {error}")))?;
-        if key.starts_with("..") || !metadata.is_file() {
+        // The kubelet's own, which come and go while this reads.
+        if key.starts_with("..") {
+            continue;
+        }
+        let metadata = fs::metadata(&path).map_err(|error| unread(&path, error))?;
+        if !metadata.is_file() {
             continue;
         }
         total += metadata.len();
         if total > MOST_BYTES {
             return Err(shown(folder, "holds more than 1 MiB, more than a Secret or ConfigMap can"));
         }
-        let value = fs::read(&path).map_err(|error| shown(&path, &format!("cannot be read: {error}")))?;
+        let value = fs::read(&path).map_err(|error| unread(&path, error))?;
         values.insert(key, value);
     }
     Ok(Some(values))

@@ -1,6 +1,7 @@
 //! Tests against QEMU's own tools, and with images that nobody should make.
 
 mod crash;
+mod full;
 mod hostile;
 mod hostile_streams;
 mod hostile_tables;

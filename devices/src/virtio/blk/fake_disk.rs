@@ -15,6 +15,8 @@ struct Seen {
     ended: Vec<Completion>,
     /// How often submissions were handed over.
     pushes: usize,
+    /// Flushes are not taken.
+    refuses_flushes: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,11 @@ impl FakeDisk {
 
     pub(super) fn pushes(&self) -> usize {
         self.0.seen.lock().unwrap().pushes
+    }
+
+    /// Takes no flush from now on.
+    pub(super) fn refuse_flushes(&self) {
+        self.0.seen.lock().unwrap().refuses_flushes = true;
     }
 
     /// Ends a request.
@@ -88,7 +95,11 @@ impl DiskQueue for FakeQueue {
             Request::Flush => "flush",
             _ => "other",
         };
-        self.0.seen.lock().unwrap().waiting.push((token, kind));
+        let mut seen = self.0.seen.lock().unwrap();
+        if kind == "flush" && seen.refuses_flushes {
+            return Err(SubmitError::Full);
+        }
+        seen.waiting.push((token, kind));
         Ok(())
     }
 

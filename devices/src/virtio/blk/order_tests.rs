@@ -103,6 +103,17 @@ fn a_write_through_is_flushed_before_it_is_answered() {
 }
 
 #[test]
+fn a_write_through_that_cannot_be_flushed_has_failed() {
+    let mut setup = Setup::new(0);
+    let (head, status) = setup.add(0, kind::OUT);
+    setup.driver.start(&mut setup.device);
+    setup.disk.refuse_flushes();
+    setup.disk.end(u64::from(head), Ok(512));
+    setup.driver.wait_used();
+    assert_eq!(setup.status(status), 1);
+}
+
+#[test]
 fn a_write_back_is_answered_without_a_flush() {
     let mut setup = Setup::new(FLUSH);
     let (head, _) = setup.add(0, kind::OUT);

@@ -224,7 +224,7 @@ impl BlkQueue {
             let Ok(head) = u16::try_from(completion.token) else { continue };
             let Some(slot) = self.in_flight.get_mut(usize::from(head)) else { continue };
             let Some(request) = slot.take() else { continue };
-            let ok = match &completion.result {
+            let mut ok = match &completion.result {
                 Ok(_) => true,
                 Err(error) => match self.shared.config.error_policy.judge(&request.command, error) {
                     Verdict::Report => false,
@@ -235,10 +235,14 @@ impl BlkQueue {
                     }
                 },
             };
-            if ok && self.has_to_be_flushed(&request) && self.disk.flush(completion.token).is_ok() {
-                submitted = true;
-                self.keep(head, InFlight { flushing: true, ..request });
-                continue;
+            if ok && self.has_to_be_flushed(&request) {
+                // Without a flush, it is not what the driver takes it for.
+                ok = self.disk.flush(completion.token).is_ok();
+                if ok {
+                    submitted = true;
+                    self.keep(head, InFlight { flushing: true, ..request });
+                    continue;
+                }
             }
             self.finish(head, &request, ok);
         }
