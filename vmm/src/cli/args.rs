@@ -38,7 +38,7 @@ impl Args {
         command: &Command,
         text: &str,
         argument: &OsStr,
-        rest: &mut impl Iterator<Item = &'a OsString>,
+        rest: &mut (impl Iterator<Item = &'a OsString> + Clone),
     ) -> Result<bool, Failure> {
         let letters: Vec<char> = text.chars().skip(1).collect();
         let find = |letter: &char| command.all_options().find(|option| option.short == Some(*letter));
@@ -69,7 +69,7 @@ impl Args {
         command: &Command,
         text: &str,
         argument: &OsStr,
-        rest: &mut impl Iterator<Item = &'a OsString>,
+        rest: &mut (impl Iterator<Item = &'a OsString> + Clone),
     ) -> Result<(), Failure> {
         let (name, inline) = match text.split_once('=') {
             Some((name, _)) => (name, Some(after_equals(argument, name.len()))),
@@ -85,6 +85,16 @@ impl Args {
             (None, None) => OsString::new(),
             (None, Some(_)) => return Err(Failure::Usage(format!("{name} takes no value"))),
             (Some(_), Some(value)) => value,
+            (Some(_), None) if option.optional_words().is_some() => {
+                let next = rest.clone().next().filter(|next| {
+                    let is_meant = |words: &str| words.split('|').any(|word| next.as_os_str() == word);
+                    option.optional_words().is_some_and(is_meant)
+                });
+                if next.is_some() {
+                    rest.next();
+                }
+                next.cloned().unwrap_or_default()
+            }
             (Some(value), None) => rest
                 .next()
                 .cloned()

@@ -17,9 +17,17 @@ pub(super) struct Command {
 pub(super) struct Opt {
     pub(super) name: &'static str,
     pub(super) short: Option<char>,
-    /// Name of its value, if it takes one.
+    /// Name of its value, if it takes one. In brackets, `[one|other]`, these words are its values, and it may stand
+    /// without one: a word that is none of them is not taken for its value.
     pub(super) value: Option<&'static str>,
     pub(super) about: &'static str,
+}
+
+impl Opt {
+    /// The words that may follow, parted by `|`, if the option may stand without a value.
+    pub(super) fn optional_words(&self) -> Option<&'static str> {
+        self.value?.strip_prefix('[')?.strip_suffix(']')
+    }
 }
 
 pub(super) const fn flag(name: &'static str, about: &'static str) -> Opt {

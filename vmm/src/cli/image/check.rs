@@ -30,7 +30,7 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let repair = match args.text("repair")?.as_deref() {
         None => None,
         Some("leaks") => Some(Repair::Leaks),
-        Some("all") => Some(Repair::All),
+        Some("" | "all") => Some(Repair::All),
         Some(other) => return Err(Failure::Usage(format!("--repair takes leaks or all, and not {other:?}"))),
     };
     if repair.is_some() && args.has("force-share") {
@@ -113,7 +113,7 @@ impl Checked {
             (corruptions, leaks) => {
                 let _ = writeln!(
                     text,
-                    "{corruptions} errors were found on the image: data may be lost if it is used. --repair all \
+                    "{corruptions} errors were found on the image: data may be lost if it is used. --repair \
                      repairs what can be.\n{leaks} leaked clusters were found."
                 );
             }

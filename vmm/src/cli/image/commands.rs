@@ -48,7 +48,10 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
             &[
                 FORMAT,
                 OUTPUT,
-                letter('r', option("repair", "WHAT", "leaks or all")),
+                letter(
+                    'r',
+                    option("repair", "[leaks|all]", "repair leaks only, or all that can be (default)"),
+                ),
                 QUIET,
                 SOURCE_CACHE,
                 SHARE,
