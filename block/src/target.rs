@@ -43,7 +43,7 @@ pub(crate) struct Target {
     pub(crate) zeroes_from: AtomicU64,
     no_zero_range: AtomicBool,
     /// A sync failed: what the page cache held then may be lost, and no later sync would say so.
-    unsafe_cache: AtomicBool,
+    sync_failed: AtomicBool,
 }
 
 /// What a kernel without `STATX_DIOALIGN` is assumed to demand.
@@ -93,7 +93,7 @@ impl Target {
             nosync: how.nosync,
             zeroes_from: AtomicU64::new(meta.len()),
             no_zero_range: AtomicBool::new(false),
-            unsafe_cache: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
         })
     }
 
@@ -108,7 +108,7 @@ impl Target {
             nosync: false,
             zeroes_from: AtomicU64::new(0),
             no_zero_range: AtomicBool::new(false),
-            unsafe_cache: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
         }
     }
 
@@ -204,12 +204,12 @@ impl Target {
             return result;
         }
         match result {
-            Ok(()) if self.unsafe_cache.load(Ordering::Acquire) => {
+            Ok(()) if self.sync_failed.load(Ordering::Acquire) => {
                 Err(io::Error::other("an earlier flush failed, and what was written before it may be lost"))
             }
             Ok(()) => Ok(()),
             Err(error) => {
-                self.unsafe_cache.store(true, Ordering::Release);
+                self.sync_failed.store(true, Ordering::Release);
                 Err(error)
             }
         }

@@ -65,6 +65,11 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// What is still needed once everything is open: neither the manifest nor what was read of it into disks.
+    pub(super) fn opened(self) -> Plan {
+        self.plan.without_contents()
+    }
+
     /// Says what could not be opened, at the lines that name it.
     pub(super) fn not_opened(mut self, faults: &[OpenFault]) -> Failure {
         let (here, elsewhere): (Vec<_>, Vec<_>) =

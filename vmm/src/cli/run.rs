@@ -59,7 +59,7 @@ fn boot(
         Err(faults) => return Err(planned.not_opened(&faults)),
     };
     milestones.reach(Milestone::Opened);
-    Ok(Driver::new(planned.plan, resources, Arc::clone(milestones), signals)?.run()?)
+    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals)?.run()?)
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {

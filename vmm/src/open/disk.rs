@@ -141,7 +141,8 @@ fn container_disk(
 /// Where the raw copy of a qcow2 image is kept: under a name that changes with the image.
 fn copy_of(cache: &Path, image: &Path) -> io::Result<PathBuf> {
     let file = fs::metadata(image)?;
-    let name = format!("{:x}-{:x}-{:x}-{:x}.raw", file.dev(), file.ino(), file.size(), file.mtime());
+    let changed = format!("{:x}.{:x}", file.mtime(), file.mtime_nsec());
+    let name = format!("{:x}-{:x}-{:x}-{changed}.raw", file.dev(), file.ino(), file.size());
     Ok(cache.join("unpacked").join(name))
 }
 

@@ -139,3 +139,17 @@ fn shareable_disks_are_opened_twice() {
     let _first = open_plan(&shared, folder.path()).unwrap();
     open_plan(&shared, folder.path()).unwrap();
 }
+
+#[test]
+fn an_image_that_was_changed_is_unpacked_anew_even_within_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let file = File::create(&path).unwrap();
+    let copy_at = |nanoseconds| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000, nanoseconds);
+        file.set_modified(time).unwrap();
+        copy_of(folder.path(), &path).unwrap()
+    };
+    assert_eq!(copy_at(1000), copy_at(1000));
+    assert_ne!(copy_at(1000), copy_at(2000));
+}

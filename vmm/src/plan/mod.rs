@@ -67,13 +67,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same without the contents of disks of files, which may be secret: for showing.
+    /// The same without the contents of disks of files, which may be secret: for showing, and for keeping once the
+    /// disks are open.
     pub fn without_contents(mut self) -> Self {
         for function in &mut self.functions {
             if let DevicePlan::Disk(DiskPlan { source: DiskSource::Iso { files, .. }, .. }) =
                 &mut function.device
             {
-                files.iter_mut().for_each(|file| file.data.clear());
+                files.iter_mut().for_each(|file| file.data = Vec::new());
             }
         }
         self
