@@ -1,9 +1,11 @@
 //! Compressed clusters.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::{Decompress, FlushDecompress};
+use zstd::zstd_safe::{DCtx, find_frame_compressed_size};
 
 use super::entry::{Geometry, Packed};
 use super::error::QcowError;
@@ -82,14 +84,37 @@ fn read(storage: &dyn Storage, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+thread_local! {
+    /// Tables and windows of the decompressors, which take longer to make than a cluster takes to unpack.
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    static ZSTD: RefCell<Option<DCtx<'static>>> = RefCell::new(DCtx::try_create());
+}
+
 /// Whether the stream filled `out`. What follows the stream is padding.
 fn inflate(input: &[u8], out: &mut [u8]) -> bool {
-    let mut stream = Decompress::new(false);
-    let done = stream.decompress(input, out, FlushDecompress::Finish);
-    done.is_ok() && stream.total_out() == out.len() as u64
+    INFLATE.with_borrow_mut(|stream| {
+        stream.reset(false);
+        let done = stream.decompress(input, out, FlushDecompress::Finish);
+        done.is_ok() && stream.total_out() == out.len() as u64
+    })
 }
 
 fn unzstd(input: &[u8], out: &mut [u8]) -> bool {
+    unzstd_frame(input, out) || unzstd_stream(input, out)
+}
+
+/// Unpacks the one frame that writers make of a cluster straight into `out`. What follows it is padding.
+fn unzstd_frame(input: &[u8], out: &mut [u8]) -> bool {
+    let Some(frame) = find_frame_compressed_size(input).ok().and_then(|len| input.get(..len)) else {
+        return false;
+    };
+    ZSTD.with_borrow_mut(|context| {
+        context.as_mut().is_some_and(|context| context.decompress(out, frame) == Ok(out.len()))
+    })
+}
+
+/// Unpacks whatever zstd understands, as QEMU does.
+fn unzstd_stream(input: &[u8], out: &mut [u8]) -> bool {
     use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
     /// Clusters are at most 2 MiB: no window needs to be larger, and a larger one is memory for nothing.
     const MAX_WINDOW_LOG: u32 = 22;
