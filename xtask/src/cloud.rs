@@ -110,6 +110,12 @@ impl LongHost {
         Ok(Self { host: Host::assemble(store, parts, &programs)?, drives })
     }
 
+    /// The same with a further disk, which is only read.
+    pub(crate) fn and_disk(mut self, file: &Path) -> Self {
+        self.drives.push(format!("file={},format=raw,if=virtio,readonly=on", file.display()));
+        self
+    }
+
     /// Runs long cases.
     pub(crate) fn cases(
         &self,

@@ -42,8 +42,8 @@ Tasks of the kubevmm repository
       --binary PATH                     test a kubevmm that is there already
   cargo xtask test cloud              Debian with systemd and cloud-init as the guest (needs root for debootstrap; 10 minutes)
       --prepare                         only make its disk
-  cargo xtask soak [fio|kill]         fio with verification in that guest, on a qcow2 image; and a machine that is killed
-                                      ten times while its guest writes
+  cargo xtask soak [fio|kill]         fio with verification in that guest, on a qcow2 image; and machines that are killed
+                                      ten times while their guests write blocks, and files (kill-files)
       --minutes N                       so many minutes of fio (30)
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
   cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)

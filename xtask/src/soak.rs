@@ -1,20 +1,29 @@
 //! `cargo xtask soak`: fio with verification in a guest for half an hour, then machines that are killed while they write.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use ::tests::long::{E2FSCK, FILES_DISK, FILES_IMAGE};
+
 use crate::cloud::{LongHost, work_disk};
-use crate::error::{Error, Result};
+use crate::debian::{self, With};
+use crate::error::{Doing, Error, Result};
+use crate::guest_image::file_system;
 use crate::process;
-use crate::store::Store;
+use crate::store::{Fingerprint, Store, place};
 
 /// Minutes of fio where the command line does not say.
 const MINUTES: u64 = 30;
 /// What the guest's start and end, and QEMU's breakdowns, may add.
 const MORE: Duration = Duration::from_secs(60 * 60);
-/// The case that kills.
+/// The cases that kill.
 const KILL: &str = "soak-kill";
+/// The one of them that has a file system on its image.
+const FILES: &str = "soak-kill-files";
+/// Size of that image.
+const FILES_SIZE: u64 = 192 << 20;
 /// The image that fio has written to, on the disk for work.
 const IMAGE: &str = "/soak/disk.qcow2";
 
@@ -38,6 +47,7 @@ impl Request {
                 }
                 "fio" => request.filter = "soak-fio".into(),
                 "kill" => request.filter = KILL.into(),
+                "kill-files" => request.filter = FILES.into(),
                 other => return Err(Error(format!("soak knows no {other}: see cargo xtask --help"))),
             }
         }
@@ -46,8 +56,9 @@ impl Request {
 }
 
 pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
-    let is_fio = request.filter != KILL;
+    let is_fio = !request.filter.starts_with(KILL);
     let host = if is_fio { LongHost::with_debian(store)? } else { LongHost::plain(store)? };
+    let host = host.and_disk(&files_disk(store)?);
     let limit = Duration::from_secs(request.minutes * 60) + MORE;
     let totals = host.cases(store, &request.filter, request.minutes, limit)?;
     println!("{totals}");
@@ -58,6 +69,25 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
         second_opinion(store)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A disk with an empty file system that has a journal, and the program that checks it.
+fn files_disk(store: &Store) -> Result<PathBuf> {
+    let package = debian::unpack(store, "e2fsck-static", With::Nothing)?;
+    let inputs = Fingerprint::new("files disk 1").text(&package.version);
+    let folder = store.folder("files-disk", &inputs, |folder| {
+        let content = folder.join("content");
+        place(&package.root.join("sbin/e2fsck.static"), &content.join(E2FSCK))?;
+        let image = content.join(FILES_IMAGE);
+        let file = fs::File::create(&image).doing("creating an image")?;
+        file.set_len(FILES_SIZE).doing("sizing an image")?;
+        let mut format = Command::new(process::need("mkfs.ext4", "e2fsprogs")?);
+        format.args(["-q", "-F", "-b", "4096", "-J", "size=8"]).arg(&image);
+        process::output(&mut format)?;
+        file_system(&content, &folder.join("disk.raw"), FILES_SIZE + (32 << 20), FILES_DISK)?;
+        fs::remove_dir_all(content).doing("removing a folder")
+    })?;
+    Ok(folder.join("disk.raw"))
 }
 
 /// Has QEMU's own tool check the image.
@@ -91,6 +121,7 @@ mod tests {
             parse(&["fio", "--minutes", "5"]).unwrap(),
             Request { minutes: 5, filter: "soak-fio".into() }
         );
+        assert_eq!(parse(&["kill-files"]).unwrap().filter, "soak-kill-files");
         for bad in [&["--minutes"][..], &["--minutes", "0"], &["x"]] {
             assert!(parse(bad).is_err());
         }

@@ -101,23 +101,28 @@ pub(super) fn kill(ctx: &Ctx) -> Outcome {
 
 /// Has the guest write one batch after the other; in the middle of one, the machine is killed.
 fn load_until_killed(vm: &Vm, mut agent: Agent, written: &mut Written, after: Duration) -> Outcome {
+    while_killing(vm, after, || {
+        loop {
+            let first = written.next;
+            let order = Request::BlockStamp { disk: "data".into(), first, count: BATCH };
+            if agent.call(&order).is_err() {
+                written.pending = (first..first + BATCH).collect();
+                return;
+            }
+            written.flush(first);
+        }
+    })
+}
+
+/// Does `work`, which ends when the machine does, while that is killed after some time.
+pub(super) fn while_killing(vm: &Vm, after: Duration, work: impl FnOnce()) -> Outcome {
     let pid = i32::try_from(vm.pid()).doing("process id")?;
     thread::scope(|scope| {
         let killer = scope.spawn(move || {
             thread::sleep(after);
             guest::sys::kill(pid, libc::SIGKILL)
         });
-        loop {
-            let first = written.next;
-            let order = Request::BlockStamp { disk: "data".into(), first, count: BATCH };
-            match agent.call(&order) {
-                Ok(_) => written.flush(first),
-                Err(_) => {
-                    written.pending = (first..first + BATCH).collect();
-                    break;
-                }
-            }
-        }
+        work();
         killer.join().map_err(|_| Failure("the killer has panicked".into()))?.doing("killing the machine")
     })
 }
