@@ -30,7 +30,9 @@ pub(super) fn kill(ctx: &Ctx) -> Outcome {
     let image = ctx.volumes().join("data/disk.qcow2");
     fs::create_dir_all(ctx.volumes().join("data"))?;
     fsck::convert(ctx, &Path::new(fsck::TOOLS).join(FILES_IMAGE), &image, "qcow2")?;
-    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").claim("data", "data", json!({}));
+    // Else each write would be durable at once here, on a tmpfs, and what the guest flushes would not matter.
+    let cache = json!({"cache": "writeback"});
+    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").claim("data", "data", cache);
     let mut load = Load::default();
     for round in 0..KILLS {
         let (mut vm, agent) = boot(ctx, &manifest, &load, round > 0)?;
