@@ -66,7 +66,11 @@ pub(super) fn kill(ctx: &Ctx) -> Outcome {
     fs::create_dir_all(ctx.volumes().join("data"))?;
     let size = stamps::DISK + (1 << 20);
     ops::create(&image, &CreateOptions::new(Format::Qcow2, size)).doing("making an image")?;
-    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").claim("data", "data", json!({}));
+    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").claim(
+        "data",
+        "data",
+        json!({"cache": "writeback"}),
+    );
     let mut written = Written { next: 1, ..Written::default() };
     for round in 0..KILLS {
         let mut vm = Vm::start(ctx, &manifest, &[])?;
