@@ -26,6 +26,13 @@ fn iov_count(bufs: &[IoBuf]) -> libc::c_int {
     libc::c_int::try_from(bufs.len().min(IOV_MAX)).unwrap_or(0)
 }
 
+/// Asks for huge pages where `memory`, which begins on a page boundary, has not been touched yet.
+pub(crate) fn prefer_huge_pages(memory: &mut [u8]) {
+    // SAFETY: the range is memory of ours, whose contents the call does not change. A host without huge pages says so,
+    // and goes on with others.
+    let _ = unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
+}
+
 /// Reads at `offset` into the first [`IOV_MAX`] of `bufs`; returns the bytes read.
 pub(crate) fn preadv(file: &File, bufs: &[IoBuf], offset: u64) -> io::Result<usize> {
     let offset = to_off(offset)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::buf::Bufs;
 use crate::disk::{Completion, Disk, DiskError, DiskQueue, Request};
+use crate::sys;
 
 /// The options of `qemu-img bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ impl Default for BenchOptions {
     }
 }
 
+/// A huge page of x86_64.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Runs the requests; returns the time that they took. Requests wrap around at the disk's end.
 ///
 /// # Errors
@@ -53,10 +57,14 @@ pub fn bench(disk: &dyn Disk, options: &BenchOptions) -> Result<Duration, DiskEr
         let error = io::Error::new(io::ErrorKind::InvalidInput, "requests of this size do not fit");
         return Err(DiskError::Queue(error));
     }
-    // One piece for each request under way, on a page boundary, as a guest's would be.
+    // One piece for each request under way, in huge pages where the host has them, as a guest's memory would be.
     let piece = usize::try_from(len).unwrap_or(0).next_multiple_of(4096);
-    let mut memory = vec![options.write.unwrap_or(0); piece * (usize::from(options.depth) + 1)];
-    let skip = memory.as_ptr().align_offset(4096).min(4096);
+    let mut memory = vec![0; piece * usize::from(options.depth) + HUGE_PAGE];
+    let skip = memory.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
+    sys::prefer_huge_pages(memory.get_mut(skip..).unwrap_or_default());
+    if let Some(pattern) = options.write {
+        memory.fill(pattern);
+    }
     let pieces = memory.get_mut(skip..).unwrap_or_default().chunks_exact_mut(piece);
     let take = usize::try_from(len).unwrap_or(0);
     let pieces = pieces.filter_map(|piece| piece.get_mut(..take).map(Bufs::borrowing));
