@@ -5,12 +5,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use super::config::FLUSH;
-use super::fake_disk::FakeDisk;
+use super::fake_disk::{FakeDisk, add_request};
 use super::request::kind;
 use super::*;
 use crate::virtio::testing::*;
-
-const BODY: u64 = DATA + 0x1_0000;
 
 struct Setup {
     machine: Machine,
@@ -38,18 +36,10 @@ impl Setup {
 
     /// Starts a request and waits until the disk has it; returns its head and the place of its status.
     fn start(&mut self, slot: u64, kind: u32) -> (u16, u64) {
-        let header = DATA + slot * 0x100;
-        self.machine.fill(header, &[&kind.to_le_bytes()[..], &[0; 12], &[0xee]].concat());
-        let body = match kind {
-            kind::IN => vec![inp(BODY, 512)],
-            kind::OUT => vec![out(BODY, 512)],
-            _ => Vec::new(),
-        };
-        let chain = [&[out(header, 16)][..], &body, &[inp(header + 16, 1)]].concat();
-        let head = self.driver.add(&chain);
+        let (head, status) = add_request(&self.machine, &mut self.driver, slot, kind);
         self.driver.kick();
         self.machine.wait("the request", || self.has(head));
-        (head, header + 16)
+        (head, status)
     }
 
     fn has(&self, head: u16) -> bool {

@@ -7,6 +7,24 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use block::{Completion, Disk, DiskError, DiskInfo, DiskQueue, Request, SubmitError};
 
+use super::request::kind;
+use crate::virtio::testing::*;
+
+const BODY: u64 = DATA + 0x1_0000;
+
+/// Adds a request whose status byte starts as 0xee; returns head and place of the status.
+pub(super) fn add_request(machine: &Machine, driver: &mut Driver, slot: u64, kind: u32) -> (u16, u64) {
+    let header = DATA + slot * 0x100;
+    machine.fill(header, &[&kind.to_le_bytes()[..], &[0; 12], &[0xee]].concat());
+    let body = match kind {
+        kind::IN => vec![inp(BODY, 512)],
+        kind::OUT => vec![out(BODY, 512)],
+        _ => Vec::new(),
+    };
+    let chain = [&[out(header, 16)][..], &body, &[inp(header + 16, 1)]].concat();
+    (driver.add(&chain), header + 16)
+}
+
 /// What the test sees of a queue.
 #[derive(Debug, Default)]
 struct Seen {

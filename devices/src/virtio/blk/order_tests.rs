@@ -4,12 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::config::{CONFIG_WCE, FLUSH};
-use super::fake_disk::FakeDisk;
+use super::fake_disk::{FakeDisk, add_request};
 use super::request::kind;
 use super::*;
 use crate::virtio::testing::*;
-
-const BODY: u64 = DATA + 0x1_0000;
 
 struct Setup {
     machine: Machine,
@@ -30,15 +28,7 @@ impl Setup {
 
     /// Adds a request whose status byte starts as 0xee; returns head and place of the status.
     fn add(&mut self, slot: u64, kind: u32) -> (u16, u64) {
-        let header = DATA + slot * 0x100;
-        self.machine.fill(header, &[&kind.to_le_bytes()[..], &[0; 12], &[0xee]].concat());
-        let body = match kind {
-            kind::IN => vec![inp(BODY, 512)],
-            kind::OUT => vec![out(BODY, 512)],
-            _ => Vec::new(),
-        };
-        let chain = [&[out(header, 16)][..], &body, &[inp(header + 16, 1)]].concat();
-        (self.driver.add(&chain), header + 16)
+        add_request(&self.machine, &mut self.driver, slot, kind)
     }
 
     fn status(&self, at: u64) -> u8 {
