@@ -154,15 +154,6 @@ pub(crate) fn eventfd() -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// A file in memory that goes when it is closed.
-pub(crate) fn memfd() -> io::Result<File> {
-    // SAFETY: the name is a valid C string.
-    let fd = unsafe { libc::memfd_create(c"disk-overlay".as_ptr(), libc::MFD_CLOEXEC) };
-    succeeded(fd)?;
-    // SAFETY: the descriptor is new and ours alone.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
-}
-
 /// What direct I/O on a file demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DirectAlign {

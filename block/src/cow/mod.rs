@@ -9,9 +9,8 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +21,6 @@ use crate::disk::{DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, WriteZero
 use crate::engine::EngineKind;
 use crate::queue::FormatQueue;
 use crate::raw::RawDisk;
-use crate::sys;
 use crate::target::Target;
 
 /// What is copied from the base at a time, in bytes.
@@ -50,23 +48,15 @@ struct Shared {
 }
 
 impl CowDisk {
-    /// Puts a scratch file in `scratch_dir` (without one, in memory) over `base`.
+    /// Puts `scratch`, an empty file without a name, over `base`.
     ///
     /// # Errors
-    /// When the scratch file cannot be made.
-    pub fn open(
-        base: &RawDisk,
-        scratch_dir: Option<&Path>,
-        engine: EngineKind,
-    ) -> Result<CowDisk, DiskError> {
+    /// When the scratch file cannot be made as large as the base.
+    pub fn open(base: &RawDisk, scratch: File, engine: EngineKind) -> Result<CowDisk, DiskError> {
         let base_info = base.info();
-        let path = scratch_dir.unwrap_or(Path::new("(memory)"));
-        let made = scratch_file(scratch_dir).and_then(|file| {
-            file.set_len(base_info.size_bytes)?;
-            Ok(file)
-        });
-        let file = made.map_err(|source| DiskError::Io {
-            doing: "make a scratch file for writes in",
+        let path = Path::new("(overlay)");
+        scratch.set_len(base_info.size_bytes).map_err(|source| DiskError::Io {
+            doing: "size the scratch file for writes,",
             path: path.to_owned(),
             source,
         })?;
@@ -80,7 +70,7 @@ impl CowDisk {
         };
         let shared = Shared {
             base: Arc::clone(base.target()),
-            overlay: Arc::new(Target::scratch(file, path)),
+            overlay: Arc::new(Target::scratch(scratch, path)),
             info,
             written: Bitmap::new(info.size_bytes.div_ceil(CLUSTER)),
             growing: Mutex::new(()),
@@ -88,12 +78,6 @@ impl CowDisk {
         };
         Ok(CowDisk { shared: Arc::new(shared) })
     }
-}
-
-/// A file without a name.
-fn scratch_file(dir: Option<&Path>) -> io::Result<File> {
-    let Some(dir) = dir else { return sys::memfd() };
-    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)
 }
 
 impl Disk for CowDisk {

@@ -18,6 +18,8 @@ fn base() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
 
 fn open(path: &Path, scratch: Option<&Path>, engine: EngineKind) -> CowDisk {
     let base = RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() }).unwrap();
+    // Without a folder, in memory.
+    let scratch = tempfile::tempfile_in(scratch.unwrap_or(Path::new("/dev/shm"))).unwrap();
     CowDisk::open(&base, scratch, engine).unwrap()
 }
 

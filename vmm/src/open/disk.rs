@@ -105,9 +105,7 @@ fn ephemeral(storage: &Storage, engine: EngineKind) -> Result<Arc<dyn Disk>, Dis
                 overwrite: true,
                 ..CreateOptions::new(Format::Qcow2, size)
             };
-            let failed =
-                |source| DiskError::Io { doing: "make an overlay of", path: path.to_owned(), source };
-            let file = scratch::file().map_err(failed)?;
+            let file = overlay_file(path)?;
             let overlay = scratch::name_of(&file);
             ops::create(&overlay, &create)?;
             let options = QcowOptions { backing: vec![backing], engine, ..QcowOptions::default() };
@@ -118,7 +116,16 @@ fn ephemeral(storage: &Storage, engine: EngineKind) -> Result<Arc<dyn Disk>, Dis
 
 fn over_raw(path: &Path, engine: EngineKind) -> Result<Arc<dyn Disk>, DiskError> {
     let base = RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() })?;
-    Ok(Arc::new(CowDisk::open(&base, scratch::directory(), engine)?))
+    Ok(Arc::new(CowDisk::open(&base, overlay_file(path)?, engine)?))
+}
+
+/// A scratch file for what is written to the disk at `path`.
+fn overlay_file(path: &Path) -> Result<File, DiskError> {
+    scratch::file().map_err(|source| DiskError::Io {
+        doing: "make an overlay of",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn container_disk(

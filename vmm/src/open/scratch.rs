@@ -4,17 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::sys::memory::memory_file;
 
 /// Directories for scratch files, best first; without any they are in memory.
 const DIRECTORIES: [&str; 2] = ["/var/tmp", "/tmp"];
-
-/// The directory for scratch files, if there is one.
-pub(super) fn directory() -> Option<&'static Path> {
-    DIRECTORIES.map(Path::new).into_iter().find(|directory| directory.is_dir())
-}
 
 /// A file without a name, gone when it is closed.
 pub(super) fn file() -> io::Result<File> {
