@@ -13,7 +13,7 @@ mod link;
 mod offload;
 mod tap;
 
-pub use buf::IoBuf;
+pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
 pub use tap::{Tap, TapError};
