@@ -1,13 +1,13 @@
 //! The runtime directory of a VM: its lock and its sockets.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
-/// Held open and locked as long as the VM runs.
+/// Held open and locked as long as the VM runs. It says which process that is.
 const LOCK: &str = "lock";
 
 /// `ROOT/<namespace>/<name>`, emptied and removed when this is dropped.
@@ -25,7 +25,7 @@ impl RuntimeDir {
         let path = root.join(namespace).join(name);
         let fail = |source| OpenError::File { what: "runtime directory".into(), path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
-        let lock = OpenOptions::new()
+        let mut lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
@@ -44,7 +44,13 @@ impl RuntimeDir {
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
         clear(&path).map_err(fail)?;
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Where the lock of `namespace`/`name` below `root` is, which contains the number of the process that holds it.
+    pub fn lock_of(root: &Path, namespace: &str, name: &str) -> PathBuf {
+        root.join(namespace).join(name).join(LOCK)
     }
 
     /// The directory.
