@@ -12,5 +12,6 @@ pub mod milestone;
 pub mod open;
 pub mod plan;
 pub mod state;
+pub mod status;
 pub mod sys;
 pub mod vcpu;

@@ -65,6 +65,12 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// The machine that the manifest describes, admitted and with KubeVirt's defaults.
+    pub(super) fn machine(&self) -> VirtualMachineInstance {
+        // Nothing is planned without.
+        self.verdict.machine().cloned().unwrap_or_default()
+    }
+
     /// What is still needed once everything is open: neither the manifest nor what was read of it into disks.
     pub(super) fn opened(self) -> Plan {
         self.plan.without_contents()

@@ -10,8 +10,9 @@ use super::manifest::Planned;
 use super::output::say;
 use super::{Failure, manifest};
 use crate::milestone::{Milestone, Milestones};
-use crate::open::{Places, Resources};
-use crate::state::{Driver, Outcome, write_report};
+use crate::open::{OpenFault, Places, Resources, RuntimeDir, Subject};
+use crate::state::{Driver, Mailbox, Outcome, write_report};
+use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
 use crate::sys::{heap, kick};
 
@@ -54,12 +55,27 @@ fn boot(
     milestones: &Arc<Milestones>,
     signals: Signals,
 ) -> Result<Outcome, Failure> {
-    let resources = match Resources::open(&planned.plan, places) {
+    let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
+    let runtime = match RuntimeDir::create(&places.runtime, namespace, name) {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(planned.not_opened(&[OpenFault { subject: Subject::Machine, error }])),
+    };
+    let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
+    keeper.write_to(runtime.path());
+    let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
+
+    keeper.enter(Phase::Scheduling);
+    keeper.publish();
+    let resources = match Resources::open(&planned.plan, places, &runtime) {
         Ok(resources) => resources,
-        Err(faults) => return Err(planned.not_opened(&faults)),
+        Err(faults) => {
+            let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
+            keeper.fail(&all.join("; "));
+            return Err(planned.not_opened(&faults));
+        }
     };
     milestones.reach(Milestone::Opened);
-    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals)?.run()?)
+    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper)?.run()?)
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {

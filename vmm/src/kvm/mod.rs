@@ -3,6 +3,7 @@
 mod doorbells;
 mod lines;
 mod memory;
+mod nmi;
 mod routes;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 pub use doorbells::KvmDoorbells;
 pub use lines::GsiLine;
 pub use memory::add_slot;
+pub use nmi::inject_nmi;
 pub use routes::KvmRoutes;
 
 /// Device node of KVM.

@@ -65,7 +65,7 @@ impl Machine {
             _io_threads: io_threads,
             _pump: pump,
             chipset,
-            _vm: Arc::clone(&vm),
+            vm: Arc::clone(&vm),
             _ram: ram,
         };
         machine.add_vcpus(plan, &hypervisor, &vm, entry, &shared)?;

@@ -19,6 +19,7 @@ use devices::io_thread::IoThread;
 use devices::virtio::transport::VirtioPci;
 
 use crate::console::ConsolePump;
+use crate::kvm::inject_nmi;
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
 use disks::DiskHandle;
@@ -33,7 +34,7 @@ pub struct Machine {
     _pump: ConsolePump,
     chipset: Chipset,
     /// The guest's memory outlives everything that could touch it.
-    _vm: Arc<kvm_ioctls::VmFd>,
+    vm: Arc<kvm_ioctls::VmFd>,
     _ram: devices::GuestRam,
 }
 
@@ -63,6 +64,12 @@ impl Machine {
     /// Presses the power button, as a person in front of the machine would.
     pub fn press_power_button(&self) {
         self.chipset.pm.press_power_button();
+    }
+
+    /// Interrupts all vCPUs in a way that the guest cannot mask.
+    pub fn inject_nmi(&self) {
+        // Who was asked is in no state to be helped if this fails.
+        let _ = inject_nmi(&self.vm);
     }
 
     /// Descriptor that is readable when the real-time clock's timer is due.

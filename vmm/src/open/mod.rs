@@ -171,18 +171,15 @@ pub struct Resources {
     pub backends: Vec<Backend>,
     /// The serial console's host side.
     pub console: Console,
-    /// Files that others find this VM by; removed at the end.
-    pub runtime: RuntimeDir,
 }
 
 impl Resources {
-    /// Opens all that `plan` names.
+    /// Opens all that `plan` names; sockets are made in `runtime`.
     ///
     /// # Errors
     /// Everything that could not be opened; what could be is closed again.
-    pub fn open(plan: &Plan, places: &Places) -> Result<Self, Vec<OpenFault>> {
+    pub fn open(plan: &Plan, places: &Places, runtime: &RuntimeDir) -> Result<Self, Vec<OpenFault>> {
         let machine = |error| vec![OpenFault { subject: Subject::Machine, error }];
-        let runtime = RuntimeDir::create(&places.runtime, &plan.namespace, &plan.name).map_err(machine)?;
         let store = Store::new(places.images.clone(), places.cache.clone());
         let mut faults = Vec::new();
         let mut open = |what, source: &FileSource| {
@@ -196,7 +193,7 @@ impl Resources {
         let initrd = plan.kernel.initrd.as_ref().and_then(|initrd| open("initrd", initrd));
         let mut backends = Vec::with_capacity(plan.functions.len());
         for function in &plan.functions {
-            let backend = open_backend(&store, places, &runtime, function);
+            let backend = open_backend(&store, places, runtime, function);
             backends.extend(keep(&mut faults, subject_of(function), backend));
         }
         let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
@@ -204,7 +201,7 @@ impl Resources {
         let console = Console::open(&places.console).map_err(|source| {
             machine(OpenError::Host { what: format!("the serial console ({})", places.console), source })
         })?;
-        Ok(Self { kernel, initrd, backends, console, runtime })
+        Ok(Self { kernel, initrd, backends, console })
     }
 }
 

@@ -55,9 +55,6 @@ pub fn make(
     let memory = keep(&mut errors, memory::plan(vmi.memory_bytes(), vmi.hugepage_bytes()));
     let pci = memory.and_then(|memory| keep(&mut errors, pci::plan(&memory, host::physical_bits())));
     let kernel = keep(&mut errors, kernel::plan(domain.firmware.as_ref(), options));
-    if vmi.starts_paused() {
-        errors.push(PlanError::at("spec.startStrategy", "machines cannot be started paused yet"));
-    }
     let vcpus = topology.map_or(1, |topology| topology.vcpus());
     let context =
         disks::Context { vmi, resolved, queues: disk_queues(vmi, vcpus), limits: &options.disk_limits };
@@ -98,6 +95,7 @@ pub fn make(
         io_threads,
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
+        starts_paused: vmi.starts_paused(),
     };
     Ok((plan, nics.warnings))
 }

@@ -64,6 +64,9 @@ pub struct Plan {
     pub grace_period: Duration,
     /// The guest may reset the machine; if not, a reset ends it.
     pub reboots: bool,
+    /// The machine is paused when it starts.
+    #[serde(default)]
+    pub starts_paused: bool,
 }
 
 impl Plan {

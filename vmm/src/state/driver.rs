@@ -1,8 +1,7 @@
-//! Runs a machine to its end: builds it, watches it, rebuilds it when the guest resets it.
+//! Runs a machine to its end: builds it, watches it, rebuilds it when it is reset.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,13 @@ use devices::{chain, say};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::timerfd::TimerFd;
 
-use super::transition::{Input, Order, Phase, react};
-use super::{Event, ExitReason, Mailbox};
+use super::policy::{Input, Order, Rules, State};
+use super::{Event, ExitReason, Mailbox, Reply, Verb};
 use crate::machine::{BuildError, Machine};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
+use crate::status::{EventReason, Phase, StatusKeeper};
 use crate::sys::signals::{Signals, Wish};
 use crate::vcpu::GuestEvent;
 
@@ -42,7 +42,7 @@ pub enum RunError {
 pub struct Outcome {
     /// Why.
     pub reason: ExitReason,
-    /// How often the guest reset the machine before.
+    /// How often the machine was reset or restarted before.
     pub reboots: u32,
 }
 
@@ -51,6 +51,12 @@ impl Outcome {
     pub fn failed(message: String) -> Self {
         Self { reason: ExitReason::HostFailure { message }, reboots: 0 }
     }
+}
+
+/// What happens next.
+enum Next {
+    Happened(Input),
+    Asked(Verb, Reply),
 }
 
 /// What else there is to do.
@@ -64,7 +70,7 @@ struct Due {
 
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
-    plan: Plan,
+    pub(super) plan: Plan,
     resources: Resources,
     milestones: Arc<Milestones>,
     signals: Signals,
@@ -73,17 +79,26 @@ pub struct Driver {
     /// Says when disks are to be looked at; it goes on only when it has been read.
     look: TimerFd,
     first_output: Arc<OnceLock<Instant>>,
+    pub(super) keeper: StatusKeeper,
+    pub(super) rules: Rules,
+    pub(super) state: State,
+    /// When the guest's time to go down is over.
+    pub(super) deadline: Option<Instant>,
+    /// The end was asked for without any time for the guest.
+    pub(super) at_once: bool,
 }
 
 impl Driver {
-    /// A driver for the planned machine. `signals` are blocked already, so that no thread to come takes them.
+    /// A driver for the planned machine, which others reach by `mailbox` and whose status is in `keeper`. `signals` are
+    /// blocked already, so that no thread to come takes them.
     pub fn new(
         plan: Plan,
         resources: Resources,
         milestones: Arc<Milestones>,
         signals: Signals,
+        mailbox: Mailbox,
+        keeper: StatusKeeper,
     ) -> Result<Self, RunError> {
-        let mailbox = Mailbox::new()?;
         let waiting = Epoll::new()?;
         for fd in [mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()] {
             waiting.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, QUEUE))?;
@@ -91,20 +106,48 @@ impl Driver {
         let mut look = TimerFd::new().map_err(io::Error::from)?;
         look.reset(LOOK, Some(LOOK)).map_err(io::Error::from)?;
         waiting.ctl(ControlOperation::Add, look.as_raw_fd(), EpollEvent::new(EventSet::IN, DISKS))?;
-        let first_output = Arc::default();
-        Ok(Self { plan, resources, milestones, signals, mailbox, waiting, look, first_output })
+        let rules = Rules { reboots: plan.reboots, starts_paused: plan.starts_paused };
+        Ok(Self {
+            plan,
+            resources,
+            milestones,
+            signals,
+            mailbox,
+            waiting,
+            look,
+            first_output: Arc::default(),
+            keeper,
+            rules,
+            state: rules.first(),
+            deadline: None,
+            at_once: false,
+        })
     }
 
-    /// Runs the machine until it ends for good. All that was opened is closed when this returns.
+    /// Runs the machine until it ends for good. All that was opened is closed when this returns; the status says how it
+    /// ended.
     pub fn run(mut self) -> Result<Outcome, RunError> {
+        let ended = self.run_to_end();
+        match &ended {
+            Ok(outcome) => self.keeper.end(&outcome.reason, self.at_once),
+            Err(error) => self.keeper.fail(&chain(error)),
+        }
+        // Whoever still waits for an answer gets it now.
+        self.mailbox.close();
+        ended
+    }
+
+    fn run_to_end(&mut self) -> Result<Outcome, RunError> {
         let mut reboots = 0;
         if self.end_is_wished() {
             return Ok(Outcome { reason: ExitReason::Killed, reboots });
         }
+        self.keeper.enter(Phase::Scheduled);
+        self.keeper.publish();
         let reason = loop {
             let mut machine = self.build()?;
             self.milestones.reach(Milestone::Built);
-            machine.start();
+            self.begin(&machine, reboots);
             let end = self.watch(&mut machine);
             self.stop(machine);
             self.mailbox.forget_guest();
@@ -125,6 +168,23 @@ impl Driver {
         Ok(machine)
     }
 
+    /// Lets a machine go that was just built, unless it is to be paused.
+    fn begin(&mut self, machine: &Machine, reboots: u32) {
+        if reboots == 0 {
+            self.keeper.tell(EventReason::Created, "VirtualMachineInstance defined.");
+            self.keeper.enter(Phase::Running);
+            self.keeper.tell(EventReason::Started, "VirtualMachineInstance started.");
+        } else {
+            self.keeper.tell(EventReason::Rebooted, "VirtualMachineInstance was built again.");
+        }
+        self.tell_pause();
+        if self.state.holds.any() {
+            say!("kubevmm: the machine is paused until it is told to go on");
+        } else {
+            machine.start();
+        }
+    }
+
     fn stop(&self, machine: Machine) {
         // Closing the descriptor would do the same; nothing is lost if this fails.
         let _ = self.waiting.ctl(ControlOperation::Delete, machine.clock_timer(), EpollEvent::default());
@@ -136,52 +196,37 @@ impl Driver {
 
     /// Watches a running machine; gives back why it ended, or `None` if it is to boot again.
     fn watch(&mut self, machine: &mut Machine) -> Result<Option<ExitReason>, RunError> {
-        let mut phase = Phase::Running;
-        let mut deadline = None;
         loop {
-            let input = self.next_input(machine, deadline)?;
-            let (next, order) = react(phase, input);
-            phase = next;
+            self.keeper.publish();
+            let order = match self.next(machine)? {
+                Next::Happened(input) => self.react(machine, input),
+                Next::Asked(verb, reply) => self.answer(machine, &verb, reply),
+            };
             match order {
-                Order::Nothing => {}
-                Order::PressPowerButton => {
-                    machine.press_power_button();
-                    deadline = Instant::now().checked_add(self.plan.grace_period);
-                }
-                Order::Pause => {
-                    machine.pause();
-                    let id = std::process::id();
-                    say!(
-                        "kubevmm: the machine is paused; when the host can do it, resume it: kill -CONT {id}"
-                    );
-                }
-                Order::Resume => {
-                    machine.resume();
-                    say!("kubevmm: the machine goes on");
-                }
-                Order::Reboot => return Ok(None),
+                Order::BootAgain => return Ok(None),
                 Order::End(reason) => return Ok(Some(reason)),
+                _ => {}
             }
         }
     }
 
     /// Waits for the next thing that happens.
-    fn next_input(&mut self, machine: &mut Machine, deadline: Option<Instant>) -> Result<Input, RunError> {
+    fn next(&mut self, machine: &mut Machine) -> Result<Next, RunError> {
         loop {
             // The host's wishes first: no guest can keep them waiting.
             match self.signals.next() {
-                Some(Wish::End) => return Ok(self.stop_request()),
-                Some(Wish::GoOn) => return Ok(Input::Resume),
+                Some(Wish::End) => return Ok(Next::Happened(self.stop_request())),
+                Some(Wish::GoOn) => return Ok(Next::Happened(Input::DiskSeenTo)),
                 None => {}
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return Ok(Input::GraceOver);
+                return Ok(Next::Happened(Input::GraceOver));
             }
             if let Some(event) = self.mailbox.take() {
-                return Ok(self.input_of(event));
+                return Ok(self.next_of(event));
             }
-            let due = self.wait(left)?;
+            let due = self.wait([left, self.keeper.retry_in()].into_iter().flatten().min())?;
             if due.clock {
                 machine.clock_timer_fired();
             }
@@ -189,6 +234,7 @@ impl Driver {
                 self.look.wait().map_err(io::Error::from)?;
                 machine.look_at_disks();
             }
+            self.keeper.write_again();
         }
     }
 
@@ -214,23 +260,24 @@ impl Driver {
     }
 
     fn stop_request(&self) -> Input {
-        Input::Stop { patience: !self.plan.grace_period.is_zero() }
+        Input::Terminate { patience: !self.plan.grace_period.is_zero() }
     }
 
-    fn input_of(&self, event: Event) -> Input {
-        match event {
+    fn next_of(&self, event: Event) -> Next {
+        Next::Happened(match event {
+            Event::Request(verb, reply) => return Next::Asked(verb, reply),
             Event::Escape => self.stop_request(),
             Event::DiskFault(message) => {
                 say!("kubevmm: {message}");
                 Input::DiskFault
             }
-            Event::Guest(GuestEvent::Reset) => Input::GuestReset { again: self.plan.reboots },
+            Event::Guest(GuestEvent::Reset) => Input::GuestReset,
             Event::Guest(GuestEvent::PowerOff) => Input::GuestPowerOff,
             Event::Guest(GuestEvent::Panicked) => Input::GuestPanicked,
             Event::Guest(GuestEvent::TripleFault { vcpu }) => Input::TripleFault { vcpu },
             Event::Guest(GuestEvent::VcpuFailed { vcpu, error }) => {
                 Input::HostFailure(format!("vCPU {vcpu} stopped: {}", chain(&error)))
             }
-        }
+        })
     }
 }

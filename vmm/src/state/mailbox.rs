@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::{Reply, Verb};
 use crate::vcpu::GuestEvent;
 
 /// Something that happened.
@@ -17,6 +18,18 @@ pub enum Event {
     DiskFault(String),
     /// The user asked on the console to end the machine.
     Escape,
+    /// Somebody asks something of the machine.
+    Request(Verb, Reply),
+}
+
+impl Event {
+    /// Whether it is of no more interest once the guest in which it happened is gone.
+    fn is_of_guest(&self) -> bool {
+        match self {
+            Self::Guest(_) | Self::DiskFault(_) => true,
+            Self::Escape | Self::Request(..) => false,
+        }
+    }
 }
 
 impl From<GuestEvent> for Event {
@@ -31,8 +44,15 @@ pub struct Mailbox(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    queue: Mutex<VecDeque<Event>>,
+    queue: Mutex<Queue>,
     ready: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// Nobody will take any more.
+    closed: bool,
 }
 
 impl Mailbox {
@@ -41,30 +61,49 @@ impl Mailbox {
         Ok(Self(Arc::new(Inner { queue: Mutex::default(), ready: EventFd::new(EFD_NONBLOCK)? })))
     }
 
-    /// Adds an event.
+    /// Adds an event; a queue that is closed drops it.
     pub fn post(&self, event: Event) {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        let mut queue = self.queue();
+        if queue.closed {
+            // Dropping a request answers it, which is nothing to be done under a lock.
+            drop(queue);
+            return drop(event);
+        }
+        queue.events.push_back(event);
+        drop(queue);
         // The counter can only overflow while it is readable, so a failed write loses nothing.
         let _ = self.0.ready.write(1);
     }
 
     /// Takes the oldest event.
     pub fn take(&self) -> Option<Event> {
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() <= 1 {
+        let mut queue = self.queue();
+        if queue.events.len() <= 1 {
             let _ = self.0.ready.read();
         }
-        queue.pop_front()
+        queue.events.pop_front()
     }
 
-    /// Forgets what happened in a guest that is gone; what the user asked for stays.
+    /// Forgets what happened in a guest that is gone; what others asked for stays.
     pub fn forget_guest(&self) {
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.retain(|event| !matches!(event, Event::Guest(_) | Event::DiskFault(_)));
+        self.queue().events.retain(|event| !event.is_of_guest());
+    }
+
+    /// Drops all events, and those that come from now on.
+    pub fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.events);
+        drop(queue);
+        drop(left);
     }
 
     /// Readable while there are events.
     pub fn ready(&self) -> &EventFd {
         &self.0.ready
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

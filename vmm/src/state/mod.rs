@@ -3,10 +3,13 @@
 mod driver;
 mod exit_reason;
 mod mailbox;
+mod orders;
+mod policy;
 mod report;
-mod transition;
+mod request;
 
 pub use driver::{Driver, Outcome, RunError};
 pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;
+pub use request::{Done, Refusal, RefusalKind, Reply, Requests, Verb};

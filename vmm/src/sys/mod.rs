@@ -8,3 +8,4 @@ pub mod poll;
 pub mod signals;
 pub mod socket;
 pub mod terminal;
+pub mod user;

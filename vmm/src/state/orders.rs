@@ -1,0 +1,130 @@
+//! What the driver does about what happened and what was asked.
+
+use std::time::{Duration, Instant};
+
+use devices::say;
+
+use super::driver::Driver;
+use super::policy::{Input, Order};
+use super::{Done, Reply, Verb};
+use crate::machine::Machine;
+use crate::status::{EventReason, Pause};
+
+/// A guest that was asked to reboot has at least this long for it; later, going down is what it wants itself.
+const REBOOT: Duration = Duration::from_secs(30);
+
+impl Driver {
+    /// Reacts to what happened.
+    pub(super) fn react(&mut self, machine: &mut Machine, input: Input) -> Order {
+        let patience = match &input {
+            Input::Terminate { patience } => *patience,
+            _ => true,
+        };
+        let is_fault = input == Input::DiskFault;
+        if input == Input::GraceOver {
+            self.deadline = None;
+        }
+        let (next, order) = self.rules.react(self.state, input);
+        if is_fault && !self.state.holds.disk {
+            self.keeper.tell(EventReason::IoError, "VM Paused due to IO error at a volume");
+        }
+        self.state = next;
+        self.at_once |= !patience;
+        self.carry_out(machine, &order, self.plan.grace_period);
+        order
+    }
+
+    /// Does what was asked, or refuses, and says so.
+    pub(super) fn answer(&mut self, machine: &mut Machine, verb: &Verb, reply: Reply) -> Order {
+        let grace = self.grace(verb);
+        let (next, order) = match self.rules.decide(self.state, verb, !grace.is_zero()) {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                reply.send(Err(refusal));
+                return Order::Nothing;
+            }
+        };
+        self.state = next;
+        self.at_once |= grace.is_zero() && matches!(verb, Verb::Stop { .. });
+        self.carry_out(machine, &order, grace);
+        let done = match order {
+            Order::AskToPowerOff
+            | Order::ResumeAndAskToPowerOff
+            | Order::HurryUp
+            | Order::AskToReboot
+            | Order::BootAgain
+            | Order::End(_) => Done::Begun,
+            _ => Done::Finished,
+        };
+        // The status has to say so before anybody hears of it.
+        self.keeper.publish();
+        reply.send(Ok(done));
+        order
+    }
+
+    /// How long the guest has to go down.
+    fn grace(&self, verb: &Verb) -> Duration {
+        match verb {
+            Verb::Stop { grace } | Verb::Restart { grace } => grace.unwrap_or(self.plan.grace_period),
+            _ => self.plan.grace_period.max(REBOOT),
+        }
+    }
+
+    fn carry_out(&mut self, machine: &mut Machine, order: &Order, grace: Duration) {
+        match order {
+            Order::Nothing | Order::End(_) => {}
+            Order::Pause => self.pause(machine),
+            Order::Resume => self.resume(machine),
+            Order::AskToPowerOff => self.ask_to_power_off(machine, grace),
+            Order::ResumeAndAskToPowerOff => {
+                self.resume(machine);
+                self.ask_to_power_off(machine, grace);
+            }
+            Order::PressPowerButton => machine.press_power_button(),
+            Order::AskToReboot => {
+                machine.press_power_button();
+                self.deadline = Instant::now().checked_add(grace);
+            }
+            Order::HurryUp => {
+                let sooner = Instant::now().checked_add(grace);
+                self.deadline = [self.deadline, sooner].into_iter().flatten().min();
+            }
+            Order::InjectNmi => machine.inject_nmi(),
+            Order::BootAgain => self.deadline = None,
+        }
+        self.tell_pause();
+    }
+
+    fn pause(&mut self, machine: &mut Machine) {
+        machine.pause();
+        if self.state.holds.disk {
+            let id = std::process::id();
+            say!("kubevmm: the machine is paused; when the host can do it, resume it: kill -CONT {id}");
+        } else {
+            say!("kubevmm: the machine is paused");
+            self.keeper.tell(EventReason::Paused, "VirtualMachineInstance paused.");
+        }
+    }
+
+    fn resume(&mut self, machine: &mut Machine) {
+        machine.resume();
+        say!("kubevmm: the machine goes on");
+        self.keeper.tell(EventReason::Resumed, "VirtualMachineInstance resumed.");
+    }
+
+    fn ask_to_power_off(&mut self, machine: &Machine, grace: Duration) {
+        machine.press_power_button();
+        self.deadline = Instant::now().checked_add(grace);
+        self.keeper.tell(EventReason::ShuttingDown, "Signaled Graceful Shutdown");
+    }
+
+    /// Has the status say whether the machine is paused.
+    pub(super) fn tell_pause(&mut self) {
+        let holds = self.state.holds;
+        self.keeper.set_pause(match (holds.disk, holds.user) {
+            (true, _) => Some(Pause::Disk),
+            (false, true) => Some(Pause::User),
+            (false, false) => None,
+        });
+    }
+}

@@ -1,0 +1,19 @@
+//! How the machine is, as a VirtualMachineInstance says it, and what happened to it, as Events say it.
+//!
+//! The driver's thread is the only one that writes, through a [`StatusKeeper`]. All others read the [`Board`].
+
+mod board;
+mod clock;
+mod conditions;
+mod event;
+mod files;
+mod initial;
+mod keeper;
+mod phase;
+
+pub use board::{Board, Published, Subscription};
+pub use conditions::Pause;
+pub use event::{EventReason, EventRecord, Severity};
+pub use files::{EVENTS_FILE, VMI_FILE};
+pub use keeper::StatusKeeper;
+pub use phase::Phase;
