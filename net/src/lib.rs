@@ -8,11 +8,15 @@
 // What a guest or an image says must never be an index that panics.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod address;
 mod buf;
+pub mod host;
 mod link;
+pub mod netlink;
 mod offload;
 mod tap;
 
+pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;

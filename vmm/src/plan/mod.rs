@@ -26,10 +26,11 @@ pub use disk_source::{DiskSource, IsoFile, Storage};
 pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
-pub use interfaces::{MacAddress, NicPlan};
+pub use interfaces::NicPlan;
 pub use kernel::{FileSource, KernelPlan};
 pub use make::{Options, make};
 pub use memory::{Backing, MemoryPlan};
+pub use net::MacAddress;
 pub use pci::PciPlan;
 pub use text::render;
 
