@@ -13,8 +13,11 @@ mod buf;
 pub mod host;
 mod link;
 pub mod netlink;
+pub mod nft;
 mod offload;
 mod tap;
+#[cfg(test)]
+mod testing;
 
 pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
 pub use buf::{IoBuf, gather, scatter};
