@@ -231,7 +231,8 @@ impl Drop for Vm {
 pub fn command(ctx: &Ctx) -> Command {
     let mut command = Command::new(&ctx.kubevmm);
     if ctx.payload.is_dir() {
-        command.current_dir(&ctx.payload);
+        // The first process of the test host has no PATH to hand on.
+        command.current_dir(&ctx.payload).env("PATH", "/usr/bin:/bin");
     }
     command
 }

@@ -6,17 +6,26 @@ use crate::failure::{Doing, Failure};
 
 /// Runs a busybox applet that has to succeed; its standard output.
 pub(crate) fn busybox(arguments: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("/bin/busybox")
+    run("/bin/busybox", arguments)
+}
+
+/// Runs one of Debian's programs (`nft`, `ip`, `dnsmasq`, `iperf3`, `tcpdump`, …) that has to succeed; its standard output.
+pub(crate) fn tool(name: &str, arguments: &[&str]) -> Result<String, Failure> {
+    run(&format!("/usr/bin/{name}"), arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, Failure> {
+    let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
-        .doing("starting busybox")?;
+        .doing(&format!("starting {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    Err(Failure(format!("{arguments:?} ended with {}: {text}{errors}", output.status)))
+    Err(Failure(format!("{program} {arguments:?} ended with {}: {text}{errors}", output.status)))
 }
 
 /// A tap in a network namespace of this case's own, with this address.

@@ -145,7 +145,7 @@ fn shell() -> Result<u8, Failure> {
 pub(super) fn on_terminal(command: &mut Command, terminal: &File) -> io::Result<u8> {
     let status = command
         .env("HOME", "/")
-        .env("PATH", "/bin:/payload")
+        .env("PATH", "/usr/bin:/bin:/payload")
         .env("TERM", "vt100")
         .stdin(terminal.try_clone()?)
         .stdout(terminal.try_clone()?)

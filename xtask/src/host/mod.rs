@@ -1,6 +1,7 @@
 //! The test host: what it is made of, and running it.
 
 mod lines;
+mod tools;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,24 @@ use crate::process;
 use crate::qemu::Qemu;
 use crate::store::{Fingerprint, Store, empty_folder, place, place_tree};
 use lines::Lines;
+use tools::Tools;
 
 /// What the test host's kernel needs beyond what is built in.
-const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "kvm-amd", "tun", "veth", "bridge", "macvtap", "loop"];
+const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "kvm-amd",
+    "tun",
+    "veth",
+    "bridge",
+    "macvtap",
+    "dummy",
+    "vhost_net",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "loop",
+];
 
 /// What the test host's kernel is told.
 const KERNEL_ARGS: &str = "console=ttyS0 panic=-1 mitigations=off quiet";
@@ -75,6 +91,7 @@ pub(crate) struct Parts {
     qemu: Qemu,
     kernel: Kernel,
     busybox: PathBuf,
+    tools: Tools,
 }
 
 impl Parts {
@@ -85,7 +102,8 @@ impl Parts {
         let qemu = Qemu::find(store)?;
         let kernel = Kernel::unpack(store)?;
         let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
-        Ok(Self { qemu, kernel, busybox })
+        let tools = Tools::gather(store)?;
+        Ok(Self { qemu, kernel, busybox, tools })
     }
 }
 
@@ -95,7 +113,7 @@ impl Host {
         let guest = guest_image::prepare(store, &parts.kernel, programs)?;
         Ok(Self {
             initramfs: initramfs(store, &parts, programs)?,
-            payload: payload(store, &programs.kubevmm, &guest)?,
+            payload: payload(store, &programs.kubevmm, &guest, &parts.tools)?,
             vmlinuz: parts.kernel.vmlinuz,
             qemu: parts.qemu,
             dir: store.path("host"),
@@ -251,11 +269,12 @@ fn stop(child: &mut Child) {
 
 fn initramfs(store: &Store, parts: &Parts, programs: &Programs) -> Result<PathBuf> {
     let Parts { kernel, busybox, .. } = parts;
-    let inputs = Fingerprint::new("host 1").file(busybox).file(&kernel.vmlinuz).file(&programs.runner);
+    let inputs = Fingerprint::new("host 2").file(busybox).file(&kernel.vmlinuz).file(&programs.runner);
     let folder = store.folder("host-initramfs", &inputs.text(&MODULES.join(" ")), |folder| {
         let mut archive = Archive::default();
         archive.copy("init", &programs.runner)?;
         add_busybox(&mut archive, busybox)?;
+        tools::add_links(&mut archive);
         kernel.add_modules(&mut archive, MODULES)?;
         fs::write(folder.join("initrd.img"), archive.finish()).doing("writing the test host's initramfs")
     })?;
@@ -263,16 +282,18 @@ fn initramfs(store: &Store, parts: &Parts, programs: &Programs) -> Result<PathBu
     Ok(folder.join("initrd.img"))
 }
 
-/// The disk with the program under test, the guest and the examples.
-fn payload(store: &Store, kubevmm: &Path, guest: &GuestImage) -> Result<PathBuf> {
+/// The disk with the program under test, the guest, the examples and the tools.
+fn payload(store: &Store, kubevmm: &Path, guest: &GuestImage, tools: &Tools) -> Result<PathBuf> {
     let examples = store.root.join("resources/examples");
     let inputs =
-        Fingerprint::new("payload 2").file(kubevmm).file(&guest.rootfs).file(&guest.layout).file(&examples);
+        Fingerprint::new("payload 3").file(kubevmm).file(&guest.rootfs).file(&guest.layout).file(&examples);
+    let inputs = tools.fingerprint(inputs);
     let folder = store.folder("payload", &inputs, |folder| {
         let content = store.path("payload-content");
         empty_folder(&content)?;
         place(kubevmm, &content.join("kubevmm"))?;
         place_tree(&guest.rootfs, &content.join("guest"))?;
+        tools.place(&content)?;
         // As in the workspace, so that the examples' relative references hold.
         place_tree(&guest.layout, &content.join("target/kubevmm/images/hello"))?;
         place_tree(&examples, &content.join("resources/examples"))?;
