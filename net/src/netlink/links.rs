@@ -51,6 +51,8 @@ pub struct NewInterface<'a> {
 pub enum NewKind<'a> {
     /// A bridge.
     Bridge,
+    /// An interface that leads nowhere.
+    Dummy,
     /// A macvtap on the interface with index `parent`.
     Macvtap {
         /// What it is on.
@@ -170,6 +172,16 @@ impl Netlink {
         })
     }
 
+    /// Gives an interface another name. Older kernels want it switched off for that.
+    ///
+    /// # Errors
+    /// As [`Netlink::delete_interface`]; or the name is taken or impossible.
+    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
+        let doing = format!("giving network interface {index} the name {name:?}");
+        check_name(name, &doing)?;
+        self.change(index, &doing, |message| message.with_text(IFNAME, name))
+    }
+
     /// Sets the longest payload.
     ///
     /// # Errors
@@ -247,6 +259,7 @@ impl NewKind<'_> {
     fn text(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Dummy => "dummy",
             Self::Macvtap { .. } => "macvtap",
             Self::Veth { .. } => "virtual cable",
         }
@@ -255,6 +268,7 @@ impl NewKind<'_> {
     fn describe(self, message: Message) -> Message {
         match self {
             Self::Bridge => message.with(INFO_KIND, b"bridge"),
+            Self::Dummy => message.with(INFO_KIND, b"dummy"),
             Self::Macvtap { mode, .. } => message
                 .with(INFO_KIND, b"macvtap")
                 .nest(INFO_DATA, |m| m.with(MACVLAN_MODE, &mode.number().to_ne_bytes())),

@@ -8,7 +8,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use masquerade::{Behind, Forward, Masquerade};
+pub use masquerade::{Forward, Masquerade};
 pub use rules::Protocol;
 
 use crate::netlink::NetlinkError;
@@ -38,7 +38,7 @@ impl Nft {
     pub fn make(&mut self, table: &str, masquerade: &Masquerade) -> Result<(), NetlinkError> {
         let mut batch = Batch::default();
         for ends in &masquerade.families {
-            let family = if ends.guest.is_ipv4() { Family::V4 } else { Family::V6 };
+            let family = if ends.guest.is_v4() { Family::V4 } else { Family::V6 };
             batch.make_table(family, table);
             for rule in masquerade.rules(*ends) {
                 batch.add_rule(family, table, &rule);

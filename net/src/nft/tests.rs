@@ -1,6 +1,7 @@
 //! The rules as the kernel has them, listed by `nft`, which is also told KubeVirt's own commands for comparison.
 
 use super::*;
+use crate::host::{Behind, Forwards};
 use crate::testing::{in_namespace, run};
 
 /// KubeVirt's commands (pkg/network/setup/netpod/masquerade/masquerade_test.go), for a table of any name.
@@ -46,19 +47,19 @@ fn ours(masquerade: &Masquerade, family: &str) -> String {
     listed
 }
 
-const V4: Behind =
-    Behind { gateway: IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1)), guest: IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)) };
-const V6: Behind = Behind {
-    gateway: IpAddr::V6(Ipv6Addr::new(0xfd10, 0, 2, 0, 0, 0, 0, 1)),
-    guest: IpAddr::V6(Ipv6Addr::new(0xfd10, 0, 2, 0, 0, 0, 0, 2)),
-};
+fn ends(gateway: &str, guest: &str) -> Behind {
+    Behind { gateway: gateway.parse().unwrap(), guest: guest.parse().unwrap() }
+}
 
 fn masquerade(forwards: &[Forward]) -> Masquerade {
     Masquerade {
-        outside: "eth0".into(),
+        outside: Some("eth0".into()),
         bridge: "k6t-eth0".into(),
-        families: vec![V4, V6],
-        forwards: forwards.to_vec(),
+        families: vec![ends("10.0.2.1/24", "10.0.2.2/24"), ends("fd10:0:2::1/120", "fd10:0:2::2/120")],
+        forwards: match forwards {
+            [] => Forwards::All,
+            ports => Forwards::Only(ports.to_vec()),
+        },
         spare_migration: false,
         istio: None,
     }
@@ -176,7 +177,7 @@ fn migration_and_istio_have_their_exceptions() {
     assert_eq!(ours(&wanted, "ip"), v4.listed());
 
     wanted.spare_migration = false;
-    wanted.forwards = vec![range(Protocol::Tcp, 20, 25), port(Protocol::Tcp, 8080)];
+    wanted.forwards = Forwards::Only(vec![range(Protocol::Tcp, 20, 25), port(Protocol::Tcp, 8080)]);
     let ports = Expected {
         family: "ip",
         rules: &[
@@ -197,6 +198,15 @@ fn migration_and_istio_have_their_exceptions() {
         ],
     };
     assert_eq!(ours(&wanted, "ip"), ports.listed());
+}
+
+#[test]
+fn a_guest_that_nobody_reaches_still_gets_out() {
+    let v4 = Expected { family: "ip", rules: &[BASE4[0], BASE4[2]] };
+    let mut wanted = masquerade(&[]);
+    wanted.outside = None;
+    wanted.forwards = Forwards::Only(Vec::new());
+    assert_eq!(ours(&wanted, "ip"), v4.listed());
 }
 
 #[test]
@@ -233,4 +243,4 @@ fn thousands_of_ports_fit_one_transaction() {
     });
 }
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;

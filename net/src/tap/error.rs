@@ -12,6 +12,12 @@ pub enum TapError {
         /// As asked for.
         name: String,
     },
+    /// No interface can have the name.
+    #[error("a network interface cannot be called {name:?}")]
+    BadName {
+        /// As asked for.
+        name: String,
+    },
     /// The interface is something else.
     #[error("network interface {name:?} is neither a tap nor a macvtap (its driver is {driver:?})")]
     NotATap {

@@ -36,6 +36,22 @@ impl Tap {
         Self::set_up(name, open::by_name(name, queues)?)
     }
 
+    /// Makes the tap `name` in the calling thread's network namespace, with `queues` queues. It ceases to be when the
+    /// last handle on it is dropped.
+    ///
+    /// # Errors
+    /// An interface has the name already, or the process may not make any.
+    pub fn create(name: &str, queues: u16) -> Result<Self, TapError> {
+        Self::set_up(name, open::new(name, queues)?)
+    }
+
+    /// The same tap with the MTU that its interface has now.
+    #[must_use]
+    pub fn reread_mtu(mut self) -> Self {
+        self.mtu = mtu_of(&self.name);
+        self
+    }
+
     /// Takes over a file that is attached to a tap, or the open `/dev/tapN` of a macvtap.
     ///
     /// # Errors
@@ -70,11 +86,15 @@ impl Tap {
         let active = u16::try_from(queues.len()).map_err(|_| TapError::NoQueues)?;
         let first = queues.first().ok_or(TapError::NoQueues)?;
         let offloads = probe_offloads(first).map_err(failed("negotiating offloads"))?;
-        let mtu = sys::Name::new(name).and_then(|name| sys::mtu(&name).ok());
-        // A link of more than 64 KiB carries frames of any length that virtio can express.
-        let mtu = mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
+        let mtu = mtu_of(name);
         Ok(Self { name: name.to_owned(), queues, mtu, offloads, active: Mutex::new(active) })
     }
+}
+
+/// A link of more than 64 KiB carries frames of any length that virtio can express.
+fn mtu_of(name: &str) -> Option<u16> {
+    let mtu = sys::Name::new(name).and_then(|name| sys::mtu(&name).ok());
+    mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
 /// The most that the kernel accepts; UDP trains are as old as kernel 6.2. Leaves the tap with none.

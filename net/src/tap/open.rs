@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::TapError;
-use super::sys::{self, MULTI_QUEUE, Name, TAP_FLAGS};
+use super::sys::{self, EXCLUSIVE, MULTI_QUEUE, Name, TAP_FLAGS};
 
 const TUN: &str = "/dev/net/tun";
 
@@ -54,6 +54,24 @@ fn tap(name: &str, raw: &Name, queues: u16) -> Result<Vec<File>, TapError> {
     let attach = |_| {
         let file = open(name, TUN.as_ref())?;
         sys::attach(&file, raw, TAP_FLAGS | MULTI_QUEUE).map_err(|error| refused(name, queues, error))?;
+        Ok(file)
+    };
+    (0..queues).map(attach).collect()
+}
+
+/// The files of a tap that is made by opening them.
+pub(super) fn new(name: &str, queues: u16) -> Result<Vec<File>, TapError> {
+    let raw = Name::new(name).ok_or_else(|| TapError::BadName { name: name.to_owned() })?;
+    let several = match queues {
+        0 => return Err(TapError::NoQueues),
+        1 => TAP_FLAGS,
+        _ => TAP_FLAGS | MULTI_QUEUE,
+    };
+    let attach = |queue| {
+        let file = open(name, TUN.as_ref())?;
+        // The first makes it, and nothing else; the others join it.
+        let flags = if queue == 0 { several | EXCLUSIVE } else { several };
+        sys::attach(&file, &raw, flags).map_err(|error| refused(name, queues, error))?;
         Ok(file)
     };
     (0..queues).map(attach).collect()

@@ -24,6 +24,8 @@ const DRVINFO_LEN: usize = 196;
 pub(super) const TAP_FLAGS: i32 = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 /// One open file per queue.
 pub(super) const MULTI_QUEUE: i32 = libc::IFF_MULTI_QUEUE;
+/// The interface must not exist yet: `IFF_TUN_EXCL`.
+pub(super) const EXCLUSIVE: i32 = libc::IFF_TUN_EXCL;
 
 /// An interface name that fits the kernel's `ifreq`.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,8 +73,8 @@ pub(super) fn interface_index(name: &str) -> Option<u32> {
 /// Attaches an open `/dev/net/tun` to an interface, or tells a macvtap's file its mode.
 pub(super) fn attach(file: &File, name: &Name, flags: i32) -> io::Result<()> {
     let mut request = name.request();
-    // TAP_FLAGS and MULTI_QUEUE fit 16 bits.
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
+    // All of them are among the lower 16 bits.
+    request.ifr_ifru.ifru_flags = u16::try_from(flags).map_err(io::Error::other)?.cast_signed();
     // SAFETY: the request reads and writes an ifreq.
     checked(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) })
 }
