@@ -1,5 +1,7 @@
 //! `kubevmm run`.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,12 +11,13 @@ use super::args::Args;
 use super::manifest::Planned;
 use super::output::say;
 use super::{Failure, manifest};
+use crate::api::{self, Api, ApiContext};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenFault, Places, Resources, RuntimeDir, Subject};
-use crate::state::{Driver, Mailbox, Outcome, write_report};
+use crate::state::{Driver, Mailbox, Outcome, Requests, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
-use crate::sys::{heap, kick};
+use crate::sys::{heap, kick, socket};
 
 /// Boots the machine and waits for its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
@@ -64,6 +67,10 @@ fn boot(
     keeper.write_to(runtime.path());
     let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
 
+    let context = ApiContext { requests: Requests::new(mailbox.clone()), board: keeper.board() };
+    // It goes before the runtime directory and after all else, so that its clients hear of the end.
+    let _api = serve(&runtime, context)?;
+
     keeper.enter(Phase::Scheduling);
     keeper.publish();
     let resources = match Resources::open(&planned.plan, places, &runtime) {
@@ -71,11 +78,23 @@ fn boot(
         Err(faults) => {
             let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
             keeper.fail(&all.join("; "));
+            mailbox.close();
             return Err(planned.not_opened(&faults));
         }
     };
     milestones.reach(Milestone::Opened);
     Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper)?.run()?)
+}
+
+/// Lets others reach the machine by its socket.
+fn serve(runtime: &RuntimeDir, context: ApiContext) -> Result<Api, Failure> {
+    let path = runtime.path().join(api::SOCKET);
+    let listener = socket::listen(&path).and_then(|listener| {
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    let served = listener.and_then(|listener| Api::serve(listener, context));
+    served.map_err(|source| Failure::Host { what: "the API's socket could not be set up", source })
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {

@@ -77,6 +77,8 @@ impl EventReason {
 pub struct EventRecord {
     /// Its number in the life of this process, from 1.
     pub number: u64,
+    /// Its resource version, among those of the machine.
+    pub version: u64,
     /// What it is about, in one word.
     pub reason: &'static str,
     /// What there is to say.
@@ -128,7 +130,7 @@ impl EventRecord {
         };
         // Text and numbers always have a JSON form.
         let text = serde_json::to_string(&object).unwrap_or_default();
-        Self { number, reason: reason.word(), message, text: text.into() }
+        Self { number, version, reason: reason.word(), message, text: text.into() }
     }
 }
 

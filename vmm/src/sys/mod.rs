@@ -4,6 +4,7 @@ pub mod disk_space;
 pub mod heap;
 pub mod kick;
 pub mod memory;
+pub mod peer;
 pub mod poll;
 pub mod signals;
 pub mod socket;

@@ -1,0 +1,65 @@
+//! The API: HTTP/1.1 and JSON on the unix socket `api.sock`, with Kubernetes' own paths, so that its clients need nothing new.
+//!
+//! One thread serves all clients and is never blocked by one: requests are bounded in size and time, answers wait in a
+//! bounded buffer. It holds a sender to the state driver and reads the board; it never touches the machine.
+//!
+//! A [`router::Route`] is a path, a method and a function; those of a subject are a file in [`routes`].
+
+mod answer;
+mod connection;
+pub mod failure;
+pub mod http;
+mod limits;
+mod output;
+pub mod router;
+pub mod routes;
+mod selector;
+mod server;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+pub use answer::{Answer, Progress, Responder, Stream};
+pub use router::{Call, Route, Shape};
+
+use crate::state::Requests;
+use crate::status::Board;
+use answer::Completions;
+use router::Router;
+
+/// The API's socket in the runtime directory.
+pub const SOCKET: &str = "api.sock";
+
+/// What the API has of the machine.
+#[derive(Clone, Debug)]
+pub struct ApiContext {
+    /// Where to ask for something.
+    pub requests: Requests,
+    /// Where to see how it is.
+    pub board: Board,
+}
+
+/// A running API; dropping it lets clients read the last that is said, for half a second, and ends it.
+#[derive(Debug)]
+pub struct Api {
+    _thread: server::Thread,
+}
+
+impl Api {
+    /// Serves whoever connects to `listener` and is root or the user that this process acts as.
+    ///
+    /// # Errors
+    /// The host has no descriptors or threads left.
+    pub fn serve(listener: UnixListener, context: ApiContext) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
+        let completions = Arc::new(Completions::new(Arc::clone(&wake)));
+        let router = Router::new(context, Arc::clone(&completions), Arc::clone(&wake));
+        Ok(Self { _thread: server::Thread::spawn(listener, wake, completions, router)? })
+    }
+}

@@ -1,0 +1,183 @@
+//! The OpenAPI document, made from the table of routes and the objects' schema.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::api::Answer;
+use crate::api::http::{Method, Response};
+use crate::api::router::{Call, Route, Shape};
+
+const PATH: &str = "/openapi/v3";
+/// Where the objects' schema has its definitions, and where this document has them.
+const DEFINITIONS: &str = "#/$defs/";
+const SCHEMAS: &str = "#/components/schemas/";
+const MACHINE: &str = "VirtualMachineInstance";
+
+/// The routes of this file.
+pub(super) const ROUTES: &[Route] = &[Route {
+    method: Method::Get,
+    path: PATH,
+    id: "getOpenAPI",
+    about: "This document.",
+    query: &[],
+    body: &[],
+    answer: Shape::Object("OpenAPI"),
+    handle: |_: &Call<'_>| Answer::Now(Response::json(200, document().to_string())),
+}];
+
+/// The document. OpenAPI 3.1 takes JSON Schema as it is.
+fn document() -> Value {
+    let mut paths = Map::new();
+    for route in super::all() {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(route.method.name().to_lowercase(), operation(route));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "kubevmm", "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths,
+        "components": {"schemas": schemas()},
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = in_path
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let in_query = route.query.iter().map(|(name, about)| {
+        json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}})
+    });
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
+    let mut operation = json!({
+        "operationId": route.id,
+        "description": route.about,
+        "parameters": parameters,
+        "responses": responses(route.answer),
+    });
+    if let Some(operation) = operation.as_object_mut().filter(|_| !route.body.is_empty()) {
+        let fields: Map<_, _> = route
+            .body
+            .iter()
+            .map(|(name, about)| ((*name).to_owned(), json!({"description": about})))
+            .collect();
+        let schema = json!({"type": "object", "properties": fields});
+        operation.insert("requestBody".into(), json!({"content": {"application/json": {"schema": schema}}}));
+    }
+    operation
+}
+
+fn responses(answer: Shape) -> Value {
+    let reference = |name: &str| json!({"$ref": format!("{SCHEMAS}{name}")});
+    let failure = json!({
+        "description": "It was not done.",
+        "content": {"application/json": {"schema": reference("Status")}},
+    });
+    let (code, success) = match answer {
+        Shape::Empty => ("2XX", json!({"description": "200: done, 202: begun"})),
+        Shape::Text => ("200", json!({"description": "OK", "content": {"text/plain": {}}})),
+        Shape::WebSocket => ("101", json!({"description": "a WebSocket, subprotocol plain.kubevirt.io"})),
+        Shape::Object(name) => (
+            "200",
+            json!({"description": "OK", "content": {"application/json": {"schema": reference(name)}}}),
+        ),
+    };
+    json!({code: success, "default": failure})
+}
+
+/// The objects that operations refer to, and those that these are made of.
+fn schemas() -> Map<String, Value> {
+    let mut all = spec::schema();
+    let definitions =
+        all.get_mut("$defs").and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
+    let mut wanted = vec![MACHINE.to_owned()];
+    let mut seen = BTreeSet::new();
+    let mut schemas = own_schemas();
+    while let Some(name) = wanted.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let Some(definition) = definitions.get(&name) else { continue };
+        let mut definition = definition.clone();
+        refer(&mut definition, &mut wanted);
+        schemas.insert(name, definition);
+    }
+    schemas
+}
+
+/// Objects that are no manifests.
+fn own_schemas() -> Map<String, Value> {
+    let list =
+        |item: Value| json!({"type": "object", "properties": {"items": {"type": "array", "items": item}}});
+    let mut schemas = Map::new();
+    let machine = json!({"$ref": format!("{SCHEMAS}{MACHINE}")});
+    schemas.insert("VirtualMachineInstanceList".into(), list(machine));
+    schemas.insert("EventList".into(), list(json!({"type": "object", "description": "An Event (core/v1)."})));
+    schemas.insert("Discovery".into(), json!({"type": "object", "description": "What clients ask first."}));
+    schemas.insert("OpenAPI".into(), json!({"type": "object", "description": "An OpenAPI document."}));
+    schemas.insert(
+        "Status".into(),
+        json!({"type": "object", "description": "metav1.Status: what came of a request.", "properties": {
+            "kind": {"const": "Status"},
+            "status": {"enum": ["Success", "Failure"]},
+            "code": {"type": "integer"},
+            "reason": {"type": "string"},
+            "message": {"type": "string"},
+            "details": {"type": "object"},
+        }}),
+    );
+    schemas
+}
+
+/// Lets references point into this document, and notes what they point to.
+fn refer(schema: &mut Value, wanted: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(to) if key == "$ref" => {
+                        if let Some(name) = to.strip_prefix(DEFINITIONS) {
+                            wanted.push(name.to_owned());
+                            *to = format!("{SCHEMAS}{name}");
+                        }
+                    }
+                    value => refer(value, wanted),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, wanted)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_dangling_reference() {
+        let document = document();
+        for route in super::super::all() {
+            let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
+            assert_eq!(operation["operationId"], route.id);
+        }
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let text = document.to_string();
+        for name in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+            let name = name.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        assert!(!text.contains("$defs"));
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let mut ids: Vec<_> = super::super::all().map(|route| route.id).collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
+}

@@ -1,0 +1,136 @@
+//! Watches: a line for every change, as Kubernetes streams them (apimachinery/pkg/watch).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Progress, Stream};
+use super::failure;
+use super::http::Response;
+use super::router::Call;
+use crate::status::{Board, Subscription};
+
+/// What a watch is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The machine.
+    Machine,
+    /// Its events.
+    Events,
+}
+
+/// What came of something that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// A watch of the machine or its events.
+#[derive(Debug)]
+pub(super) struct Watch {
+    board: Board,
+    _subscription: Subscription,
+    subject: Subject,
+    /// Nothing is shown: what is watched is not selected.
+    is_blind: bool,
+    /// Resource version of the machine, or number of the event, that was shown last.
+    shown: u64,
+    /// The machine was shown.
+    is_known: bool,
+    ends: Option<Instant>,
+}
+
+impl Watch {
+    /// The watch that `call` asks for. What is not selected is watched all the same, without a word.
+    ///
+    /// # Errors
+    /// The response to a query that makes no sense.
+    pub(super) fn new(call: &Call<'_>, subject: Subject, is_selected: bool) -> Result<Self, Response> {
+        let number = |key: &str| match call.query.get(key) {
+            None | Some("") => Ok(0),
+            Some(text) => text
+                .parse::<u64>()
+                .map_err(|_| failure::bad_request(&format!("{key} is no number: {text:?}"))),
+        };
+        let (version, seconds) = (number("resourceVersion")?, number("timeoutSeconds")?);
+        let board = call.context.board.clone();
+        let subscription = board.watch(call.wake());
+        let shown = match subject {
+            Subject::Machine => version,
+            Subject::Events => events_until(&board, version),
+        };
+        let limit = (seconds > 0).then(|| Duration::from_secs(seconds));
+        Ok(Self {
+            board,
+            _subscription: subscription,
+            subject,
+            is_blind: !is_selected,
+            shown,
+            is_known: version > 0,
+            ends: limit.and_then(|limit| Instant::now().checked_add(limit)),
+        })
+    }
+
+    fn show_machine(&mut self, out: &mut Vec<u8>) {
+        if !self.is_known {
+            let current = self.board.current();
+            line(Change::Added, &current.text, out);
+            (self.is_known, self.shown) = (true, current.version);
+        }
+        for published in self.board.since(self.shown) {
+            line(Change::Modified, &published.text, out);
+            self.shown = published.version;
+        }
+    }
+
+    fn show_events(&mut self, out: &mut Vec<u8>) {
+        for event in self.board.events(self.shown) {
+            line(Change::Added, &event.text, out);
+            self.shown = event.number;
+        }
+    }
+}
+
+/// Number of the last event that is not younger than the resource version.
+fn events_until(board: &Board, version: u64) -> u64 {
+    let old = board.events(0).into_iter().take_while(|event| event.version <= version);
+    old.last().map_or(0, |event| event.number)
+}
+
+fn line(change: Change, object: &Arc<str>, out: &mut Vec<u8>) {
+    let change = match change {
+        Change::Added => "ADDED",
+        Change::Modified => "MODIFIED",
+        Change::Deleted => "DELETED",
+    };
+    out.extend_from_slice(format!("{{\"type\":\"{change}\",\"object\":{object}}}\n").as_bytes());
+}
+
+impl Stream for Watch {
+    fn advance(&mut self, out: &mut Vec<u8>) -> Progress {
+        if !self.is_blind {
+            match self.subject {
+                Subject::Machine => self.show_machine(out),
+                Subject::Events => self.show_events(out),
+            }
+        }
+        match self.ends {
+            Some(ends) if ends <= Instant::now() => Progress::Ends,
+            _ => Progress::Goes,
+        }
+    }
+
+    fn farewell(&mut self, out: &mut Vec<u8>) {
+        let progress = self.advance(out);
+        let current = self.board.current();
+        let is_deleted = current.vmi.metadata.deletion_timestamp.is_some();
+        if progress == Progress::Goes && self.subject == Subject::Machine && is_deleted && !self.is_blind {
+            line(Change::Deleted, &current.text, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ends
+    }
+}
