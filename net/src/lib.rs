@@ -10,11 +10,13 @@
 
 mod address;
 mod buf;
+pub mod dhcp;
 pub mod host;
 mod link;
 pub mod netlink;
 pub mod nft;
 mod offload;
+mod resolv;
 mod tap;
 #[cfg(test)]
 mod testing;
@@ -23,6 +25,7 @@ pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
+pub use resolv::ResolvConf;
 pub use tap::{Tap, TapError};
 
 /// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).
