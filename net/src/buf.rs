@@ -40,6 +40,14 @@ impl IoBuf {
         self.len() == 0
     }
 
+    /// Copies `N` bytes from `offset` on; none if the buffer does not have them.
+    pub(crate) fn peek<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let end = offset.checked_add(N)?;
+        // SAFETY: the bytes are within the buffer, for whose memory `from_raw` vouched, and an array has no alignment.
+        (end <= self.len())
+            .then(|| unsafe { self.0.iov_base.cast::<u8>().add(offset).cast::<[u8; N]>().read() })
+    }
+
     /// What follows after the first `count` bytes; empty if there are no more.
     pub fn skip(&self, count: usize) -> Self {
         let count = count.min(self.len());

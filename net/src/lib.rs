@@ -4,15 +4,20 @@
 //! [`FrameQueue`], which moves whole frames between the host and buffers of the guest without copying them, each
 //! frame behind the 12-byte header that tells of its checksum and segmentation (virtio 1.3 §5.1.6,
 //! `struct virtio_net_hdr_v1`).
+//!
+//! [`Answered`] wraps a link whose guest is to get its address from us: what it asks by DHCP or as a neighbour is
+//! answered without leaving the process.
 
 // What a guest or an image says must never be an index that panics.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod address;
+mod answered;
 mod buf;
 pub mod dhcp;
 pub mod host;
 mod link;
+mod neighbour;
 pub mod netlink;
 pub mod nft;
 mod offload;
@@ -20,8 +25,10 @@ mod resolv;
 mod tap;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
+pub use answered::{Answered, AnswersHandle, AnswersReport};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;

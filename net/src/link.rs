@@ -41,6 +41,15 @@ pub trait FrameQueue: Send {
     /// Readable while a frame waits, writable while one can be sent.
     fn fd(&self) -> BorrowedFd<'_>;
 
+    /// Another descriptor that becomes readable, again and again without being read, when there may be a frame to
+    /// receive of which [`fd`](Self::fd) tells nothing. None for links that have no such frames.
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The bell rang; called before receiving.
+    fn rang(&mut self) {}
+
     /// Receives one frame behind its header, scattered over `bufs` (at most [`crate::MAX_BUFS`]); returns their
     /// length together. What does not fit is cut off.
     ///

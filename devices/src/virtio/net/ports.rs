@@ -91,6 +91,15 @@ impl RxPort {
         self.queue.fd().as_raw_fd()
     }
 
+    /// What rings when frames wait that the descriptor does not tell of.
+    pub(super) fn bell(&self) -> Option<RawFd> {
+        self.queue.bell().map(|bell| bell.as_raw_fd())
+    }
+
+    pub(super) fn rang(&mut self) {
+        self.queue.rang();
+    }
+
     /// Whether `count` more pieces of memory can wait, with one to spare.
     pub(super) fn has_room(&self, count: usize) -> bool {
         self.bufs.len() - self.first + count < MAX_BUFS

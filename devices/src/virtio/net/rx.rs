@@ -25,6 +25,8 @@ use rx_chain::RxChain;
 
 /// Token of the link.
 const LINK: u32 = 1;
+/// Token of the link's bell.
+const BELL: u32 = 3;
 /// Frames and bad chains handled before other queues of the thread have their turn.
 const TURN: usize = 256;
 /// Frames received before the driver may be interrupted.
@@ -249,13 +251,18 @@ impl QueueHandler for RxQueue {
 
     fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         // Edge-triggered, and read until it is empty: no system call is needed to stop or go on waiting.
-        if !watch.add(self.port.fd(), LINK, EventSet::IN | EventSet::EDGE_TRIGGERED) {
-            return Err(RingError::Unwatched);
+        let edges = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let bell = self.port.bell();
+        if watch.add(self.port.fd(), LINK, edges) && bell.is_none_or(|bell| watch.add(bell, BELL, edges)) {
+            return self.serve();
         }
-        self.serve()
+        Err(RingError::Unwatched)
     }
 
     fn wake(&mut self, ready: Ready, _watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        if ready.token == BELL {
+            self.port.rang();
+        }
         // More buffers are of no interest while there are enough.
         if ready.token == KICK && !self.starving && !self.yielded {
             return Ok(());
