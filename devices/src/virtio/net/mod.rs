@@ -1,5 +1,7 @@
 //! virtio-net: a network card for the guest (virtio 1.3 §5.1).
 
+#[cfg(test)]
+mod answered_tests;
 mod config;
 mod counters;
 mod ctrl;
