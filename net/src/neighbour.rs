@@ -2,8 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::dhcp::Mac;
-use crate::wire::{Cursor, Ends6, icmp6};
+use crate::wire::{Cursor, Ends6, Mac, icmp6};
 
 const ADVERTISEMENT: u8 = 136;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

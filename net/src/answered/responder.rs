@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::report::{Tally, count};
 use super::sniff::{NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION};
 use crate::HEADER_LEN;
-use crate::dhcp::{Answers, Mac, RouterAdvert, advert, v4, v6};
+use crate::dhcp::{Answers, RouterAdvert, advert, v4, v6};
 use crate::wire::{
-    Arp, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ends4, Ends6, Ethernet, ICMPV6, Ip4, Ip6, Malformed,
-    Packet, UDP, arp_reply, udp, udp4, udp6,
+    Arp, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ends4, Ends6, Ethernet, ICMPV6, Ip4, Ip6, Mac,
+    Malformed, Packet, UDP, arp_reply, udp, udp4, udp6,
 };
 
 /// How often a router advertises itself to those who did not ask (RFC 4861 §6.2.1: 4 s to 1800 s).
@@ -92,7 +92,7 @@ impl Responder {
         self.tally.leased4.note(reply.leased);
         self.tally.left_out.fetch_add(reply.left_out, std::sync::atomic::Ordering::Relaxed);
         let ends = Ends4 {
-            from_mac: self.answers.server_mac,
+            from_mac: self.answers.server_mac.0,
             to_mac: reply.to_mac,
             from: lease.server,
             to: reply.to,
@@ -119,7 +119,7 @@ impl Responder {
         if ip.source.is_multicast() || ip.source.is_unspecified() {
             return Err(Malformed);
         }
-        let server = self.answers.server_mac;
+        let server = self.answers.server_mac.0;
         let (message, leased) = match v6::answer(lease, server, client, datagram.payload)? {
             v6::Answer::NotOurs => return Ok(Verdict::NotOurs),
             v6::Answer::Reply(message, leased) => (message, leased),
@@ -149,7 +149,7 @@ impl Responder {
 
     fn advertise(&self) -> Option<Vec<u8>> {
         let answers = &self.answers;
-        let frame = answers.advert.as_ref().map(|what| advert::frame(what, answers.server_mac))?;
+        let frame = answers.advert.as_ref().map(|what| advert::frame(what, answers.server_mac.0))?;
         *self.advertised.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         count(&self.tally.adverts);
         Some(frame)
@@ -172,14 +172,14 @@ impl Responder {
         };
         count(&self.tally.neighbours);
         let asker = (client, ip.source);
-        Verdict::Answered(crate::neighbour::advertisement(target, self.answers.server_mac, asker))
+        Verdict::Answered(crate::neighbour::advertisement(target, self.answers.server_mac.0, asker))
     }
 
     fn arp(&self, payload: &[u8]) -> Verdict {
         match Arp::parse(payload) {
             Some(request) if self.answers.neighbours.contains(&IpAddr::V4(request.target)) => {
                 count(&self.tally.neighbours);
-                Verdict::Answered(arp_reply(&request, self.answers.server_mac))
+                Verdict::Answered(arp_reply(&request, self.answers.server_mac.0))
             }
             _ => Verdict::NotOurs,
         }

@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dhcp::{LEASE_SECONDS, Lease4, Lease6, Mac, RouterAdvert};
-use crate::wire::{Ends4, Ends6, icmp6, udp4, udp6};
+use crate::MacAddress;
+use crate::dhcp::{LEASE_SECONDS, Lease4, Lease6, RouterAdvert};
+use crate::wire::{Ends4, Ends6, Mac, icmp6, udp4, udp6};
 
 const BRIDGE: Mac = [2, 0, 0, 0, 0, 0];
 const GUEST: Mac = [2, 0, 0, 0, 0, 7];
@@ -153,7 +154,7 @@ fn answers() -> Answers {
         seconds: LEASE_SECONDS,
     };
     let advert = RouterAdvert {
-        router: RouterAdvert::link_local(BRIDGE),
+        router: RouterAdvert::link_local(MacAddress(BRIDGE)),
         prefix: ip6("fd10:0:2::"),
         prefix_len: 120,
         mtu: Some(1480),
@@ -161,7 +162,7 @@ fn answers() -> Answers {
     };
     let neighbours = vec![IpAddr::V4(ip("169.254.75.10")), IpAddr::V6(advert.router)];
     Answers {
-        server_mac: BRIDGE,
+        server_mac: MacAddress(BRIDGE),
         lease4: Some(lease4),
         lease6: Some(lease6),
         advert: Some(advert),
@@ -170,7 +171,13 @@ fn answers() -> Answers {
 }
 
 fn none() -> Answers {
-    Answers { server_mac: BRIDGE, lease4: None, lease6: None, advert: None, neighbours: Vec::new() }
+    Answers {
+        server_mac: MacAddress(BRIDGE),
+        lease4: None,
+        lease6: None,
+        advert: None,
+        neighbours: Vec::new(),
+    }
 }
 
 fn discover() -> Vec<u8> {
@@ -184,7 +191,7 @@ fn discover() -> Vec<u8> {
 }
 
 fn ends6(to: &str) -> Ends6 {
-    let from = RouterAdvert::link_local(GUEST);
+    let from = RouterAdvert::link_local(MacAddress(GUEST));
     Ends6 { from_mac: GUEST, to_mac: [0x33, 0x33, 0, 1, 0, 2], from, to: ip6(to) }
 }
 
@@ -212,7 +219,7 @@ fn arp(target: Ipv4Addr) -> Vec<u8> {
 
 #[test]
 fn questions_are_answered_however_they_lie_in_memory() {
-    let router = RouterAdvert::link_local(BRIDGE);
+    let router = RouterAdvert::link_local(MacAddress(BRIDGE));
     let questions = [discover(), solicit(), router_solicitation(), neighbour_solicitation(router)];
     for question in questions.into_iter().chain([arp(ip("169.254.75.10"))]) {
         for pieces in [&[][..], &[12], &[1, 11, 14], &[12, 14, 20, 8], &[53, 2], &[0, 12, 0]] {
@@ -232,7 +239,7 @@ fn questions_are_answered_however_they_lie_in_memory() {
 
 #[test]
 fn nothing_is_touched_where_nothing_is_to_be_answered() {
-    let router = RouterAdvert::link_local(BRIDGE);
+    let router = RouterAdvert::link_local(MacAddress(BRIDGE));
     let questions = [
         discover(),
         solicit(),
@@ -345,7 +352,7 @@ proptest! {
         open in any::<bool>(),
         pieces in prop::collection::vec(0_usize..60, 0..6),
     ) {
-        let router = RouterAdvert::link_local(BRIDGE);
+        let router = RouterAdvert::link_local(MacAddress(BRIDGE));
         let questions =
             [discover(), solicit(), router_solicitation(), neighbour_solicitation(router), arp(ip("169.254.75.10"))];
         let mut frame = questions[which].clone();

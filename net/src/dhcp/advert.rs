@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Mac, RouterAdvert};
-use crate::wire::{Ends6, icmp6};
+use super::RouterAdvert;
+use crate::wire::{Ends6, Mac, icmp6};
 
 const ADVERTISEMENT: u8 = 134;
 /// Every node of the link.

@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Route4;
-
-/// A hardware address.
-pub type Mac = [u8; 6];
+use crate::MacAddress;
 
 /// How long a lease lasts: 999 days, as KubeVirt's (`pkg/network/dhcp/server/server.go`).
 pub const LEASE_SECONDS: u32 = 999 * 24 * 60 * 60;
@@ -16,7 +14,7 @@ pub const LEASE_SECONDS: u32 = 999 * 24 * 60 * 60;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     /// Hardware address that answers come from: that of the gateway or bridge the guest sends to.
-    pub server_mac: Mac,
+    pub server_mac: MacAddress,
     /// Answers DHCPv4.
     pub lease4: Option<Lease4>,
     /// Answers DHCPv6.
@@ -32,7 +30,7 @@ pub struct Answers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease4 {
     /// The only client that is answered; none: any, as KubeVirt does for masquerade.
-    pub client: Option<Mac>,
+    pub client: Option<MacAddress>,
     /// The client's address.
     pub address: Ipv4Addr,
     /// Length of its subnet's prefix, 0 to 32.
@@ -83,7 +81,7 @@ pub struct PrivateOption {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease6 {
     /// The only client that is answered, by the hardware address that its frames come from; none: any.
-    pub client: Option<Mac>,
+    pub client: Option<MacAddress>,
     /// The client's address.
     pub address: Ipv6Addr,
     /// Name servers (option 23).
@@ -112,7 +110,7 @@ pub struct RouterAdvert {
 
 impl RouterAdvert {
     /// The link-local address that an interface makes of its hardware address (RFC 4291 appendix A).
-    pub fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
+    pub fn link_local(MacAddress([a, b, c, d, e, f]): MacAddress) -> Ipv6Addr {
         let groups = [[a ^ 2, b], [c, 0xff], [0xfe, d], [e, f]].map(u16::from_be_bytes);
         let [g, h, i, j] = groups;
         Ipv6Addr::new(0xfe80, 0, 0, 0, g, h, i, j)
@@ -125,8 +123,8 @@ mod tests {
 
     #[test]
     fn a_link_local_address_contains_the_hardware_address() {
-        assert_eq!(RouterAdvert::link_local([2, 0, 0, 0, 0, 0]).to_string(), "fe80::ff:fe00:0");
-        let mac = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+        assert_eq!(RouterAdvert::link_local(MacAddress([2, 0, 0, 0, 0, 0])).to_string(), "fe80::ff:fe00:0");
+        let mac = MacAddress([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
         assert_eq!(RouterAdvert::link_local(mac).to_string(), "fe80::5054:ff:fe12:3456");
     }
 }

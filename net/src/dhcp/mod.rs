@@ -9,7 +9,7 @@ mod routes;
 pub(crate) mod v4;
 pub(crate) mod v6;
 
-pub use lease::{Answers, Extras4, LEASE_SECONDS, Lease4, Lease6, Mac, PrivateOption, RouterAdvert};
+pub use lease::{Answers, Extras4, LEASE_SECONDS, Lease4, Lease6, PrivateOption, RouterAdvert};
 pub use routes::{PodRoute, Route4, routes_of_pod};
 
 /// What an exchange means for the lease.

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::Mac;
 use super::checksum::Sum;
 use super::{Arp, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMPV6, UDP};
 use crate::HEADER_LEN;
-use crate::dhcp::Mac;
 
 /// Hops that a packet may take (RFC 1700).
 const HOPS: u8 = 64;

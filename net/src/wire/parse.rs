@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Cursor;
+use super::Mac;
 use super::checksum::Sum;
-use crate::dhcp::Mac;
 
 /// A frame, datagram or message that contradicts its own format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

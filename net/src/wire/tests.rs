@@ -1,7 +1,6 @@
 //! Frames built are frames that parse; broken ones do not.
 
 use super::*;
-use crate::dhcp::Mac;
 
 const MAC: Mac = [2, 0, 0, 0, 0, 1];
 const OTHER: Mac = [2, 0, 0, 0, 0, 2];

@@ -1,7 +1,7 @@
 //! What is answered in front of the link reaches the driver, in between what the link brings.
 
-use ::net::Answered;
 use ::net::dhcp::{Answers, Extras4, LEASE_SECONDS, Lease4};
+use ::net::{Answered, MacAddress};
 
 use super::test_link::TestLink;
 use super::*;
@@ -26,7 +26,7 @@ fn answers() -> Answers {
         seconds: LEASE_SECONDS,
     };
     Answers {
-        server_mac: [2, 0, 0, 0, 0, 0],
+        server_mac: MacAddress([2, 0, 0, 0, 0, 0]),
         lease4: Some(lease),
         lease6: None,
         advert: None,
@@ -71,7 +71,7 @@ fn answers_wake_a_receive_queue_that_waits_for_its_link() {
         assert_eq!(machine.bytes(DATA + 0x1000 + 12 + 14 + 14, 4), SERVER);
         rx.add(&[inp(DATA + 0x1000, 2000)]);
         rx.kick();
-        hosts[0].send(&vec![7; 100]).unwrap();
+        hosts[0].send(&[7; 100]).unwrap();
         assert_eq!(rx.wait_used().1, 100);
     }
     // Without buffers they wait, and the network has seen none of the questions.

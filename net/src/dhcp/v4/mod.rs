@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 pub(crate) use reply::Reply;
 
-use super::{Lease4, Leased, Mac};
+use super::{Lease4, Leased};
 use crate::wire::Malformed;
 use request::{Kind, Request};
 
@@ -35,7 +35,7 @@ pub(crate) enum Answer {
 /// Answers a message that was sent to `destination`.
 pub(crate) fn answer(lease: &Lease4, message: &[u8], destination: Ipv4Addr) -> Result<Answer, Malformed> {
     let Some(request) = Request::parse(message)? else { return Ok(Answer::NotOurs) };
-    let other_client = lease.client.is_some_and(|client: Mac| client != request.client);
+    let other_client = lease.client.is_some_and(|client| client.0 != request.client);
     let other_server = request.server.is_some_and(|server| server != lease.server);
     let elsewhere = !destination.is_broadcast() && destination != lease.server;
     if other_client || other_server || elsewhere {

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use super::options::Options;
 use super::request::{BROADCAST, ETHERNET, FILE_LEN, NAME_LEN, Request};
 use super::told::tell;
-use crate::dhcp::{Lease4, Leased, Mac};
-use crate::wire::Malformed;
+use crate::dhcp::{Lease4, Leased};
+use crate::wire::{Mac, Malformed};
 
 const BOOT_REPLY: u8 = 2;
 const OFFER: u8 = 2;

@@ -2,8 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::dhcp::Mac;
-use crate::wire::{Cursor, Malformed};
+use crate::wire::{Cursor, Mac, Malformed};
 
 pub(super) const BOOT_REQUEST: u8 = 1;
 pub(super) const ETHERNET: [u8; 2] = [1, 6];

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::dhcp::{Extras4, LEASE_SECONDS, PrivateOption, Route4};
+use crate::wire::Mac;
 
 const MAC: Mac = [2, 0, 0, 0, 0, 7];
 
@@ -13,7 +14,7 @@ fn ip(text: &str) -> Ipv4Addr {
 
 fn lease() -> Lease4 {
     Lease4 {
-        client: Some(MAC),
+        client: Some(crate::MacAddress(MAC)),
         address: ip("10.0.2.2"),
         prefix: 24,
         server: ip("10.0.2.1"),
@@ -162,7 +163,7 @@ fn inform_is_told_all_but_an_address() {
 fn what_is_not_for_us_goes_on() {
     let not_ours = |lease: &Lease4, message: &[u8]| assert_eq!(ask(lease, message), Ok(Answer::NotOurs));
     let discover = message(&[(53, &[1])]);
-    not_ours(&Lease4 { client: Some([9; 6]), ..lease() }, &discover);
+    not_ours(&Lease4 { client: Some(crate::MacAddress([9; 6])), ..lease() }, &discover);
     assert!(matches!(ask(&Lease4 { client: None, ..lease() }, &discover), Ok(Answer::Reply(_))));
     not_ours(&lease(), &message(&[(53, &[3]), (54, &[10, 0, 2, 99]), (50, &[10, 0, 2, 2])]));
     // BOOTP, a server's own message, and one that a relay passed on.

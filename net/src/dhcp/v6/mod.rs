@@ -5,8 +5,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use super::{Lease6, Leased, Mac};
-use crate::wire::Malformed;
+use super::{Lease6, Leased};
+use crate::wire::{Mac, Malformed};
 use request::{Kind, Request};
 
 /// Where servers listen.
@@ -32,7 +32,7 @@ fn identifier([a, b, c, d, e, f]: Mac) -> [u8; 10] {
 pub(crate) fn answer(lease: &Lease6, server: Mac, client: Mac, message: &[u8]) -> Result<Answer, Malformed> {
     let Some(request) = Request::parse(message)? else { return Ok(Answer::NotOurs) };
     let own = identifier(server);
-    let other_client = lease.client.is_some_and(|only| only != client);
+    let other_client = lease.client.is_some_and(|only| only.0 != client);
     if other_client || request.server.is_some_and(|server| server != own) {
         return Ok(Answer::NotOurs);
     }

@@ -114,7 +114,7 @@ fn what_is_not_for_us_goes_on_and_what_is_broken_is_dropped() {
     assert_eq!(ask(3, &[THEIRS, another, WANTS]), Ok(Answer::NotOurs));
     assert_eq!(ask(12, &[]), Ok(Answer::NotOurs));
     assert_eq!(ask(7, &[THEIRS, OURS]), Ok(Answer::NotOurs));
-    let only = Lease6 { client: Some([9; 6]), ..lease() };
+    let only = Lease6 { client: Some(crate::MacAddress([9; 6])), ..lease() };
     assert_eq!(answer(&only, SERVER, CLIENT, &message(1, &[THEIRS, WANTS])), Ok(Answer::NotOurs));
     for broken in [
         ask(1, &[WANTS]),
