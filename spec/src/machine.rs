@@ -24,6 +24,9 @@ impl Topology {
 /// The seconds between the press of the power button and a forced stop, where the VM does not say.
 pub const DEFAULT_GRACE_PERIOD_SECONDS: u64 = 30;
 
+/// KubeVirt's `FreePageReportingDisabledAnnotation`.
+const NO_PAGE_REPORTING: &str = "kubevirt.io/free-page-reporting-disabled";
+
 impl VirtualMachineInstance {
     /// The guest's memory in bytes; 0 only for a machine that was not admitted.
     pub fn memory_bytes(&self) -> u64 {
@@ -73,6 +76,11 @@ impl VirtualMachineInstance {
     pub fn grace_period_seconds(&self) -> u64 {
         let given = self.spec.termination_grace_period_seconds;
         given.map_or(DEFAULT_GRACE_PERIOD_SECONDS, |seconds| u64::try_from(seconds).unwrap_or(0))
+    }
+
+    /// Whether the guest is not to report free pages through its balloon, by KubeVirt's annotation.
+    pub fn without_page_reporting(&self) -> bool {
+        self.metadata.annotations.get(NO_PAGE_REPORTING).is_some_and(|value| value == "true")
     }
 
     /// Whether the vCPUs start paused.

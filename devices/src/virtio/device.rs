@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use virtio_queue::QueueState;
 
-use super::{Ring, blk, console, net, rng};
+use super::{Ring, balloon, blk, console, net, rng};
 use crate::io_thread::IoThreadError;
 
 /// Kinds of device that exist here (virtio 1.3 §5).
@@ -21,6 +21,8 @@ pub enum VirtioId {
     Console = 3,
     /// Entropy source, §5.4.
     Rng = 4,
+    /// Memory balloon, §5.5.
+    Balloon = 5,
 }
 
 /// Why a queue did not start. The transport answers the guest with `DEVICE_NEEDS_RESET`.
@@ -54,6 +56,8 @@ pub enum DeviceState {
     Console(console::ConsoleState),
     /// An entropy source's.
     Rng(rng::RngState),
+    /// A memory balloon's.
+    Balloon(balloon::BalloonState),
 }
 
 /// The front part of a virtio device. It lives in its transport, behind the transport's lock, and is called by vCPU

@@ -18,6 +18,7 @@ mod threads;
 mod walk;
 mod worker;
 
+pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod net;

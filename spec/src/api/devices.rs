@@ -27,7 +27,7 @@ object! {
         /// Keep what the guest writes on the serial console in a log.
         log_serial_console: Option<bool>, HONOURED;
         /// Add a memory balloon.
-        autoattach_mem_balloon: Option<bool> = "true", warn_when(When::True, "the guest gets no memory balloon");
+        autoattach_mem_balloon: Option<bool> = "true", HONOURED;
         /// Add a tablet.
         autoattach_input_device: Option<bool> = "false", warn_when(When::True, "the guest gets no tablet");
         /// Add a socket to the host (vsock).

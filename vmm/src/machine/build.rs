@@ -9,7 +9,6 @@ use arch::cpuid::{CpuidConfig, CpuidTemplate};
 use devices::io_thread::IoThread;
 use kvm_ioctls::{Cap, VmFd};
 
-use super::disks::DiskHandle;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
 use crate::console::ConsolePump;
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
@@ -41,7 +40,8 @@ impl Machine {
             Ok::<_, BuildError>((entry?, made?))
         })?;
         let (hypervisor, vm, devices) = made;
-        let Devices { space, chipset, functions, disks, io_threads } = devices;
+        let Devices { space, chipset, functions, io_threads } = devices;
+        let functions::Functions { all: functions, disks, balloon } = functions;
         let pump = ConsolePump::spawn(
             &resources.console,
             Arc::clone(&chipset.serial),
@@ -62,6 +62,7 @@ impl Machine {
             gate,
             functions,
             disks,
+            balloon,
             _io_threads: io_threads,
             _pump: pump,
             chipset,
@@ -131,8 +132,7 @@ fn make(
 struct Devices {
     space: AddressSpace,
     chipset: chipset::Chipset,
-    functions: Vec<Arc<devices::virtio::transport::VirtioPci>>,
-    disks: Vec<DiskHandle>,
+    functions: functions::Functions,
     io_threads: Vec<IoThread>,
 }
 
@@ -156,9 +156,8 @@ fn build_devices(
         doorbells: Arc::new(KvmDoorbells(Arc::clone(vm))),
         io_threads: &io_threads,
     };
-    let functions::Functions { all: functions, disks } =
-        functions::build(plan, resources, &parts, &chipset.pci)?;
-    Ok(Devices { space, chipset, functions, disks, io_threads })
+    let functions = functions::build(plan, resources, &parts, &chipset.pci)?;
+    Ok(Devices { space, chipset, functions, io_threads })
 }
 
 /// CPUID leaves for all vCPUs, computed once.

@@ -7,12 +7,14 @@ use block::Disk;
 use devices::GuestRam;
 use devices::io_thread::IoThread;
 use devices::pci::{PciBus, PciFunction};
+use devices::virtio::balloon::{BalloonConfig, BalloonDevice, BalloonHandle};
 use devices::virtio::blk::{BlkConfig, BlkDevice};
 use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
 use devices::virtio::net::{NetConfig, NetDevice};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
 use devices::virtio::{Threads, VirtioDevice};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BuildError;
 use super::disks::{self, DiskHandle};
@@ -39,6 +41,8 @@ pub(super) struct Functions {
     pub(super) all: Vec<Arc<VirtioPci>>,
     /// Those that are disks.
     pub(super) disks: Vec<DiskHandle>,
+    /// The memory balloon, if there is one.
+    pub(super) balloon: Option<BalloonHandle>,
 }
 
 /// Makes all functions of `plan` and plugs them in.
@@ -52,7 +56,7 @@ pub(super) fn build(
     for (index, (planned, backend)) in plan.functions.iter().zip(&resources.backends).enumerate() {
         let threads =
             threads(planned, parts.io_threads).ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?;
-        let device = device(planned, backend, threads, parts.mailbox, &mut functions.disks)?;
+        let device = device(planned, backend, threads, parts, &mut functions)?;
         let shares_slot = plan.functions.iter().skip(index + 1).any(|other| {
             other.address.device() == planned.address.device() && planned.address.function() == 0
         });
@@ -75,15 +79,15 @@ fn device(
     planned: &Function,
     backend: &Backend,
     threads: Threads,
-    mailbox: &Mailbox,
-    disks: &mut Vec<DiskHandle>,
+    parts: &Parts<'_>,
+    functions: &mut Functions,
 ) -> Result<Box<dyn VirtioDevice>, BuildError> {
     match (&planned.device, backend) {
         (DevicePlan::Disk(plan), Backend::Disk(disk)) => {
             let config = blk_config(plan, disk.as_ref());
-            let on_fault = disks::on_fault(&planned.name, mailbox);
+            let on_fault = disks::on_fault(&planned.name, parts.mailbox);
             let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
-            disks.push(DiskHandle::new(&planned.name, device.handle()));
+            functions.disks.push(DiskHandle::new(&planned.name, device.handle()));
             Ok(Box::new(device))
         }
         (DevicePlan::Nic(plan), Backend::Tap(tap)) => {
@@ -99,6 +103,13 @@ fn device(
             Ok(Box::new(console))
         }
         (DevicePlan::Rng, _) => Ok(Box::new(RngDevice::new(threads.first()))),
+        (&DevicePlan::Balloon { reporting }, _) => {
+            let ram_bytes = parts.ram.iter().map(GuestMemoryRegion::len).sum();
+            let device = BalloonDevice::new(BalloonConfig { ram_bytes, reporting }, threads.first())
+                .map_err(|source| BuildError::Device { what: "the memory balloon".into(), source })?;
+            functions.balloon = Some(device.handle());
+            Ok(Box::new(device))
+        }
         _ => Err(BuildError::NoBackend(planned.name.clone())),
     }
 }

@@ -16,6 +16,7 @@ pub use address_space::AddressSpace;
 pub use error::BuildError;
 
 use devices::io_thread::IoThread;
+use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::transport::VirtioPci;
 
 use crate::console::ConsolePump;
@@ -30,6 +31,7 @@ pub struct Machine {
     gate: Arc<Gate>,
     functions: Vec<Arc<VirtioPci>>,
     disks: Vec<DiskHandle>,
+    balloon: Option<BalloonHandle>,
     _io_threads: Vec<IoThread>,
     _pump: ConsolePump,
     chipset: Chipset,
@@ -59,6 +61,11 @@ impl Machine {
     /// Tells the guest of disks that have another size now.
     pub fn look_at_disks(&mut self) {
         self.disks.iter_mut().for_each(DiskHandle::look);
+    }
+
+    /// The memory balloon, if there is one.
+    pub fn balloon(&self) -> Option<&BalloonHandle> {
+        self.balloon.as_ref()
     }
 
     /// Presses the power button, as a person in front of the machine would.

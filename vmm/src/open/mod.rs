@@ -214,7 +214,7 @@ fn subject_of(function: &Function) -> Subject {
     match &function.device {
         DevicePlan::Disk(_) => Subject::Disk(function.name.clone()),
         DevicePlan::Nic(_) => Subject::Card(function.name.clone()),
-        DevicePlan::Console { .. } | DevicePlan::Rng => Subject::Machine,
+        DevicePlan::Console { .. } | DevicePlan::Rng | DevicePlan::Balloon { .. } => Subject::Machine,
     }
 }
 
@@ -236,7 +236,7 @@ fn open_backend(
             let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
             Backend::Socket(socket::listen(&path).map_err(fail)?)
         }
-        DevicePlan::Rng => Backend::None,
+        DevicePlan::Rng | DevicePlan::Balloon { .. } => Backend::None,
     })
 }
 

@@ -20,6 +20,11 @@ pub enum DevicePlan {
     },
     /// virtio-rng.
     Rng,
+    /// virtio-balloon.
+    Balloon {
+        /// The guest may report free pages.
+        reporting: bool,
+    },
 }
 
 impl DevicePlan {
@@ -32,6 +37,8 @@ impl DevicePlan {
             // Two of the port, and two control queues.
             Self::Console { .. } => 4,
             Self::Rng => 1,
+            // Inflate, deflate, statistics, reports.
+            Self::Balloon { .. } => 4,
         }
     }
 

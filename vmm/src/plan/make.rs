@@ -9,7 +9,7 @@ use spec::api::VirtualMachineInstance;
 
 use super::io_threads::IoThreads;
 use super::pci::Allocator;
-use super::{DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError};
+use super::{Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError};
 use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
 
 /// Port of the guest agent, as KubeVirt names it.
@@ -74,6 +74,10 @@ pub fn make(
     devices.push(("console".into(), DevicePlan::Console { port: AGENT_PORT.into() }));
     if domain.devices.rng.is_some() {
         devices.push(("rng".into(), DevicePlan::Rng));
+    }
+    if domain.devices.autoattach_mem_balloon != Some(false) {
+        let reporting = memory.backing == Backing::Anonymous && !vmi.without_page_reporting();
+        devices.push(("balloon".into(), DevicePlan::Balloon { reporting }));
     }
     let io_threads = IoThreads::new(domain, vcpus, devices.iter().map(|(_, device)| device));
     let (mut functions, io_threads) =

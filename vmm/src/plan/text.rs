@@ -106,5 +106,7 @@ fn device(device: &DevicePlan) -> String {
         }
         DevicePlan::Console { port } => format!("virtio-console, port {port}"),
         DevicePlan::Rng => "virtio-rng".into(),
+        DevicePlan::Balloon { reporting: true } => "virtio-balloon, free pages are reported".into(),
+        DevicePlan::Balloon { reporting: false } => "virtio-balloon".into(),
     }
 }

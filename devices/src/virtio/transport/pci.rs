@@ -290,7 +290,7 @@ fn identity(id: VirtioId) -> Identity {
         VirtioId::Net => 0x02_00_00,
         VirtioId::Blk => 0x01_80_00,
         VirtioId::Console => 0x07_80_00,
-        VirtioId::Rng => 0x00_ff_00,
+        VirtioId::Rng | VirtioId::Balloon => 0x00_ff_00,
     };
     Identity {
         vendor: 0x1af4,

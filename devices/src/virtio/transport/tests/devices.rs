@@ -13,6 +13,7 @@ use super::stub::{Stub, StubDevice};
 
 use crate::io_thread::IoHandle;
 use crate::virtio::VirtioDevice;
+use crate::virtio::balloon::{BalloonConfig, BalloonDevice};
 use crate::virtio::blk::{BlkConfig, BlkDevice};
 use crate::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
 use crate::virtio::net::{NetConfig, NetDevice};
@@ -26,13 +27,14 @@ pub(super) enum Kind {
     Blk(Arc<dyn Disk>),
     Console,
     Net,
+    Balloon,
     /// One that does as it is told, and serves nobody.
     Stub(Arc<Stub>),
 }
 
 impl Kind {
-    pub(super) fn all() -> [Self; 4] {
-        [Self::Rng, Self::blk(), Self::Console, Self::Net]
+    pub(super) fn all() -> [Self; 5] {
+        [Self::Rng, Self::blk(), Self::Console, Self::Net, Self::Balloon]
     }
 
     /// A disk of 1 MiB.
@@ -50,6 +52,10 @@ impl Kind {
                 let port = PortConfig { name: None, console: true, backend: PortBackend::None };
                 Box::new(ConsoleDevice::new(vec![port], thread).unwrap())
             }
+            Self::Balloon => {
+                let config = BalloonConfig { ram_bytes: 4 << 20, reporting: true };
+                Box::new(BalloonDevice::new(config, thread).unwrap())
+            }
             Self::Stub(stub) => Box::new(StubDevice(Arc::clone(stub))),
             Self::Net => Box::new(NetDevice::new(Arc::new(Cable::new()), NetConfig::new([2; 6]), thread)),
         }
@@ -58,7 +64,7 @@ impl Kind {
     /// The queue that [`Kind::request`] goes to.
     pub(super) fn queue(&self) -> u16 {
         match self {
-            Self::Rng | Self::Blk(_) | Self::Stub(_) => 0,
+            Self::Rng | Self::Blk(_) | Self::Balloon | Self::Stub(_) => 0,
             Self::Console | Self::Net => 1,
         }
     }
@@ -68,7 +74,7 @@ impl Kind {
         match self {
             Self::Rng => vec![inp(DATA + 0x1000, 64)],
             Self::Blk(_) => vec![out(DATA, 16), inp(DATA + 0x1000, 512), inp(DATA + 0x2000, 1)],
-            Self::Console | Self::Stub(_) => vec![out(DATA, 16)],
+            Self::Console | Self::Balloon | Self::Stub(_) => vec![out(DATA, 16)],
             Self::Net => vec![out(DATA, 12), out(DATA, 64)],
         }
     }
@@ -78,7 +84,7 @@ impl Kind {
         match self {
             Self::Rng => 64,
             Self::Blk(_) => 513,
-            Self::Console | Self::Net | Self::Stub(_) => 0,
+            Self::Console | Self::Net | Self::Balloon | Self::Stub(_) => 0,
         }
     }
 }
