@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{PciAddress, PciFunction};
+use super::{PciAddress, PciFunction, RootPort};
 use crate::bus::{Action, BusDevice};
 
 /// All functions that are present, by address.
 #[derive(Default)]
 pub struct PciBus {
     functions: RwLock<BTreeMap<PciAddress, Arc<dyn PciFunction>>>,
+    /// The ways to other buses, which are the functions' own to number.
+    ports: RwLock<Vec<Arc<RootPort>>>,
 }
 
 impl PciBus {
@@ -28,6 +30,15 @@ impl PciBus {
         free
     }
 
+    /// Plugs a root port in; what is behind it is found by the number that the guest gives to its bus.
+    pub fn insert_port(&self, address: PciAddress, port: Arc<RootPort>) -> bool {
+        let free = self.insert(address, Arc::clone(&port) as Arc<dyn PciFunction>);
+        if free {
+            self.ports.write().unwrap_or_else(PoisonError::into_inner).push(port);
+        }
+        free
+    }
+
     /// Reads configuration space; an absent function reads as all ones.
     pub fn read(&self, address: PciAddress, offset: u16, data: &mut [u8]) {
         match self.get(address) {
@@ -42,7 +53,11 @@ impl PciBus {
     }
 
     fn get(&self, address: PciAddress) -> Option<Arc<dyn PciFunction>> {
-        self.functions.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
+        if address.bus() == 0 {
+            return self.functions.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
+        }
+        let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
+        ports.iter().find_map(|port| port.behind(address))
     }
 }
 

@@ -11,6 +11,7 @@ mod hostile_tests;
 mod lpc;
 pub mod msix;
 mod ports;
+mod root_port;
 
 pub use address::PciAddress;
 pub use bar::{Bar, BarChange, BarKind};
@@ -20,6 +21,7 @@ pub use fixed::FixedFunction;
 pub use host_bridge::host_bridge;
 pub use lpc::lpc;
 pub use ports::ConfigPorts;
+pub use root_port::{Card, Forwarded, Occupied, OnRelease, PortParts, PortState, RootPort};
 
 use crate::bus::Action;
 

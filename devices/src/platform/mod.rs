@@ -15,6 +15,8 @@ mod state;
 #[cfg(test)]
 mod testing;
 
+pub mod watchdog;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use state::StateError;

@@ -15,9 +15,9 @@ use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch};
 use crate::virtio::{Ring, RingError, Taken};
 
 /// Bytes of one statistic: a tag of 16 bits, a value of 64.
-const ENTRY: u64 = 10;
+const ENTRY: usize = 10;
 /// Most statistics looked at; the specification knows 16.
-const MOST_ENTRIES: u64 = 64;
+const MOST_ENTRIES: usize = 64;
 /// Token of a request for fresh statistics.
 const ASKED: u32 = 1;
 
@@ -133,11 +133,11 @@ impl StatsQueue {
 
     /// The statistics in the chain taken last.
     fn read(&self) -> Option<MemoryStats> {
-        let count = (total(&self.buffers.readable) / ENTRY).min(MOST_ENTRIES);
-        let mut bytes = vec![0; usize::try_from(count * ENTRY).ok()?];
+        let length = usize::try_from(total(&self.buffers.readable)).ok()?;
+        let mut bytes = vec![0; (length / ENTRY).min(MOST_ENTRIES) * ENTRY];
         read_at(self.ring.mem(), &self.buffers.readable, 0, &mut bytes).ok()?;
         let mut stats = MemoryStats::default();
-        let (entries, _) = bytes.as_chunks::<{ ENTRY as usize }>();
+        let (entries, _) = bytes.as_chunks::<ENTRY>();
         for [t0, t1, value @ ..] in entries {
             stats.set(u16::from_le_bytes([*t0, *t1]), u64::from_le_bytes(*value));
         }

@@ -14,7 +14,7 @@ use crate::bus::{Action, BusDevice, Remap, Space, Window};
 use crate::doorbell::Doorbells;
 use crate::irq::{MsiRoutes, MsiSlot};
 use crate::pci::msix::{MsixTable, NO_VECTOR};
-use crate::pci::{Bar, BarChange, BarKind, ConfigSpace, Identity, PciFunction};
+use crate::pci::{Bar, BarChange, BarKind, Card, ConfigSpace, Identity, PciFunction};
 use crate::virtio::{DeviceEvents, VirtioDevice, VirtioId};
 use crate::{GuestRam, LimitedLog};
 
@@ -252,6 +252,16 @@ impl PciFunction for VirtioPci {
             self.write_window(address, value.get(..length).unwrap_or_default());
         }
         action
+    }
+}
+
+impl Card for VirtioPci {
+    /// Whatever the guest writes afterwards, no queue starts again.
+    fn power_off(&self) -> Action {
+        let mut inner = self.inner();
+        inner.registers.pause();
+        let gone = BarChange { bar: BAR, from: inner.config.bar_address(WINDOW_BAR), to: None };
+        self.remap(&mut inner, &[gone])
     }
 }
 
