@@ -21,7 +21,6 @@ mod neighbour;
 pub mod netlink;
 pub mod nft;
 mod offload;
-mod resolv;
 mod tap;
 #[cfg(test)]
 mod testing;
@@ -32,7 +31,6 @@ pub use answered::{Answered, AnswersHandle, AnswersReport};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
-pub use resolv::ResolvConf;
 pub use tap::{Tap, TapError};
 
 /// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).

@@ -56,6 +56,14 @@ fn append_label(bytes: &mut Vec<u8>, label: &str) {
     bytes.extend_from_slice(label.as_bytes());
 }
 
+/// The longest of the names, which KubeVirt takes for the domain that a client is in; of equals the first.
+pub(super) fn longest<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    names.fold(None, |best: Option<&String>, name| match best {
+        Some(best) if best.len() >= name.len() => Some(best),
+        _ => Some(name),
+    })
+}
+
 fn is_name(name: &str) -> bool {
     let label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
     name.len() <= LONGEST_NAME && name.split('.').all(label)

@@ -4,9 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::options::{LONGEST, Options};
 use super::routes::routes;
-use crate::dhcp::names::compressed;
+use crate::dhcp::names::{compressed, longest};
 use crate::dhcp::{Lease4, mask};
-use crate::resolv::longest;
 
 /// Everything that a lease says, whether the client asked for it or not, as KubeVirt does
 /// (`pkg/network/dhcp/server/server.go`, `prepareDHCPOptions`). The mask comes before the router (RFC 2132 §3.3).
