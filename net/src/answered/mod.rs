@@ -5,6 +5,8 @@
 //! brings; a bell tells it of them.
 
 mod bell;
+#[cfg(test)]
+mod judges;
 mod outbox;
 mod report;
 mod responder;

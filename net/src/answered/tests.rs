@@ -14,14 +14,14 @@ use crate::dhcp::{LEASE_SECONDS, Lease4, Lease6, RouterAdvert};
 use crate::wire::{Ends4, Ends6, Mac, icmp6, udp4, udp6};
 
 const BRIDGE: Mac = [2, 0, 0, 0, 0, 0];
-const GUEST: Mac = [2, 0, 0, 0, 0, 7];
+pub(super) const GUEST: Mac = [2, 0, 0, 0, 0, 7];
 const ALL: Mac = [0xff; 6];
 
-fn ip(text: &str) -> Ipv4Addr {
+pub(super) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn ip6(text: &str) -> Ipv6Addr {
+pub(super) fn ip6(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
 }
 
@@ -77,15 +77,39 @@ impl FrameQueue for KeptQueue {
     }
 }
 
+pub(super) fn send(queue: &mut dyn FrameQueue, frame: &[u8], pieces: &[usize]) {
+    let mut memory = frame.to_vec();
+    let mut bufs = Vec::new();
+    let mut rest = memory.as_mut_slice();
+    for piece in pieces {
+        let (first, others) = rest.split_at_mut((*piece).min(rest.len()));
+        // SAFETY: the memory outlives the buffers, and nothing else looks at it.
+        bufs.push(unsafe { IoBuf::from_raw(first.as_mut_ptr(), first.len()) });
+        rest = others;
+    }
+    // SAFETY: as above.
+    bufs.push(unsafe { IoBuf::from_raw(rest.as_mut_ptr(), rest.len()) });
+    queue.send(&bufs).unwrap();
+}
+
+pub(super) fn receive(queue: &mut dyn FrameQueue) -> Option<Vec<u8>> {
+    let mut memory = vec![0; 2048];
+    // SAFETY: the memory outlives the buffer, and nothing else looks at it.
+    let buf = unsafe { IoBuf::from_raw(memory.as_mut_ptr(), memory.len()) };
+    let len = queue.receive(&[buf]).ok()?;
+    memory.truncate(len);
+    Some(memory)
+}
+
 /// A guest's card.
-struct Card {
+pub(super) struct Card {
     sent: Arc<Kept>,
-    handle: AnswersHandle,
-    queues: Vec<Box<dyn FrameQueue>>,
+    pub(super) handle: AnswersHandle,
+    pub(super) queues: Vec<Box<dyn FrameQueue>>,
 }
 
 impl Card {
-    fn new(answers: Answers) -> Self {
+    pub(super) fn new(answers: Answers) -> Self {
         let sent = Arc::new(Kept(File::open("/dev/null").unwrap(), Mutex::default()));
         let link = Answered::new(Arc::new(KeptLink(Arc::clone(&sent))), answers).unwrap();
         let queues = (0..2).map(|pair| link.open_queue(pair).unwrap()).collect();
@@ -93,28 +117,12 @@ impl Card {
     }
 
     /// Sends a frame in pieces of these lengths, and the rest in a last one.
-    fn send(&mut self, pair: usize, frame: &[u8], pieces: &[usize]) {
-        let mut memory = frame.to_vec();
-        let mut bufs = Vec::new();
-        let mut rest = memory.as_mut_slice();
-        for piece in pieces {
-            let (first, others) = rest.split_at_mut((*piece).min(rest.len()));
-            // SAFETY: the memory outlives the buffers, and nothing else looks at it.
-            bufs.push(unsafe { IoBuf::from_raw(first.as_mut_ptr(), first.len()) });
-            rest = others;
-        }
-        // SAFETY: as above.
-        bufs.push(unsafe { IoBuf::from_raw(rest.as_mut_ptr(), rest.len()) });
-        self.queues[pair].send(&bufs).unwrap();
+    pub(super) fn send(&mut self, pair: usize, frame: &[u8], pieces: &[usize]) {
+        send(self.queues[pair].as_mut(), frame, pieces);
     }
 
-    fn receive(&mut self, pair: usize) -> Option<Vec<u8>> {
-        let mut memory = vec![0; 2048];
-        // SAFETY: the memory outlives the buffer, and nothing else looks at it.
-        let buf = unsafe { IoBuf::from_raw(memory.as_mut_ptr(), memory.len()) };
-        let len = self.queues[pair].receive(&[buf]).ok()?;
-        memory.truncate(len);
-        Some(memory)
+    pub(super) fn receive(&mut self, pair: usize) -> Option<Vec<u8>> {
+        receive(self.queues[pair].as_mut())
     }
 
     /// What of the frames sent went on to the network.
@@ -131,7 +139,7 @@ impl Card {
     }
 }
 
-fn answers() -> Answers {
+pub(super) fn answers() -> Answers {
     let lease4 = Lease4 {
         client: None,
         address: ip("10.0.2.2"),
