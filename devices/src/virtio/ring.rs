@@ -51,6 +51,8 @@ pub struct Ring {
     notified: u16,
     /// Available index as last read from the driver.
     available: Wrapping<u16>,
+    /// Interrupts sent since somebody asked.
+    interrupts: u64,
 }
 
 impl Ring {
@@ -67,7 +69,7 @@ impl Ring {
         queue.set_event_idx(features & super::feature::RING_EVENT_IDX != 0);
         let notified = queue.next_used();
         let available = Wrapping(queue.next_avail());
-        Self { queue, mem, kick, interrupt, events, features, notified, available }
+        Self { queue, mem, kick, interrupt, events, features, notified, available, interrupts: 0 }
     }
 
     /// The descriptor to wait on for the driver's notifications.
@@ -179,8 +181,14 @@ impl Ring {
         let before = std::mem::replace(&mut self.notified, pushed);
         if pushed != before && self.wants_interrupt(before, pushed)? {
             self.interrupt.signal();
+            self.interrupts += 1;
         }
         Ok(())
+    }
+
+    /// How many interrupts were sent since the last call.
+    pub(crate) fn take_interrupts(&mut self) -> u64 {
+        std::mem::take(&mut self.interrupts)
     }
 
     /// Whether the driver asked to hear of the used index moving from `before` to `now` (virtio 1.3 §2.7.7).

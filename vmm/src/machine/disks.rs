@@ -51,7 +51,8 @@ pub(super) fn on_fault(name: &str, mailbox: &Mailbox) -> OnFault {
 
 /// The command line's limit as the device has it.
 pub(super) fn rate_limit(limit: Option<DiskLimit>) -> RateLimit {
-    limit.map_or_else(RateLimit::default, |limit| RateLimit { requests: limit.requests, bytes: limit.bytes })
+    limit
+        .map_or_else(RateLimit::default, |limit| RateLimit { operations: limit.requests, bytes: limit.bytes })
 }
 
 /// The manifest's word as the device has it.

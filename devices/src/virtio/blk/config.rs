@@ -3,10 +3,10 @@
 use block::DiskInfo;
 
 use super::failure::ErrorPolicy;
-use super::limit::RateLimit;
 use crate::virtio::buffers::MAX_SEGMENTS;
 use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC};
+use crate::virtio::limit::RateLimit;
 
 const SEG_MAX: u64 = 1 << 2;
 const RO: u64 = 1 << 5;

@@ -8,7 +8,6 @@ mod failure_tests;
 #[cfg(test)]
 mod fake_disk;
 mod guest_disk;
-mod limit;
 #[cfg(test)]
 mod order_tests;
 mod queue;
@@ -27,13 +26,13 @@ use virtio_queue::QueueState;
 pub use self::config::BlkConfig;
 pub use self::counters::BlkCounters;
 pub use self::failure::{DiskFault, ErrorPolicy, OnFault};
-pub use self::limit::RateLimit;
 pub use self::state::BlkState;
+pub use super::limit::RateLimit;
 
 use self::failure::Held;
-use self::limit::Buckets;
 use self::queue::BlkQueue;
 use self::request::{Command, Status};
+use super::limit::Buckets;
 use super::notice::ConfigNotice;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};

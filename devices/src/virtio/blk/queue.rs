@@ -2,20 +2,19 @@
 
 mod hold;
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
-use vmm_sys_util::timerfd::TimerFd;
 
 use super::failure::{DiskFault, Verdict};
 use super::guest_disk::{Direction, GuestDisk};
 use super::request::{Command, Status, parse, status_address, written_data};
 use super::{BlkShared, config};
 use crate::virtio::buffers::{BadChain, Buffers, write_at};
+use crate::virtio::limit::Brake;
 use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
 use crate::virtio::{Ring, RingError, Taken};
 
@@ -65,8 +64,8 @@ pub(super) struct BlkQueue {
     retry: Option<EventFd>,
     /// Somebody knows that this queue waits for it.
     waits: bool,
-    /// Ends a wait for the rate limit, if there is one.
-    timer: Option<TimerFd>,
+    /// Waits for the rate limit, if there is one.
+    brake: Brake,
     /// The driver cannot flush, so that completed writes have to be durable.
     driver_cannot_flush: bool,
 }
@@ -90,7 +89,7 @@ impl BlkQueue {
             faults: Vec::new(),
             retry: None,
             waits: false,
-            timer: None,
+            brake: Brake::default(),
             driver_cannot_flush,
         }
     }
@@ -127,12 +126,7 @@ impl BlkQueue {
 
     /// Whether the rate limit has nothing left now; then the timer is set.
     fn has_to_wait(&mut self) -> bool {
-        let Some(timer) = &mut self.timer else { return false };
-        match self.shared.buckets.wait() {
-            // Without the timer, the limit does not hold.
-            Some(wait) => timer.reset(wait, None).is_ok(),
-            None => false,
-        }
+        self.brake.holds(&self.shared.buckets)
     }
 
     fn accept(&mut self, Taken { head, form }: Taken) -> Result<(), RingError> {
@@ -308,13 +302,7 @@ impl QueueHandler for BlkQueue {
         if !watch.add(self.disk.completion_fd(), COMPLETIONS, events) {
             return Err(RingError::Unwatched);
         }
-        if self.shared.buckets.are_limited() {
-            let timer = TimerFd::new().map_err(|_| RingError::Unwatched)?;
-            if !watch.add(timer.as_raw_fd(), LIMIT, events) {
-                return Err(RingError::Unwatched);
-            }
-            self.timer = Some(timer);
-        }
+        self.brake = Brake::new(&self.shared.buckets, LIMIT, watch)?;
         self.serve()?;
         self.wait_for_retry(watch);
         self.ring.give_back(&mut self.done)

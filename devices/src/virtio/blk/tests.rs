@@ -318,7 +318,7 @@ proptest! {
 
 #[test]
 fn a_limited_disk_makes_requests_wait_and_loses_none() {
-    let rate_limit = RateLimit { requests: std::num::NonZeroU64::new(100), bytes: None };
+    let rate_limit = RateLimit { operations: std::num::NonZeroU64::new(100), bytes: None };
     let mut setup = Setup::with(BlkConfig { rate_limit, ..BlkConfig::default() }, FLUSH);
     let begin = std::time::Instant::now();
     for _ in 0..30 {

@@ -1,32 +1,26 @@
 //! How a network card presents itself: features and configuration space (virtio 1.3 §5.1.3, §5.1.4).
 
-use net::{HEADER_LEN, Link, Offloads};
+use std::num::NonZeroU64;
 
+use net::{HEADER_LEN, Link};
+
+use super::features::{
+    CTRL_GUEST_OFFLOADS, CTRL_MAC_ADDR, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN, CTRL_VQ, GUEST_ANNOUNCE, MAC, MQ,
+    MRG_RXBUF, MTU, SPEED_DUPLEX, STATUS, guest_offloads, offered,
+};
+use crate::virtio::RateLimit;
 use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC};
 
-pub(super) const CSUM: u64 = 1 << 0;
-pub(super) const GUEST_CSUM: u64 = 1 << 1;
-const MTU: u64 = 1 << 3;
-const MAC: u64 = 1 << 5;
-pub(super) const GUEST_TSO4: u64 = 1 << 7;
-pub(super) const GUEST_TSO6: u64 = 1 << 8;
-const GUEST_ECN: u64 = 1 << 9;
-const HOST_TSO4: u64 = 1 << 11;
-const HOST_TSO6: u64 = 1 << 12;
-const HOST_ECN: u64 = 1 << 13;
-pub(super) const MRG_RXBUF: u64 = 1 << 15;
-const STATUS: u64 = 1 << 16;
-const CTRL_VQ: u64 = 1 << 17;
-const CTRL_RX: u64 = 1 << 18;
-pub(super) const MQ: u64 = 1 << 22;
-const CTRL_MAC_ADDR: u64 = 1 << 23;
-const GUEST_USO4: u64 = 1 << 54;
-const GUEST_USO6: u64 = 1 << 55;
-const HOST_USO: u64 = 1 << 56;
-
 /// Bit of the configuration's `status`: the cable is plugged in.
-const LINK_UP: u16 = 1;
+pub(super) const LINK_UP: u16 = 1;
+/// Bit of the configuration's `status`: the driver should tell the network where it is.
+pub(super) const ANNOUNCE: u16 = 2;
+/// Speed in Mbit/s where no limit says otherwise. A number is needed to bond interfaces and to compute their use; this
+/// is what Linux says of its own virtual cables (veth).
+const SPEED: u64 = 10_000;
+/// The configuration's `duplex`: both ways at once.
+const FULL_DUPLEX: u8 = 1;
 /// Most queue pairs that virtio allows is 32768; more than vCPUs make no sense.
 const MAX_PAIRS: u16 = 256;
 /// Smallest MTU that a device may offer (virtio 1.3 §5.1.4.1).
@@ -50,12 +44,17 @@ pub struct NetConfig {
     pub queue_pairs: u16,
     /// Frames that each queue holds: a power of two, 16 to 1024; what is not becomes one.
     pub queue_size: u16,
+    /// The cable is plugged in from the start.
+    pub link_up: bool,
+    /// Frames and bytes in a second, for each direction by itself.
+    pub limit: RateLimit,
 }
 
 impl NetConfig {
     /// One queue pair of the usual size, and the link's MTU.
     pub fn new(mac: [u8; 6]) -> Self {
-        Self { mac, mtu: None, queue_pairs: 1, queue_size: 256 }
+        let limit = RateLimit::default();
+        Self { mac, mtu: None, queue_pairs: 1, queue_size: 256, link_up: true, limit }
     }
 
     pub(super) fn pairs(&self, link: &dyn Link) -> u16 {
@@ -76,7 +75,8 @@ impl NetConfig {
     }
 
     pub(super) fn features(&self, link: &dyn Link) -> u64 {
-        let mut features = MAC | STATUS | MRG_RXBUF | CTRL_VQ | CTRL_RX | CTRL_MAC_ADDR;
+        let mut features = MAC | STATUS | SPEED_DUPLEX | MRG_RXBUF | CTRL_VQ;
+        features |= CTRL_RX | CTRL_RX_EXTRA | CTRL_VLAN | CTRL_MAC_ADDR | GUEST_ANNOUNCE;
         features |= RING_EVENT_IDX | RING_INDIRECT_DESC;
         if self.mtu(link).is_some() {
             features |= MTU;
@@ -84,11 +84,9 @@ impl NetConfig {
         if self.pairs(link) > 1 {
             features |= MQ;
         }
-        let able = link.offloads().consistent();
-        for (offload, guest, host) in OFFLOADS {
-            if able.contains(offload) {
-                features |= guest | host;
-            }
+        let offloads = offered(link.offloads());
+        if offloads != 0 {
+            features |= offloads | CTRL_GUEST_OFFLOADS;
         }
         features
     }
@@ -105,43 +103,23 @@ impl NetConfig {
     }
 
     /// The configuration space, `struct virtio_net_config`.
-    pub(super) fn space(&self, link: &dyn Link, mac: [u8; 6], up: bool) -> ConfigSpace {
-        let status = if up { LINK_UP } else { 0 };
+    pub(super) fn space(&self, link: &dyn Link, mac: [u8; 6], status: u16) -> ConfigSpace {
         let mut space = ConfigSpace::default();
         space
             .put(0, &mac)
             .put(6, &status.to_le_bytes())
             .put(8, &self.pairs(link).to_le_bytes())
-            .put(10, &self.mtu(link).unwrap_or(0).to_le_bytes());
+            .put(10, &self.mtu(link).unwrap_or(0).to_le_bytes())
+            .put(12, &self.speed().to_le_bytes())
+            .put(16, &[FULL_DUPLEX]);
         space
     }
-}
 
-/// Offloads with the features that let the guest receive and send such frames. Both versions of IP share the latter
-/// for UDP.
-const OFFLOADS: [(Offloads, u64, u64); 6] = [
-    (Offloads::CSUM, GUEST_CSUM, CSUM),
-    (Offloads::TSO4, GUEST_TSO4, HOST_TSO4),
-    (Offloads::TSO6, GUEST_TSO6, HOST_TSO6),
-    (Offloads::ECN, GUEST_ECN, HOST_ECN),
-    (Offloads::USO4, GUEST_USO4, HOST_USO),
-    (Offloads::USO6, GUEST_USO6, HOST_USO),
-];
-
-/// Unfinished frames that a driver with these features takes.
-pub(super) fn guest_offloads(features: u64) -> Offloads {
-    let taken = OFFLOADS.iter().filter(|(_, guest, _)| features & guest != 0);
-    taken.map(|(offload, _, _)| *offload).collect::<Offloads>().consistent()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn negotiated_features_become_offloads() {
-        assert_eq!(guest_offloads(0), Offloads::NONE);
-        assert_eq!(guest_offloads(GUEST_TSO4), Offloads::NONE, "nothing without checksums");
-        assert_eq!(guest_offloads(GUEST_CSUM | GUEST_TSO4 | CSUM), Offloads::CSUM | Offloads::TSO4);
+    /// Mbit/s, at least 1.
+    fn speed(&self) -> u32 {
+        let limit = self.limit.bytes.map(NonZeroU64::get);
+        let speed = limit.map_or(SPEED, |bytes| bytes.saturating_mul(8) / 1_000_000);
+        // The field's highest bit is not for numbers (virtio 1.3 §5.1.4).
+        u32::try_from(speed.clamp(1, 0x7fff_ffff)).unwrap_or(1)
     }
 }

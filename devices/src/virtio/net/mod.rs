@@ -1,15 +1,30 @@
 //! virtio-net: a network card for the guest (virtio 1.3 §5.1).
+//!
+//! Frames go between the guest's buffers and a [`Link`] without a copy here. Several queue pairs are steered by flow, in
+//! the link: a tap remembers which queue a flow's frames came from and sends its answers there, which is the automatic
+//! steering of §5.1.6.5.5. Receive-side scaling (`VIRTIO_NET_F_RSS`) and hash reports are not offered: the tap has spread
+//! the frames before they can be looked at here, so that either each would be handed from one queue's thread to
+//! another's, which costs more than it gains, or a program for `TUNSETSTEERINGEBPF` would have to be loaded, which takes
+//! `CAP_BPF` that a pod does not have. Linux drivers use automatic steering where the others are not offered.
 
 #[cfg(test)]
 mod answered_tests;
 mod config;
 mod counters;
 mod ctrl;
+#[cfg(test)]
+mod ctrl_tests;
+mod features;
+mod filter;
+mod handle;
+mod header;
 mod ports;
 #[cfg(test)]
 mod restart_tests;
 mod rx;
 mod rx_chain;
+mod settings;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tap_tests;
@@ -21,56 +36,25 @@ mod tx;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use ::net::{Link, Offloads};
 use virtio_queue::QueueState;
 
 pub use self::config::NetConfig;
-pub use self::counters::{NetCounters, Traffic};
+pub use self::counters::{NetCounters, QueueCounters, sum};
+pub use self::handle::NetHandle;
 pub use self::state::NetState;
 
 use self::ctrl::Commands;
+use self::features::guest_offloads;
 use self::rx::RxQueue;
+use self::shared::NetShared;
 use self::tx::TxQueue;
-use super::notice::ConfigNotice;
 use super::responder::responder;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
 use crate::io_thread::{RunningWorker, Worker};
-
-/// What front, queues and handles have in common.
-#[derive(Debug)]
-struct NetShared {
-    config: NetConfig,
-    link: Arc<dyn Link>,
-    counters: NetCounters,
-    notice: ConfigNotice,
-    mac: AtomicU64,
-    active_pairs: AtomicU16,
-    link_up: AtomicBool,
-}
-
-impl NetShared {
-    fn mac(&self) -> [u8; 6] {
-        let [a, b, c, d, e, f, _, _] = self.mac.load(Ordering::Acquire).to_le_bytes();
-        [a, b, c, d, e, f]
-    }
-
-    fn set_mac(&self, [a, b, c, d, e, f]: [u8; 6]) {
-        self.mac.store(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), Ordering::Release);
-    }
-
-    /// Spreads frames over the first `pairs` queue pairs; false if there are not so many or the host refuses.
-    fn activate(&self, pairs: u16) -> bool {
-        let possible = (1..=self.config.pairs(self.link.as_ref())).contains(&pairs);
-        let done = possible && self.link.set_active_pairs(pairs).is_ok();
-        if done {
-            self.active_pairs.store(pairs, Ordering::Release);
-        }
-        done
-    }
-}
 
 /// What a queue is for. The control queue comes after the pairs that the driver knows of (virtio 1.3 §5.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,50 +73,12 @@ pub struct NetDevice {
     workers: Vec<Option<RunningWorker>>,
 }
 
-/// What others may ask of a network card while it runs.
-#[derive(Clone, Debug)]
-pub struct NetHandle(Arc<NetShared>);
-
-impl NetHandle {
-    /// Plugs the cable in or pulls it, and tells the driver. While it is out, frames are lost both ways.
-    pub fn set_link(&self, up: bool) {
-        if self.0.link_up.swap(up, Ordering::AcqRel) != up {
-            self.0.notice.config_changed();
-        }
-    }
-
-    /// Hardware address in use, which the driver may have changed.
-    pub fn mac(&self) -> [u8; 6] {
-        self.0.mac()
-    }
-
-    /// Queue pairs in use.
-    pub fn active_pairs(&self) -> u16 {
-        self.0.active_pairs.load(Ordering::Acquire)
-    }
-
-    /// What the card did so far.
-    pub fn counters(&self) -> &NetCounters {
-        &self.0.counters
-    }
-}
-
 impl NetDevice {
     /// A card on `link` that appears as `config` says; its queue pairs take turns over `threads`.
     pub fn new(link: Arc<dyn Link>, config: NetConfig, threads: impl Into<Threads>) -> Self {
         let sizes = config.queue_sizes(link.as_ref());
         let workers = sizes.iter().map(|_| None).collect();
-        let mac = config.mac;
-        let shared = NetShared {
-            config,
-            link,
-            counters: NetCounters::default(),
-            notice: ConfigNotice::default(),
-            mac: AtomicU64::new(0),
-            active_pairs: AtomicU16::new(1),
-            link_up: AtomicBool::new(true),
-        };
-        shared.set_mac(mac);
+        let shared = NetShared::new(link, config);
         // A link that cannot leave queues out has one queue, or its other queues lose what they get.
         shared.activate(1);
         Self { shared: Arc::new(shared), threads: threads.into(), sizes, workers }
@@ -143,9 +89,12 @@ impl NetDevice {
         NetHandle(Arc::clone(&self.shared))
     }
 
-    fn role(&self, index: u16, features: u64) -> Role {
-        let pairs =
-            if features & config::MQ == 0 { 1 } else { self.shared.config.pairs(self.shared.link.as_ref()) };
+    fn role(&self, index: u16, negotiated: u64) -> Role {
+        let pairs = if negotiated & features::MQ == 0 {
+            1
+        } else {
+            self.shared.config.pairs(self.shared.link.as_ref())
+        };
         let pair = index / 2;
         match index % 2 {
             _ if pair >= pairs => Role::Control,
@@ -161,16 +110,20 @@ impl NetDevice {
         Ok(match self.role(index, ring.features()) {
             Role::Receive(pair) => {
                 if pair == 0 {
-                    link.set_offloads(config::guest_offloads(ring.features())).map_err(failed)?;
+                    let wanted = shared.settings.get().offloads.unwrap_or(ring.features());
+                    link.set_offloads(guest_offloads(wanted & ring.features())).map_err(failed)?;
                 }
                 let queue = link.open_queue(pair).map_err(failed)?;
-                QueueWorker::boxed(RxQueue::new(ring, queue, shared))
+                QueueWorker::boxed(RxQueue::new(ring, queue, pair, shared))
             }
             Role::Transmit(pair) => {
                 let queue = link.open_queue(pair).map_err(failed)?;
-                QueueWorker::boxed(TxQueue::new(ring, queue, shared))
+                QueueWorker::boxed(TxQueue::new(ring, queue, pair, shared))
             }
-            Role::Control => responder(ring, Commands(shared)),
+            Role::Control => {
+                let features = ring.features();
+                responder(ring, Commands { shared, features })
+            }
         })
     }
 }
@@ -189,8 +142,8 @@ impl VirtioDevice for NetDevice {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let up = self.shared.link_up.load(Ordering::Acquire);
-        self.shared.config.space(self.shared.link.as_ref(), self.shared.mac(), up).read(offset, data);
+        let NetShared { config, link, settings, .. } = &*self.shared;
+        config.space(link.as_ref(), settings.get().mac, self.shared.status()).read(offset, data);
     }
 
     /// The hardware address is set through the control queue (virtio 1.3 §5.1.4).
@@ -200,7 +153,7 @@ impl VirtioDevice for NetDevice {
         if self.workers.get(usize::from(index)).is_none_or(Option::is_some) {
             return Err(StartError::NoSuchQueue(index));
         }
-        self.shared.notice.connect(&ring);
+        self.shared.connect(&ring);
         let worker = self.worker(index, ring)?;
         let running = self.threads.of(index / 2).start(worker)?;
         if let Some(slot) = self.workers.get_mut(usize::from(index)) {
@@ -214,9 +167,7 @@ impl VirtioDevice for NetDevice {
     }
 
     fn reset(&mut self) {
-        self.shared.notice.disconnect();
-        self.shared.set_mac(self.shared.config.mac);
-        self.shared.activate(1);
+        self.shared.disconnect();
         // What fails here fails again, and is reported, when the driver starts the first queue.
         let _ = self.shared.link.set_offloads(Offloads::NONE);
     }
@@ -224,21 +175,23 @@ impl VirtioDevice for NetDevice {
     fn save(&self) -> DeviceState {
         DeviceState::Net(NetState {
             version: state::VERSION,
-            mac: self.shared.mac(),
-            active_pairs: self.shared.active_pairs.load(Ordering::Acquire),
             link_up: self.shared.link_up.load(Ordering::Acquire),
+            announcing: self.shared.announcing.load(Ordering::Acquire),
+            settings: (*self.shared.settings.get()).clone(),
         })
     }
 
     fn restore(&mut self, state: &DeviceState) -> bool {
-        let DeviceState::Net(NetState { version: state::VERSION, mac, active_pairs, link_up }) = state else {
+        let DeviceState::Net(NetState { version: state::VERSION, link_up, announcing, settings }) = state
+        else {
             return false;
         };
-        if !self.shared.activate(*active_pairs) {
+        if !settings.filter.is_valid() || !self.shared.activate(settings.active_pairs) {
             return false;
         }
-        self.shared.set_mac(*mac);
+        self.shared.settings.change(|current| current.clone_from(settings));
         self.shared.link_up.store(*link_up, Ordering::Release);
+        self.shared.announcing.store(*announcing, Ordering::Release);
         true
     }
 }

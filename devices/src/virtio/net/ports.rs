@@ -7,9 +7,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use ::net::{FrameQueue, IoBuf, MAX_BUFS};
+use ::net::{FrameQueue, HEADER_LEN, IoBuf, MAX_BUFS, gather};
 
 use super::config::MAX_FRAME;
+use super::header::{self, Header};
 use crate::GuestRam;
 use crate::virtio::buffers::{BadChain, Segment, host_pieces, usize_len};
 
@@ -33,7 +34,12 @@ fn append(mem: &GuestRam, segments: &[Segment], bufs: &mut Vec<IoBuf>) -> Result
 pub(super) struct TxPort {
     queue: Box<dyn FrameQueue>,
     mem: GuestRam,
+    /// The header, then what the driver's chain names.
     bufs: Vec<IoBuf>,
+    /// The header as the host gets it.
+    header: Box<Header>,
+    /// Negotiated features, which decide on headers.
+    features: u64,
 }
 
 /// Why a frame was not sent.
@@ -43,31 +49,55 @@ pub(super) enum SendError {
     Busy,
     /// The host does not take this frame.
     Refused,
-    /// The driver's chain is not in RAM.
+    /// The driver's chain is not in RAM, or its header makes no sense.
     Chain,
 }
 
 impl TxPort {
-    pub(super) fn new(queue: Box<dyn FrameQueue>, mem: GuestRam) -> Self {
-        Self { queue, mem, bufs: Vec::new() }
+    pub(super) fn new(queue: Box<dyn FrameQueue>, mem: GuestRam, features: u64) -> Self {
+        Self { queue, mem, bufs: Vec::new(), header: Box::default(), features }
     }
 
     pub(super) fn fd(&self) -> RawFd {
         self.queue.fd().as_raw_fd()
     }
 
-    /// Sends the frame that the segments hold, with its header.
-    pub(super) fn send(&mut self, frame: &[Segment]) -> Result<(), SendError> {
-        self.bufs.clear();
-        append(&self.mem, frame, &mut self.bufs).map_err(|_| SendError::Chain)?;
+    /// Sends the frame that the segments hold, `len` bytes with its header.
+    pub(super) fn send(&mut self, frame: &[Segment], len: u64) -> Result<(), SendError> {
+        let first = self.prepare(frame, len).ok_or(SendError::Chain)?;
+        let bufs = self.bufs.get(first..).unwrap_or_default();
         loop {
-            match self.queue.send(&self.bufs) {
+            match self.queue.send(bufs) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(SendError::Busy),
                 Err(_) => return Err(SendError::Refused),
             }
         }
+    }
+
+    /// Collects the frame's buffers behind a checked copy of its header; returns which is the first of them.
+    fn prepare(&mut self, frame: &[Segment], len: u64) -> Option<usize> {
+        self.bufs.clear();
+        self.bufs.push(IoBuf::empty());
+        append(&self.mem, frame, &mut self.bufs).ok()?;
+        let mut given = Header::default();
+        gather(&self.bufs, 0, &mut given);
+        *self.header = header::checked(&given, len - u64::from(HEADER_LEN), self.features)?;
+        // SAFETY: the box stays where it is for as long as the port lives, and is not touched while it sends.
+        let header = unsafe { IoBuf::from_raw(self.header.as_mut_ptr(), self.header.len()) };
+        let mut left = usize_len(HEADER_LEN);
+        let mut at = 0;
+        while let Some(buf) = self.bufs.get_mut(at).filter(|_| left > 0) {
+            let cut = left.min(buf.len());
+            *buf = buf.skip(cut);
+            left -= cut;
+            at += usize::from(left > 0 || buf.is_empty());
+        }
+        // All before `at` is used up, the placeholder at least.
+        let first = at.checked_sub(1)?;
+        *self.bufs.get_mut(first)? = header;
+        Some(first)
     }
 }
 
@@ -148,6 +178,17 @@ impl RxPort {
             self.bufs.pop();
         }
         received
+    }
+
+    /// Copies what the last frame received has from `offset` on, wherever that is.
+    pub(super) fn peek(&self, offset: usize, to: &mut [u8]) {
+        let bufs = self.bufs.get(self.first..).unwrap_or_default();
+        let done = gather(bufs, offset, to);
+        if let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let before = bufs.iter().map(IoBuf::len).sum::<usize>();
+            let spilled = self.spill.get((offset + done).saturating_sub(before)..).unwrap_or_default();
+            rest.iter_mut().zip(spilled).for_each(|(to, from)| *to = *from);
+        }
     }
 
     /// What the last frame left in the spill.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 
-use super::config::MRG_RXBUF;
+use super::features::MRG_RXBUF;
 use super::test_link::TestLink;
 use super::*;
 use crate::virtio::feature;
@@ -63,7 +63,7 @@ fn received_frames_keep_their_order_and_none_is_lost() {
             rx.kick_if_wanted();
         }
         sender.join().unwrap();
-        assert_eq!(device.handle().counters().rx.dropped.get(), 0);
+        assert_eq!(device.handle().counters().rx[0].dropped.get(), 0);
     }
 }
 

@@ -13,11 +13,15 @@ use net::{FrameQueue, HEADER_LEN};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use vmm_sys_util::epoll::EventSet;
 
-use super::config::MRG_RXBUF;
+use super::counters::QueueCounters;
+use super::features::{CTRL_RX, CTRL_VLAN, MRG_RXBUF};
+use super::filter::{DECISIVE, Mode};
 use super::ports::RxPort;
+use super::settings::{Settings, View};
 use super::window::WindowSize;
 use super::{NetShared, rx_chain};
 use crate::virtio::buffers::{Buffers, usize_len, write_at};
+use crate::virtio::limit::Brake;
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
 use crate::virtio::{Ring, RingError, Taken};
 
@@ -25,6 +29,8 @@ use rx_chain::RxChain;
 
 /// Token of the link.
 const LINK: u32 = 1;
+/// Token of the timer that ends a wait for the rate limit.
+const LIMIT: u32 = 2;
 /// Token of the link's bell.
 const BELL: u32 = 3;
 /// Frames and bad chains handled before other queues of the thread have their turn.
@@ -53,6 +59,9 @@ pub(super) struct RxQueue {
     starving: bool,
     /// The turn ended before the work did.
     yielded: bool,
+    brake: Brake,
+    settings: View<Settings>,
+    pair: usize,
 }
 
 /// How a turn goes on.
@@ -64,12 +73,13 @@ enum Next {
 }
 
 impl RxQueue {
-    pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, shared: Arc<NetShared>) -> Self {
+    pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, pair: u16, shared: Arc<NetShared>) -> Self {
         let longest = shared.config.longest_frame(shared.link.as_ref(), ring.features());
         Self {
             port: RxPort::new(queue, ring.mem().clone()),
             mergeable: ring.features() & MRG_RXBUF != 0,
             window: WindowSize::new(longest),
+            settings: View::new(&shared.settings),
             ring,
             shared,
             buffers: Buffers::default(),
@@ -80,6 +90,15 @@ impl RxQueue {
             spilled: None,
             starving: false,
             yielded: false,
+            brake: Brake::default(),
+            pair: usize::from(pair),
+        }
+    }
+
+    /// Counts something; the queue's counters are there.
+    fn count(&self, count: impl FnOnce(&QueueCounters)) {
+        if let Some(counters) = self.shared.counters.rx.get(self.pair) {
+            count(counters);
         }
     }
 
@@ -88,6 +107,9 @@ impl RxQueue {
         self.starving = false;
         self.yielded = false;
         for turn in 1..=TURN {
+            if self.brake.holds(&self.shared.rx_limit) {
+                return self.ring.notify();
+            }
             match self.step()? {
                 Next::Frame => {}
                 Next::Idle => return self.ring.notify(),
@@ -157,7 +179,7 @@ impl RxQueue {
     }
 
     fn reject(&mut self, head: u16) -> Result<(), RingError> {
-        self.shared.counters.rx.malformed.bump();
+        self.count(|counters| counters.malformed.bump());
         self.ring.push_used(head, 0)
     }
 
@@ -165,7 +187,11 @@ impl RxQueue {
     fn received(&mut self, len: u32) -> Result<Next, RingError> {
         let fits = self.mergeable || len <= self.capacity;
         if !fits || len <= HEADER_LEN || !self.shared.link_up.load(Ordering::Relaxed) {
-            self.shared.counters.rx.dropped.bump();
+            self.count(|counters| counters.dropped.bump());
+            return Ok(Next::Frame);
+        }
+        if !self.is_wanted() {
+            self.count(|counters| counters.filtered.bump());
             return Ok(Next::Frame);
         }
         self.window.saw(len);
@@ -188,6 +214,18 @@ impl RxQueue {
         }
         self.spilled = Some(0..usize_len(left));
         self.take_from_spill()
+    }
+
+    /// Whether the driver asked for the frame just received.
+    fn is_wanted(&mut self) -> bool {
+        let features = self.ring.features();
+        let settings = self.settings.current(&self.shared.settings);
+        if features & CTRL_RX == 0 || settings.filter.has(Mode::Promiscuous) {
+            return true;
+        }
+        let mut start = [0; DECISIVE];
+        self.port.peek(usize_len(HEADER_LEN), &mut start);
+        settings.filter.wants(&start, settings.mac, features & CTRL_VLAN != 0)
     }
 
     /// Copies the rest of a frame to further chains.
@@ -223,7 +261,9 @@ impl RxQueue {
         let count = u16::try_from(self.frame.len()).unwrap_or(u16::MAX);
         self.write_count(count).map_err(virtio_queue::Error::GuestMemory)?;
         self.ring.push_used_together(&self.frame)?;
-        self.shared.counters.rx.frame(self.frame.iter().map(|(_, part)| u64::from(*part)).sum());
+        let len = self.frame.iter().map(|(_, part)| u64::from(*part)).sum();
+        self.count(|counters| counters.frame(len));
+        self.shared.rx_limit.charge(len.saturating_sub(u64::from(HEADER_LEN)));
         self.frame.clear();
         Ok(Next::Frame)
     }
@@ -250,6 +290,7 @@ impl QueueHandler for RxQueue {
     }
 
     fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        self.brake = Brake::new(&self.shared.rx_limit, LIMIT, watch)?;
         // Edge-triggered, and read until it is empty: no system call is needed to stop or go on waiting.
         let edges = EventSet::IN | EventSet::EDGE_TRIGGERED;
         let bell = self.port.bell();
@@ -267,14 +308,18 @@ impl QueueHandler for RxQueue {
         if ready.token == KICK && !self.starving && !self.yielded {
             return Ok(());
         }
-        self.serve()
+        let served = self.serve();
+        if let Some(counters) = self.shared.counters.rx.get(self.pair) {
+            counters.woken(&mut self.ring);
+        }
+        served
     }
 
     /// Chains that hold no whole frame go back to the driver's ring, to be taken again at the next start; a frame
     /// without all of its buffers is lost.
     fn end(&mut self) {
         if self.spilled.take().is_some() {
-            self.shared.counters.rx.dropped.bump();
+            self.count(|counters| counters.dropped.bump());
         } else {
             self.frame.clear();
         }

@@ -2,18 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Settings;
+
 /// Layout of [`NetState`].
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NetState {
     /// Layout of this struct.
     pub version: u32,
-    /// Hardware address, which the driver may have changed.
-    pub mac: [u8; 6],
-    /// Queue pairs that the driver uses.
-    pub active_pairs: u16,
     /// Whether the cable is plugged in.
     pub link_up: bool,
+    /// The driver was asked to tell the network where it is, and has not said that it did.
+    pub announcing: bool,
+    /// What the driver has set.
+    pub(super) settings: Settings,
 }

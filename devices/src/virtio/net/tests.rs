@@ -2,38 +2,42 @@ use std::os::unix::net::UnixDatagram;
 
 use proptest::prelude::*;
 
-use super::config::*;
+use super::ctrl_tests::command;
+use super::features::*;
 use super::test_link::TestLink;
 use super::*;
 use crate::virtio::feature;
 use crate::virtio::testing::*;
 
-const RX: u16 = 0;
-const TX: u16 = 1;
-const MAC_ADDRESS: [u8; 6] = [2, 0, 0, 1, 2, 3];
+pub(super) const RX: u16 = 0;
+pub(super) const TX: u16 = 1;
+pub(super) const MAC_ADDRESS: [u8; 6] = [2, 0, 0, 1, 2, 3];
 
-struct Setup {
-    machine: Machine,
-    link: Arc<TestLink>,
-    hosts: Vec<UnixDatagram>,
-    device: NetDevice,
+pub(super) struct Setup {
+    pub(super) machine: Machine,
+    pub(super) link: Arc<TestLink>,
+    pub(super) hosts: Vec<UnixDatagram>,
+    pub(super) device: NetDevice,
 }
 
 impl Setup {
-    fn with_pairs(pairs: u16) -> Self {
+    pub(super) fn with_pairs(pairs: u16) -> Self {
+        Self::with(pairs, NetConfig { queue_pairs: 8, ..NetConfig::new(MAC_ADDRESS) })
+    }
+
+    pub(super) fn with(pairs: u16, config: NetConfig) -> Self {
         let machine = Machine::new();
         let (link, hosts) = TestLink::new(pairs);
         let link = Arc::new(link);
-        let config = NetConfig { queue_pairs: 8, ..NetConfig::new(MAC_ADDRESS) };
         let device = NetDevice::new(link.clone(), config, machine.thread.handle());
         Self { machine, link, hosts, device }
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_pairs(1)
     }
 
-    fn start(&mut self, index: u16, size: u16, features: u64) -> Driver {
+    pub(super) fn start(&mut self, index: u16, size: u16, features: u64) -> Driver {
         let mut driver = self.machine.driver(index, size);
         driver.features |= features;
         driver.start(&mut self.device);
@@ -46,7 +50,7 @@ impl Setup {
 }
 
 /// A frame as the link carries it: an empty header and a recognisable payload of `len` bytes.
-fn frame(len: usize) -> Vec<u8> {
+pub(super) fn frame(len: usize) -> Vec<u8> {
     let payload = (0..len).map(|i| u8::try_from((i * 13 + i / 256) % 253).unwrap());
     [0; 12].into_iter().chain(payload).collect()
 }
@@ -55,7 +59,7 @@ fn received(machine: &Machine, pieces: &[(u64, u32)]) -> Vec<u8> {
     pieces.iter().flat_map(|(address, len)| machine.bytes(*address, usize::try_from(*len).unwrap())).collect()
 }
 
-fn arrived(machine: &Machine, host: &UnixDatagram) -> Vec<u8> {
+pub(super) fn arrived(machine: &Machine, host: &UnixDatagram) -> Vec<u8> {
     let mut bytes = vec![0; 1 << 17];
     let mut len = None;
     machine.wait("a frame", || {
@@ -82,7 +86,7 @@ fn frames_are_sent_from_any_layout() {
         assert_eq!(arrived(&setup.machine, &setup.hosts[0]), bytes);
     }
     let handle = setup.counters();
-    assert_eq!((handle.counters().tx.frames.get(), handle.counters().tx.bytes.get()), (4, 4000));
+    assert_eq!((handle.counters().tx[0].frames.get(), handle.counters().tx[0].bytes.get()), (4, 4000));
 }
 
 #[test]
@@ -99,8 +103,8 @@ fn chains_that_are_no_frames_are_dropped_and_counted() {
     tx.set(head, Desc { flags: NEXT, next: head, ..out(DATA, 100) });
     tx.kick();
     assert_eq!(tx.wait_used(), (head, 0), "a loop");
-    assert_eq!(setup.counters().counters().tx.malformed.get(), 7);
-    assert_eq!(setup.counters().counters().tx.frames.get(), 0);
+    assert_eq!(setup.counters().counters().tx[0].malformed.get(), 7);
+    assert_eq!(setup.counters().counters().tx[0].frames.get(), 0);
     assert!(!setup.machine.needs_reset());
 }
 
@@ -140,7 +144,7 @@ fn a_queue_stopped_while_the_link_is_full_goes_on_later() {
     for _ in 0..40 {
         arrived(&setup.machine, &setup.hosts[0]);
     }
-    assert_eq!(setup.counters().counters().tx.frames.get(), 40);
+    assert_eq!(setup.counters().counters().tx[0].frames.get(), 40);
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn a_frame_fills_as_many_mergeable_buffers_as_it_needs() {
         expected[10..12].copy_from_slice(&u16::try_from(pieces.len()).unwrap().to_le_bytes());
         assert_eq!(received(&setup.machine, &pieces), expected, "{len}");
     }
-    assert_eq!(setup.counters().counters().rx.frames.get(), 6);
+    assert_eq!(setup.counters().counters().rx[0].frames.get(), 6);
     machine_was_interrupted(&setup.machine);
     rx.stop(&mut setup.device);
     let used = u16::try_from(next).unwrap();
@@ -212,7 +216,7 @@ fn a_stop_in_the_middle_of_a_frame_gives_its_buffers_back() {
     std::thread::sleep(std::time::Duration::from_millis(20));
     rx.stop(&mut setup.device);
     assert_eq!((rx.state.next_avail, rx.state.next_used), (0, 0));
-    assert_eq!(handle.counters().rx.dropped.get(), 1);
+    assert_eq!(handle.counters().rx[0].dropped.get(), 1);
     rx.start(&mut setup.device);
     setup.hosts[0].send(&frame(100)).unwrap();
     assert_eq!(rx.wait_used(), (0, 112));
@@ -232,7 +236,7 @@ fn without_mergeable_buffers_a_frame_has_one_chain_or_is_lost() {
     assert_eq!(setup.machine.bytes(DATA + 10, 2), [1, 0]);
     assert_eq!(setup.machine.bytes(DATA + 0x100a, 2), [1, 0], "split over two buffers");
     assert_eq!(setup.machine.bytes(DATA + 12, 500), frame(500)[12..]);
-    assert_eq!(setup.counters().counters().rx.dropped.get(), 1);
+    assert_eq!(setup.counters().counters().rx[0].dropped.get(), 1);
 }
 
 #[test]
@@ -252,7 +256,7 @@ fn bad_receive_buffers_come_back_empty() {
     rx.add_indirect(DATA + 0x10000, &many);
     rx.kick();
     assert_eq!(rx.wait_used().1, 0);
-    assert_eq!(setup.counters().counters().rx.malformed.get(), 6);
+    assert_eq!(setup.counters().counters().rx[0].malformed.get(), 6);
     // Many tiny pieces in one chain and many chains are fine.
     rx.add_indirect(DATA + 0x10000, &many[..1000]);
     rx.add_indirect(DATA + 0x20000, &many[..1000]);
@@ -327,71 +331,18 @@ fn an_unplugged_cable_loses_frames_and_the_driver_is_told() {
     rx.kick();
     setup.hosts[0].send(&frame(100)).unwrap();
     setup.machine.wait("both losses", || {
-        (handle.counters().tx.dropped.get(), handle.counters().rx.dropped.get()) == (1, 1)
+        (handle.counters().tx[0].dropped.get(), handle.counters().rx[0].dropped.get()) == (1, 1)
     });
     handle.set_link(true);
     setup.hosts[0].send(&frame(101)).unwrap();
     assert_eq!(rx.wait_used().1, 113);
 }
 
-fn command(setup: &Setup, ctrl: &mut Driver, bytes: &[u8]) -> u8 {
-    setup.machine.fill(DATA, bytes);
-    setup.machine.fill(DATA + 0x1000, &[0xee]);
-    ctrl.run(&[out(DATA, 2), out(DATA + 2, u32::try_from(bytes.len() - 2).unwrap()), inp(DATA + 0x1000, 1)]);
-    setup.machine.bytes(DATA + 0x1000, 1)[0]
-}
-
-#[test]
-fn control_commands_are_carried_out_or_refused() {
-    let mut setup = Setup::with_pairs(4);
-    assert_eq!(setup.device.queue_sizes().len(), 9);
-    let mut ctrl = setup.start(8, 64, MQ);
-    assert_eq!(*setup.link.active.lock().unwrap(), 1, "the others wait for the driver");
-    assert_eq!(command(&setup, &mut ctrl, &[4, 0, 3, 0]), 0);
-    assert_eq!((*setup.link.active.lock().unwrap(), setup.device.handle().active_pairs()), (3, 3));
-    assert_eq!(command(&setup, &mut ctrl, &[1, 1, 2, 4, 6, 8, 10, 12]), 0);
-    assert_eq!(setup.device.handle().mac(), [2, 4, 6, 8, 10, 12]);
-    assert_eq!(command(&setup, &mut ctrl, &[0, 0, 1]), 0);
-    assert_eq!(command(&setup, &mut ctrl, &[0, 1, 1]), 0);
-    assert_eq!(command(&setup, &mut ctrl, &[&[1, 0][..], &[0; 8]].concat()), 0);
-    let refused: [&[u8]; 8] = [
-        &[4, 0, 0, 0],
-        &[4, 0, 5, 0],
-        &[4, 0, 1],
-        &[1, 1, 2, 4],
-        &[1, 0, 0],
-        &[0, 9, 1],
-        &[0xff, 0xff, 0],
-        &[0, 0, 1, 1],
-    ];
-    for bytes in refused {
-        assert_eq!(command(&setup, &mut ctrl, bytes), 1, "{bytes:?}");
-    }
-    ctrl.run(&[out(DATA, 3)]);
-    ctrl.run(&[inp(DATA, 3)]);
-    assert_eq!(setup.device.handle().counters().refused_commands.get(), 9);
-    let saved = setup.device.save();
-    ctrl.stop(&mut setup.device);
-    setup.device.reset();
-    assert_eq!((*setup.link.active.lock().unwrap(), setup.device.handle().mac()), (1, MAC_ADDRESS));
-    assert!(setup.device.restore(&saved));
-    assert_eq!(*setup.link.active.lock().unwrap(), 3);
-    assert_eq!(setup.device.save(), saved);
-}
-
-#[test]
-fn a_state_that_does_not_fit_is_refused() {
-    let mut setup = Setup::new();
-    let DeviceState::Net(state) = setup.device.save() else { panic!("another kind of state") };
-    assert!(!setup.device.restore(&DeviceState::Net(NetState { active_pairs: 2, ..state.clone() })));
-    assert!(!setup.device.restore(&DeviceState::Net(NetState { version: 0, ..state })));
-}
-
 #[test]
 fn without_multiqueue_the_third_queue_is_the_control_queue() {
     let mut setup = Setup::with_pairs(2);
     assert_ne!(setup.device.features() & MQ, 0);
-    let mut ctrl = setup.start(2, 64, 0);
+    let mut ctrl = setup.start(2, 64, CTRL_RX);
     assert_eq!(command(&setup, &mut ctrl, &[0, 0, 1]), 0);
     ctrl.stop(&mut setup.device);
     assert!(setup.device.start_queue(9, ctrl.ring()).is_err());
@@ -417,12 +368,72 @@ fn pairs_have_queues_of_their_own() {
 fn the_configuration_says_what_the_link_is() {
     let mut setup = Setup::with_pairs(2);
     setup.device.write_config(0, &[0xff; 6]);
-    let mut space = [0; 14];
+    let mut space = [0; 19];
     setup.device.read_config(0, &mut space);
-    assert_eq!(space, [2, 0, 0, 1, 2, 3, 1, 0, 2, 0, 0xdc, 5, 0, 0]);
+    assert_eq!(space, [2, 0, 0, 1, 2, 3, 1, 0, 2, 0, 0xdc, 5, 0x10, 0x27, 0, 0, 1, 0, 0]);
     let features = setup.device.features();
     assert_eq!(features & (GUEST_TSO4 | GUEST_TSO6 | CSUM), GUEST_TSO4 | GUEST_TSO6 | CSUM);
-    assert_eq!(features >> 54, 0, "the link knows no UDP segmentation");
+    assert_eq!(features >> 54 & 7, 0, "the link knows no UDP segmentation");
+}
+
+#[test]
+fn headers_that_make_no_sense_are_not_the_hosts_problem() {
+    let mut setup = Setup::new();
+    let mut tx = setup.start(TX, 64, CSUM | HOST_TSO4);
+    let mut send = |header: [u8; 12], layout: &[Desc]| {
+        setup.machine.fill(DATA, &[&header[..], &frame(3000)[12..]].concat());
+        tx.run(layout)
+    };
+    let whole = [out(DATA, 3012)];
+    let good = [1, 1, 54, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0];
+    // However the header is cut, the host gets it whole, and clean.
+    let layouts: [&[Desc]; 4] = [
+        &whole,
+        &[out(DATA, 12), out(DATA + 12, 3000)],
+        &[out(DATA, 5), out(DATA + 5, 3), out(DATA + 8, 3004)],
+        &[out(DATA, 1), out(DATA + 1, 11), out(DATA + 12, 1), out(DATA + 13, 2999)],
+    ];
+    for layout in layouts {
+        send([1, 1, 54, 0, 0xa8, 5, 34, 0, 16, 0, 9, 9], layout);
+        let got = arrived(&setup.machine, &setup.hosts[0]);
+        assert_eq!((&got[..12], &got[12..]), (&good[..], &frame(3000)[12..]));
+    }
+    for bad in [
+        [1, 1, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0xff, 0xff, 16, 0, 0, 0],
+        [0, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        [1, 5, 0, 0, 0, 4, 34, 0, 6, 0, 0, 0],
+    ] {
+        send(bad, &whole);
+    }
+    let counters = setup.counters();
+    let counters = &counters.counters().tx[0];
+    assert_eq!((counters.frames.get(), counters.malformed.get(), counters.dropped.get()), (4, 4, 0));
+    assert!(counters.wakeups.get() > 0 && counters.interrupts.get() > 0);
+}
+
+#[test]
+fn a_limited_card_is_as_fast_as_it_may_be_and_loses_nothing() {
+    let limit = crate::virtio::RateLimit { operations: std::num::NonZeroU64::new(100), bytes: None };
+    let mut setup = Setup::with(1, NetConfig { limit, ..NetConfig::new(MAC_ADDRESS) });
+    let (mut rx, mut tx) = (setup.start(RX, 64, MRG_RXBUF), setup.start(TX, 64, 0));
+    setup.machine.fill(DATA, &frame(100));
+    let started = std::time::Instant::now();
+    for _ in 0..30 {
+        tx.add(&[out(DATA, 112)]);
+        rx.add(&[inp(DATA + 0x1000, 2000)]);
+        setup.hosts[0].send(&frame(100)).unwrap();
+    }
+    tx.kick();
+    rx.kick();
+    for _ in 0..30 {
+        rx.wait_used();
+        tx.wait_used();
+    }
+    // Ten at once, the others at their pace; the two ways at the same time.
+    let took = started.elapsed();
+    assert!((190..1000).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(setup.counters().counters().rx[0].frames.get(), 30);
 }
 
 #[test]

@@ -10,11 +10,14 @@ use super::NetShared;
 use super::config::MAX_FRAME;
 use super::ports::{SendError, TxPort};
 use crate::virtio::buffers::{Buffers, total};
-use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch, yield_turn};
+use crate::virtio::limit::Brake;
+use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
 use crate::virtio::{Ring, RingError, Taken};
 
 /// Token of the link.
 const LINK: u32 = 1;
+/// Token of the timer that ends a wait for the rate limit.
+const LIMIT: u32 = 2;
 /// Frames sent before other queues of the thread have their turn.
 const TURN: usize = 256;
 /// Frames sent before their buffers are given back.
@@ -31,6 +34,8 @@ pub(super) struct TxQueue {
     done: Vec<(u16, u32)>,
     /// The link has no room; it is being waited for.
     blocked: bool,
+    brake: Brake,
+    pair: usize,
 }
 
 /// What became of a chain.
@@ -40,16 +45,19 @@ enum Sent {
 }
 
 impl TxQueue {
-    pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, shared: Arc<NetShared>) -> Self {
-        let port = TxPort::new(queue, ring.mem().clone());
-        Self { ring, port, shared, buffers: Buffers::default(), done: Vec::new(), blocked: false }
+    pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, pair: u16, shared: Arc<NetShared>) -> Self {
+        let port = TxPort::new(queue, ring.mem().clone(), ring.features());
+        let (buffers, done, brake) = (Buffers::default(), Vec::new(), Brake::default());
+        Self { ring, port, shared, buffers, done, blocked: false, brake, pair: usize::from(pair) }
     }
 
     fn serve(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         self.ring.disable_notification()?;
         let mut taken = 0;
         loop {
+            let mut limited = self.brake.holds(&self.shared.tx_limit);
             while taken < TURN
+                && !limited
                 && let Some(chain) = self.ring.take(&mut self.buffers)?
             {
                 taken += 1;
@@ -61,8 +69,12 @@ impl TxQueue {
                 if self.done.len() >= BATCH {
                     self.ring.give_back(&mut self.done)?;
                 }
+                limited = self.brake.holds(&self.shared.tx_limit);
             }
             self.ring.give_back(&mut self.done)?;
+            if limited {
+                return Ok(());
+            }
             if taken == TURN {
                 yield_turn(&self.ring);
                 return Ok(());
@@ -74,7 +86,7 @@ impl TxQueue {
     }
 
     fn send(&mut self, Taken { head, form }: Taken) -> Sent {
-        let counters = &self.shared.counters.tx;
+        let Some(counters) = self.shared.counters.tx.get(self.pair) else { return Sent::Done };
         let frame = match form {
             Ok(()) if self.buffers.writable.is_empty() => &self.buffers.readable,
             _ => {
@@ -89,8 +101,11 @@ impl TxQueue {
         } else if !self.shared.link_up.load(Ordering::Relaxed) {
             counters.dropped.bump();
         } else {
-            match self.port.send(frame) {
-                Ok(()) => counters.frame(len),
+            match self.port.send(frame, len) {
+                Ok(()) => {
+                    counters.frame(len);
+                    self.shared.tx_limit.charge(len - u64::from(HEADER_LEN));
+                }
                 Err(SendError::Busy) => return Sent::Blocked,
                 Err(SendError::Refused) => counters.dropped.bump(),
                 Err(SendError::Chain) => counters.malformed.bump(),
@@ -115,17 +130,22 @@ impl QueueHandler for TxQueue {
     }
 
     fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
+        self.brake = Brake::new(&self.shared.tx_limit, LIMIT, watch)?;
         self.serve(watch)
     }
 
     fn wake(&mut self, ready: Ready, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         if self.blocked {
-            if ready.token == KICK {
+            if ready.token != LINK {
                 return Ok(());
             }
             watch.remove(self.port.fd());
             self.blocked = false;
         }
-        self.serve(watch)
+        let served = self.serve(watch);
+        if let Some(counters) = self.shared.counters.tx.get(self.pair) {
+            counters.woken(&mut self.ring);
+        }
+        served
     }
 }

@@ -1,0 +1,46 @@
+//! What others may ask of a network card while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::NetShared;
+use super::counters::NetCounters;
+
+/// A hold on a network card that outlives the device's move into its transport.
+#[derive(Clone, Debug)]
+pub struct NetHandle(pub(super) Arc<NetShared>);
+
+impl NetHandle {
+    /// Plugs the cable in or pulls it, and tells the driver. While it is out, frames are lost both ways.
+    pub fn set_link(&self, up: bool) {
+        if self.0.link_up.swap(up, Ordering::AcqRel) != up {
+            self.0.notice.config_changed();
+        }
+    }
+
+    /// Whether the cable is plugged in.
+    pub fn link_is_up(&self) -> bool {
+        self.0.link_up.load(Ordering::Acquire)
+    }
+
+    /// Asks the driver to tell the network where it is now, after it has moved (virtio 1.3 §5.1.6.5.4). False if no
+    /// driver is there that can: then its address has to be made known by other means.
+    pub fn announce(&self) -> bool {
+        self.0.announce()
+    }
+
+    /// Hardware address in use, which the driver may have changed.
+    pub fn mac(&self) -> [u8; 6] {
+        self.0.settings.get().mac
+    }
+
+    /// Queue pairs in use.
+    pub fn active_pairs(&self) -> u16 {
+        self.0.settings.get().active_pairs
+    }
+
+    /// What the card did so far.
+    pub fn counters(&self) -> &NetCounters {
+        &self.0.counters
+    }
+}
