@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_block;
+mod bench_net;
 mod cargo;
 mod cloud;
 mod conformance;
@@ -51,6 +52,11 @@ Tasks of the kubevmm repository
       --quick                           a tenth of the requests, once instead of three times
       --disk DIR                        measure files on a disk there as well
       --binary PATH                     measure a kubevmm that is there already
+  cargo xtask bench net [OPTIONS]     measure traffic between guest and host, in instructions, beside QEMU (with and
+                                      without vhost-net)
+      --vmm NAME,NAME                   only these: kubevmm, qemu, qemu-vhost
+      --peer cloud-hypervisor=PATH      measure this cloud-hypervisor as well
+      --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
   cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check, qcow2, iso) until one does harm
       --seconds N                       for so long (60)
@@ -86,6 +92,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["bench", "block", rest @ ..] => {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }
+        ["bench", "net", rest @ ..] => bench_net::run(&Store::open()?, &bench_net::Request::parse(rest)?),
         ["conformance"] => conformance::run(&Store::open()?),
         ["fuzz", rest @ ..] => fuzz::run(&Store::open()?, &fuzz::Request::parse(rest)?),
         ["guest-image"] => guest(&Store::open()?),

@@ -9,3 +9,4 @@ pub mod protocol;
 pub mod stamps;
 #[expect(unsafe_code, reason = "system calls that the standard library does not wrap")]
 pub mod sys;
+pub mod traffic;

@@ -7,10 +7,11 @@ mod button;
 mod identity;
 mod shell;
 
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use guest::{early, protocol};
+use guest::{early, protocol, traffic};
 
 fn main() {
     if std::process::id() != 1 {
@@ -24,6 +25,9 @@ fn main() {
     for problem in early::insert_modules() {
         println!("guest: {problem}");
     }
+    if let Some(address) = early::argument("guest.traffic") {
+        serve_traffic(&address);
+    }
     identity::take_hostname();
     if early::argument("guest.button").as_deref() != Some("ignore") {
         thread::spawn(button::obey);
@@ -35,6 +39,23 @@ fn main() {
         if let Err(error) = shell::run() {
             println!("guest: no shell: {error}");
         }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Serves traffic at this address, and does nothing else: for measurements.
+fn serve_traffic(address: &str) -> ! {
+    for arguments in
+        ["link set lo up".to_owned(), format!("addr add {address} dev eth0"), "link set eth0 up".to_owned()]
+    {
+        let status = Command::new("/bin/busybox").arg("ip").args(arguments.split(' ')).status();
+        if !status.as_ref().is_ok_and(ExitStatus::success) {
+            println!("guest: ip {arguments}: {status:?}");
+        }
+    }
+    loop {
+        let ended = traffic::serve();
+        println!("guest: traffic: {ended:?}");
         thread::sleep(Duration::from_secs(1));
     }
 }

@@ -10,7 +10,9 @@ use guest::sys::{self, Down};
 use guest::{early, protocol};
 
 use super::orders::{Orders, Selection};
-use super::{EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, demo};
+use super::{
+    EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, bench_net, demo,
+};
 use crate::case::{Case, Tier};
 use crate::cases;
 use crate::failure::{Doing, Failure};
@@ -62,6 +64,7 @@ fn act() -> u8 {
             demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD))
         }
         Orders::Bench => bench::run(&*sink).map(|()| 0),
+        Orders::BenchNet(vmms) => bench_net::run(&vmms, &*sink).map(|()| 0),
         Orders::Shell => shell(),
     });
     let status = outcome.unwrap_or_else(|Failure(why)| {

@@ -3,6 +3,7 @@
 //! the constants are what it and the program that starts the emulator agree on.
 
 pub mod bench;
+pub mod bench_net;
 pub mod demo;
 pub mod init;
 pub mod orders;
@@ -19,7 +20,8 @@ pub const PAYLOAD_DISK: &str = "/dev/vda";
 pub const RESULTS_DISK: &str = "/dev/vdb";
 /// The disk with the [`orders::Orders`].
 pub const ORDERS_DISK: &str = "/dev/vdc";
-/// A long case's disk for what it works on, an ext4 file system. It is there only if the case is asked for.
+/// A long case's disk for what it works on, or that of a benchmark's other VMMs; an ext4 file system. It is there only
+/// if one of these is asked for.
 pub const WORK_DISK: &str = "/dev/vdd";
 /// A long case's disk with Debian on it, for a guest. What is written to it is forgotten.
 pub const DEBIAN_DISK: &str = "/dev/vde";

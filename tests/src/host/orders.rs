@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::bench_net::Vmm;
 use crate::failure::{Doing, Failure};
 
 /// Size of the disk: whole sectors, room for the names of all cases.
@@ -22,6 +23,8 @@ pub enum Orders {
     DemoBatch,
     /// Measure.
     Bench,
+    /// Measure the traffic of guests under these.
+    BenchNet(Vec<Vmm>),
     /// A shell for developers.
     Shell,
 }

@@ -1,0 +1,186 @@
+//! `cargo xtask bench net`: traffic between a guest and its host, in instructions, for several VMMs side by side.
+//!
+//! As in `bench boot`, a nanosecond inside the test host is an instruction of everything in it, so that figures repeat
+//! however busy this machine is. Nothing is asserted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use tests::host::bench_net::{ROWS, Vmm};
+use tests::host::orders::Orders;
+use tests::verdict::Line;
+
+use crate::cargo::{Programs, Subject};
+use crate::debian::{self, With};
+use crate::error::{Doing, Error, Result};
+use crate::guest_image::file_system;
+use crate::host::{Boot, Ended, Host};
+use crate::process;
+use crate::store::{Fingerprint, Store, empty_folder, place};
+
+/// When a benchmark is given up.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// What QEMU reads besides itself to boot a kernel on a q35 machine.
+const FIRMWARE: [&str; 4] = ["bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin"];
+
+/// What is to be measured.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    vmms: Vec<Vmm>,
+    subject: Subject,
+    cloud_hypervisor: Option<PathBuf>,
+}
+
+impl Request {
+    pub(crate) fn parse(words: &[&str]) -> Result<Self> {
+        let mut only: Option<Vec<&str>> = None;
+        let mut request = Self { vmms: Vec::new(), subject: Subject::Release, cloud_hypervisor: None };
+        let mut rest = words.iter();
+        while let Some(word) = rest.next() {
+            let mut value = || rest.next().copied().ok_or(Error(format!("{word} needs a value")));
+            match *word {
+                "--vmm" => only = Some(value()?.split(',').collect()),
+                "--binary" => request.subject = Subject::Built(value()?.into()),
+                "--peer" => {
+                    let path = value()?.strip_prefix("cloud-hypervisor=");
+                    let path = path.ok_or("--peer takes cloud-hypervisor=PATH")?;
+                    request.cloud_hypervisor = Some(path.into());
+                }
+                other => return Err(Error(format!("bench net does not understand {other:?}"))),
+            }
+        }
+        if let Some(unknown) =
+            only.iter().flatten().find(|name| Vmm::ALL.iter().all(|vmm| vmm.name() != **name))
+        {
+            return Err(Error(format!("there is no {unknown:?} to measure")));
+        }
+        let brought = |vmm: &Vmm| *vmm != Vmm::CloudHypervisor || request.cloud_hypervisor.is_some();
+        let wanted = |vmm: &Vmm| only.as_ref().is_none_or(|only| only.contains(&vmm.name()));
+        request.vmms = Vmm::ALL.into_iter().filter(brought).filter(wanted).collect();
+        if request.vmms.is_empty() { Err("there is nothing to measure".into()) } else { Ok(request) }
+    }
+}
+
+pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
+    let programs = Programs::build(store, &request.subject)?;
+    let host = Host::prepare(store, &programs)?;
+    let peers = peers(store, request)?;
+    println!("measuring in the test host, where a nanosecond is an instruction; this takes some minutes");
+    let boot = Boot {
+        orders: Orders::BenchNet(request.vmms.clone()),
+        terminal: false,
+        counting: true,
+        memory: 2048,
+        limit: LIMIT,
+        drives: vec![format!("file={},format=raw,if=virtio,readonly=on", peers.display())],
+    };
+    let mut figures = BTreeMap::new();
+    let ended = host.run(&boot, |line| match line {
+        Line::Figure { name, value, .. } => {
+            eprintln!("{name:<36} {value:>12.1}");
+            figures.insert(name, value);
+        }
+        Line::Note { text } => println!("{text}"),
+        _ => {}
+    })?;
+    print(&request.vmms, &figures);
+    Ok(if ended == Ended::Whole(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(vmms: &[Vmm], figures: &BTreeMap<String, f64>) {
+    let columns: String = vmms.iter().map(|vmm| format!(" {:>16}", vmm.name())).collect();
+    println!("{:<46} {:>13}{columns}", "instructions", "for each");
+    for row in &ROWS {
+        let value = |vmm: &Vmm| match figures.get(&format!("{}/{}", vmm.name(), row.name)) {
+            Some(value) if *value < 100.0 => format!(" {value:>16.2}"),
+            Some(value) => format!(" {value:>16.0}"),
+            None => format!(" {:>16}", "-"),
+        };
+        let values: String = vmms.iter().map(value).collect();
+        println!("{:<46} {:>13}{values}", row.what, row.unit);
+    }
+    println!(
+        "guest of 1 vCPU and 256 MiB, Debian's cloud kernel; all of host, VMM and guest is counted, programs included"
+    );
+}
+
+/// The disk with the other VMMs.
+fn peers(store: &Store, request: &Request) -> Result<PathBuf> {
+    let tree = debian::unpack(store, "qemu-system-x86", With::Dependencies)?.root;
+    let qemu = tree.join("usr/bin/qemu-system-x86_64");
+    let mut inputs = Fingerprint::new("peers 1").file(&qemu).text(&FIRMWARE.join(" "));
+    if let Some(path) = &request.cloud_hypervisor {
+        inputs = inputs.file(path);
+    }
+    let folder = store.folder("peers", &inputs, |folder| {
+        let content = store.path("peers-content");
+        empty_folder(&content)?;
+        place_qemu(&tree, &qemu, &content.join("qemu"))?;
+        if let Some(path) = &request.cloud_hypervisor {
+            place(path, &content.join("cloud-hypervisor"))?;
+        }
+        file_system(&content, &folder.join("peers.raw"), 256 << 20, "peers")?;
+        fs::remove_dir_all(content).doing("removing a folder")
+    })?;
+    Ok(folder.join("peers.raw"))
+}
+
+/// QEMU, the libraries that it needs, and its firmware.
+fn place_qemu(tree: &Path, qemu: &Path, into: &Path) -> Result<()> {
+    place(qemu, &into.join("qemu-system-x86_64"))?;
+    let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| tree.join(folder));
+    let path = std::env::join_paths(&folders).map_err(|error| error.to_string())?;
+    let text = process::output(Command::new("ldd").env("LD_LIBRARY_PATH", path).arg(qemu))?;
+    for library in libraries(&text) {
+        let name = library.file_name().ok_or("a library has no name")?;
+        place(&library, &into.join("lib").join(name))?;
+    }
+    for name in FIRMWARE {
+        let found = ["usr/share/qemu", "usr/share/seabios"].map(|folder| tree.join(folder).join(name));
+        let found = found.iter().find(|path| path.is_file());
+        place(found.ok_or_else(|| Error(format!("QEMU has no {name}")))?, &into.join("share").join(name))?;
+    }
+    Ok(())
+}
+
+/// The files that `ldd` names.
+fn libraries(text: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let line = line.rsplit("=>").next()?.trim();
+        let path = line.split(" (").next()?;
+        path.starts_with('/').then(|| PathBuf::from(path))
+    };
+    text.lines().filter_map(path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_found_in_what_ldd_says() {
+        let text = "\tlinux-vdso.so.1 (0x1)\n\tliba.so => /x/liba.so (0x2)\n\t/lib64/ld-linux.so.2 (0x3)\n";
+        assert_eq!(libraries(text), [Path::new("/x/liba.so"), Path::new("/lib64/ld-linux.so.2")]);
+    }
+
+    #[test]
+    fn a_request_names_known_machines() {
+        let request = Request::parse(&["--vmm", "kubevmm,qemu"]).unwrap();
+        assert_eq!(request.vmms, [Vmm::Kubevmm, Vmm::Qemu]);
+        assert_eq!(Request::parse(&[]).unwrap().vmms, [Vmm::Kubevmm, Vmm::Qemu, Vmm::QemuVhost]);
+        let peer = Request::parse(&["--peer", "cloud-hypervisor=/x"]).unwrap();
+        assert_eq!((peer.vmms.len(), peer.cloud_hypervisor), (4, Some("/x".into())));
+        for bad in [
+            &["--vmm", "bochs"][..],
+            &["--vmm"],
+            &["--peer", "x=/y"],
+            &["--fast"],
+            &["--vmm", "cloud-hypervisor"],
+        ] {
+            assert!(Request::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
