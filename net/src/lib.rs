@@ -24,6 +24,7 @@ mod offload;
 mod tap;
 #[cfg(test)]
 mod testing;
+mod vhost;
 mod wire;
 
 pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
@@ -32,6 +33,7 @@ pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
 pub use tap::{Tap, TapError};
+pub use vhost::{Layout, Region, Side, Signals, VhostNet};
 
 /// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).
 pub const HEADER_LEN: u32 = 12;

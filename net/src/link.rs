@@ -34,6 +34,12 @@ pub trait Link: Send + Sync + Debug {
     /// # Errors
     /// There is no such pair, or the host has no descriptor left.
     fn open_queue(&self, pair: u16) -> io::Result<Box<dyn FrameQueue>>;
+
+    /// The file of queue pair `pair` that the kernel can move frames to and from by itself ([`crate::VhostNet`]); only
+    /// taps have one.
+    fn kernel_queue(&self, _pair: u16) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// One handle on a queue pair. Never blocks.

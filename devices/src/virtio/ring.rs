@@ -186,6 +186,20 @@ impl Ring {
         Ok(())
     }
 
+    /// Interrupts the driver whatever it wants.
+    pub(crate) fn interrupt(&mut self) {
+        self.interrupt.signal();
+        self.interrupts += 1;
+    }
+
+    /// The queue stands at chain number `next`: all before it have been taken and returned, by somebody else.
+    pub(crate) fn move_to(&mut self, next: u16) {
+        self.queue.set_next_avail(next);
+        self.queue.set_next_used(next);
+        self.available = Wrapping(next);
+        self.notified = next;
+    }
+
     /// How many interrupts were sent since the last call.
     pub(crate) fn take_interrupts(&mut self) -> u64 {
         std::mem::take(&mut self.interrupts)

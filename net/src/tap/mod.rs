@@ -143,6 +143,10 @@ impl Link for Tap {
         let queue = self.queues.get(usize::from(pair)).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(TapQueue(queue.try_clone()?)))
     }
+
+    fn kernel_queue(&self, pair: u16) -> Option<BorrowedFd<'_>> {
+        self.queues.get(usize::from(pair)).map(AsFd::as_fd)
+    }
 }
 
 impl Tap {

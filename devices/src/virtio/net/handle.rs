@@ -13,9 +13,7 @@ pub struct NetHandle(pub(super) Arc<NetShared>);
 impl NetHandle {
     /// Plugs the cable in or pulls it, and tells the driver. While it is out, frames are lost both ways.
     pub fn set_link(&self, up: bool) {
-        if self.0.link_up.swap(up, Ordering::AcqRel) != up {
-            self.0.notice.config_changed();
-        }
+        self.0.set_link(up);
     }
 
     /// Whether the cable is plugged in.

@@ -33,12 +33,13 @@ mod test_link;
 #[cfg(test)]
 mod tests;
 mod tx;
+mod vhost;
 mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::net::{Link, Offloads};
+use ::net::{Link, Offloads, Side, VhostNet};
 use virtio_queue::QueueState;
 
 pub use self::config::NetConfig;
@@ -51,6 +52,7 @@ use self::features::guest_offloads;
 use self::rx::RxQueue;
 use self::shared::NetShared;
 use self::tx::TxQueue;
+use self::vhost::{VhostQueue, Vhosts};
 use super::responder::responder;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
@@ -76,12 +78,35 @@ pub struct NetDevice {
 impl NetDevice {
     /// A card on `link` that appears as `config` says; its queue pairs take turns over `threads`.
     pub fn new(link: Arc<dyn Link>, config: NetConfig, threads: impl Into<Threads>) -> Self {
+        Self::assemble(link, config, threads.into(), None)
+    }
+
+    /// The same with queues that the kernel serves, one worker a queue pair: it has no more pairs than workers, and
+    /// neither filters, limits nor counts frames.
+    pub fn with_vhost(
+        link: Arc<dyn Link>,
+        config: NetConfig,
+        threads: impl Into<Threads>,
+        workers: Vec<Arc<VhostNet>>,
+    ) -> Self {
+        Self::assemble(link, config, threads.into(), Some(Vhosts::new(workers)))
+    }
+
+    fn assemble(
+        link: Arc<dyn Link>,
+        mut config: NetConfig,
+        threads: Threads,
+        vhosts: Option<Vhosts>,
+    ) -> Self {
+        if let Some(vhosts) = &vhosts {
+            config.queue_pairs = config.queue_pairs.min(u16::try_from(vhosts.len()).unwrap_or(u16::MAX));
+        }
         let sizes = config.queue_sizes(link.as_ref());
         let workers = sizes.iter().map(|_| None).collect();
-        let shared = NetShared::new(link, config);
+        let shared = NetShared::new(link, config, vhosts);
         // A link that cannot leave queues out has one queue, or its other queues lose what they get.
         shared.activate(1);
-        Self { shared: Arc::new(shared), threads: threads.into(), sizes, workers }
+        Self { shared: Arc::new(shared), threads, sizes, workers }
     }
 
     /// A handle that outlives the device's move into its transport.
@@ -113,8 +138,14 @@ impl NetDevice {
                     let wanted = shared.settings.get().offloads.unwrap_or(ring.features());
                     link.set_offloads(guest_offloads(wanted & ring.features())).map_err(failed)?;
                 }
+                if shared.vhosts.is_some() {
+                    return VhostQueue::start(ring, pair, Side::Receive, shared).map_err(failed);
+                }
                 let queue = link.open_queue(pair).map_err(failed)?;
                 QueueWorker::boxed(RxQueue::new(ring, queue, pair, shared))
+            }
+            Role::Transmit(pair) if shared.vhosts.is_some() => {
+                VhostQueue::start(ring, pair, Side::Transmit, shared).map_err(failed)?
             }
             Role::Transmit(pair) => {
                 let queue = link.open_queue(pair).map_err(failed)?;
@@ -138,7 +169,8 @@ impl VirtioDevice for NetDevice {
     }
 
     fn features(&self) -> u64 {
-        self.shared.config.features(self.shared.link.as_ref())
+        let offered = self.shared.config.features(self.shared.link.as_ref());
+        offered & !self.shared.vhosts.as_ref().map_or(0, Vhosts::unknown)
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {

@@ -9,6 +9,7 @@ use super::config::{self, NetConfig};
 use super::counters::NetCounters;
 use super::features::{GUEST_ANNOUNCE, guest_offloads};
 use super::settings::{Settings, Shared};
+use super::vhost::Vhosts;
 use crate::virtio::Ring;
 use crate::virtio::limit::Buckets;
 use crate::virtio::notice::ConfigNotice;
@@ -25,12 +26,14 @@ pub(super) struct NetShared {
     pub(super) link_up: AtomicBool,
     pub(super) announcing: AtomicBool,
     pub(super) notice: ConfigNotice,
+    /// The kernel serves the queues, if these are there.
+    pub(super) vhosts: Option<Vhosts>,
     /// Features of the driver that started the queues.
     features: AtomicU64,
 }
 
 impl NetShared {
-    pub(super) fn new(link: Arc<dyn Link>, config: NetConfig) -> Self {
+    pub(super) fn new(link: Arc<dyn Link>, config: NetConfig, vhosts: Option<Vhosts>) -> Self {
         Self {
             counters: NetCounters::new(config.pairs(link.as_ref())),
             settings: Shared::new(Settings::new(config.mac)),
@@ -39,6 +42,7 @@ impl NetShared {
             link_up: AtomicBool::new(config.link_up),
             announcing: AtomicBool::new(false),
             notice: ConfigNotice::default(),
+            vhosts,
             features: AtomicU64::new(0),
             config,
             link,
@@ -77,6 +81,16 @@ impl NetShared {
             self.settings.change(|settings| settings.offloads = Some(bits));
         }
         done
+    }
+
+    /// Plugs the cable in or pulls it.
+    pub(super) fn set_link(&self, up: bool) {
+        if self.link_up.swap(up, Ordering::AcqRel) != up {
+            if let Some(vhosts) = &self.vhosts {
+                vhosts.set_link(self);
+            }
+            self.notice.config_changed();
+        }
     }
 
     /// The configuration's `status`.
