@@ -103,3 +103,56 @@ fn sent_frames_keep_their_order_and_none_is_lost() {
         receiver.join().unwrap();
     }
 }
+
+#[test]
+fn a_cable_pulled_a_thousand_times_loses_only_what_is_counted() {
+    const TURNS: u32 = 1000;
+    let machine = Machine::new();
+    let (mut device, host) = device(&machine);
+    let handle = device.handle();
+    let (mut rx, mut tx) = (machine.driver(0, 64), machine.driver(1, 64));
+    rx.features |= MRG_RXBUF | feature::RING_EVENT_IDX;
+    tx.features |= feature::RING_EVENT_IDX;
+    rx.start(&mut device);
+    tx.start(&mut device);
+    for i in 0..BUFFERS {
+        rx.add(&[inp(DATA + i * 0x1000, 2000)]);
+        rx.kick_if_wanted();
+    }
+    let mut left = String::new();
+    let mut bytes = [0; 4000];
+    let mut last = None;
+    for turn in 0..TURNS {
+        handle.set_link(turn % 2 == 1);
+        let frame = numbered(turn);
+        send(&host, &frame);
+        machine.fill(DATA + 0x20000, &frame);
+        tx.run(&[out(DATA + 0x20000, u32::try_from(frame.len()).unwrap())]);
+        while let Ok(len) = host.recv(&mut bytes) {
+            left.push(if bytes[..len] == frame { '.' } else { '?' });
+        }
+        if turn % 5 == 4 {
+            rx.stop(&mut device);
+            tx.stop(&mut device);
+            rx.start(&mut device);
+            tx.start(&mut device);
+        }
+        while let Some((head, written)) = rx.used() {
+            let at = DATA + u64::from(head) % BUFFERS * 0x1000;
+            let number = u32::from_le_bytes(machine.bytes(at + 12, 4).try_into().unwrap());
+            assert!(last.is_none_or(|last| number > last), "{number} after {last:?}");
+            assert_eq!(usize::try_from(written).unwrap(), numbered(number).len());
+            last = Some(number);
+            rx.add(&[inp(at, 2000)]);
+            rx.kick_if_wanted();
+        }
+    }
+    let of = |queue: &QueueCounters| (queue.frames.get(), queue.dropped.get());
+    let all = u64::from(TURNS);
+    machine.wait("all frames", || {
+        let (frames, dropped) = of(&handle.counters().rx[0]);
+        frames + dropped == all
+    });
+    assert_eq!(of(&handle.counters().tx[0]), (all / 2, all / 2), "which way they went was known");
+    assert_eq!(left, ".".repeat(500));
+}

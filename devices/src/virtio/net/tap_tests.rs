@@ -67,9 +67,9 @@ fn frame(len: usize, fill: u8) -> Vec<u8> {
     frame
 }
 
-#[test]
-fn frames_pass_between_guest_and_kernel() {
-    let run = || {
+/// Runs `test` with the two ends of a tap, on a thread in a network namespace of its own.
+fn on_a_tap(test: impl FnOnce(&mut File, Arc<Tap>) + Send + 'static) {
+    let run = move || {
         // SAFETY: only this thread changes its namespace.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 || File::open("/dev/net/tun").is_err() {
             eprintln!("not allowed to make a network namespace: nothing tested");
@@ -77,9 +77,74 @@ fn frames_pass_between_guest_and_kernel() {
         }
         let mut peer = tap_and_peer("tap0");
         let link = Arc::new(Tap::open("tap0", 1).unwrap());
-        exchange(&mut peer, link);
+        test(&mut peer, link);
     };
     std::thread::spawn(run).join().unwrap();
+}
+
+#[test]
+fn frames_pass_between_guest_and_kernel() {
+    on_a_tap(exchange);
+}
+
+#[test]
+fn queues_are_reset_and_cables_pulled_while_frames_pass() {
+    on_a_tap(storm);
+}
+
+/// 1000 changes of the link and 200 resets of both queues, with frames under way all the time; then all is as before.
+fn storm(peer: &mut File, link: Arc<Tap>) {
+    use std::io::{Read, Write};
+    const BUFFERS: u64 = 16;
+    let machine = Machine::new();
+    let mut device = NetDevice::new(link, NetConfig::new([2, 0, 0, 0, 0, 1]), machine.thread.handle());
+    let handle = device.handle();
+    let (mut rx, mut tx) = (machine.driver(0, 64), machine.driver(1, 64));
+    rx.features |= MRG_RXBUF | feature::RING_EVENT_IDX;
+    tx.features |= feature::RING_EVENT_IDX;
+    rx.start(&mut device);
+    tx.start(&mut device);
+    for i in 0..BUFFERS {
+        rx.add(&[inp(DATA + i * 0x1000, 2000)]);
+        rx.kick_if_wanted();
+    }
+    let mut seen = 0u64;
+    let mut bytes = vec![0; 4096];
+    for turn in 0..1000u16 {
+        handle.set_link(turn % 2 == 1);
+        let mut sent = frame(200, 0);
+        sent[14..16].copy_from_slice(&turn.to_le_bytes());
+        let _ = peer.write(&sent);
+        machine.fill(DATA + 0x20000, &[&[0; 12][..], &sent].concat());
+        tx.run(&[out(DATA + 0x20000, 212)]);
+        if turn % 5 == 4 {
+            rx.stop(&mut device);
+            tx.stop(&mut device);
+            rx.start(&mut device);
+            tx.start(&mut device);
+        }
+        while let Some((head, _)) = rx.used() {
+            seen += 1;
+            rx.add(&[inp(DATA + u64::from(head) % BUFFERS * 0x1000, 2000)]);
+            rx.kick_if_wanted();
+        }
+        while peer.read(&mut bytes).is_ok_and(|len| len > 0) {}
+    }
+    let counters = handle.counters();
+    assert_eq!((counters.tx[0].frames.get(), counters.tx[0].dropped.get()), (500, 500));
+    assert_eq!((counters.tx[0].malformed.get(), counters.rx[0].malformed.get()), (0, 0));
+    assert!(seen > 0 && !machine.needs_reset());
+    let last = frame(300, 7);
+    machine.wait("the last frame", || {
+        let _ = peer.write(&last);
+        rx.used().is_some_and(|(head, _)| {
+            let at = DATA + u64::from(head) % BUFFERS * 0x1000;
+            let found = machine.bytes(at + 12, 300) == last;
+            rx.add(&[inp(at, 2000)]);
+            rx.kick_if_wanted();
+            found
+        })
+    });
 }
 
 /// Waits until the guest sees `frame`; others are the kernel's own (which looks for IPv6 routers) or came before.
