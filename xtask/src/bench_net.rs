@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use tests::host::bench_net::{ROWS, Vmm};
-use tests::host::orders::Orders;
-use tests::verdict::Line;
+use ::tests::host::bench_net::{ROWS, Vmm};
+use ::tests::host::orders::Orders;
+use ::tests::verdict::Line;
 
 use crate::cargo::{Programs, Subject};
 use crate::debian::{self, With};

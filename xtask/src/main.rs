@@ -58,7 +58,7 @@ Tasks of the kubevmm repository
       --peer cloud-hypervisor=PATH      measure this cloud-hypervisor as well
       --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score
-  cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check, qcow2, iso) until one does harm
+  cargo xtask fuzz TARGET             throw inputs at a target of fuzz/ (check, qcow2, iso, net) until one does harm
       --seconds N                       for so long (60)
   cargo xtask guest-image             prepare the example guest and say where it is
   cargo xtask host                    a shell in the test host
