@@ -13,6 +13,7 @@ mod limit;
 mod notice;
 mod responder;
 mod ring;
+mod rings;
 #[cfg(test)]
 mod testing;
 mod threads;

@@ -1,19 +1,20 @@
 //! A running virtqueue with everything its worker needs of the machine.
 
 use std::num::Wrapping;
-use std::sync::atomic::{Ordering, fence};
 
-use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use virtio_queue::{Queue, QueueState};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::buffers::{BadChain, Buffers};
+use super::rings::Rings;
 use super::walk::Walk;
 use super::{DeviceEvents, QueueInterrupt};
 use crate::GuestRam;
 
 /// Flag of the available ring: the driver wants no interrupts (virtio 1.3 §2.7.6).
 const AVAIL_NO_INTERRUPT: u16 = 1;
+/// Flag of the used ring: the device wants no notifications (virtio 1.3 §2.7.10).
+const USED_NO_NOTIFY: u16 = 1;
 
 /// A chain of descriptors that the driver made available, taken off the ring.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +28,12 @@ pub(crate) struct Taken {
 /// The driver broke the ring; the queue cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
-    /// Ring or indices do not make sense.
+    /// Indices do not make sense.
     #[error("the driver's ring is broken: {0}")]
     Queue(#[from] virtio_queue::Error),
+    /// The rings are not in memory, or not aligned as they have to be.
+    #[error("the driver's rings do not lie in memory")]
+    OutsideRam,
     /// A chain came again before the device had returned it.
     #[error("the driver made descriptor {0} available twice")]
     Reused(u16),
@@ -41,14 +45,22 @@ pub enum RingError {
 /// A split virtqueue that its worker owns.
 #[derive(Debug)]
 pub struct Ring {
-    queue: Queue,
+    /// Where the queue was when it started.
+    state: QueueState,
+    /// Where its parts lie, if they lie in RAM.
+    rings: Option<Rings>,
     mem: GuestRam,
     kick: EventFd,
     interrupt: QueueInterrupt,
     events: DeviceEvents,
     features: u64,
+    event_index: bool,
+    /// Number of the next chain to take.
+    next: Wrapping<u16>,
+    /// Number of the next chain to return.
+    used: Wrapping<u16>,
     /// Used index that the driver was last told of.
-    notified: u16,
+    notified: Wrapping<u16>,
     /// Available index as last read from the driver.
     available: Wrapping<u16>,
     /// Interrupts sent since somebody asked.
@@ -59,17 +71,35 @@ impl Ring {
     /// A ring over a valid queue. `kick` is readable when the driver made buffers available; `features` are the
     /// negotiated ones.
     pub fn new(
-        mut queue: Queue,
+        queue: Queue,
         mem: GuestRam,
         kick: EventFd,
         interrupt: QueueInterrupt,
         events: DeviceEvents,
         features: u64,
     ) -> Self {
-        queue.set_event_idx(features & super::feature::RING_EVENT_IDX != 0);
-        let notified = queue.next_used();
-        let available = Wrapping(queue.next_avail());
-        Self { queue, mem, kick, interrupt, events, features, notified, available, interrupts: 0 }
+        let event_index = features & super::feature::RING_EVENT_IDX != 0;
+        let state = QueueState { event_idx_enabled: event_index, ..queue.state() };
+        let (next, used) = (Wrapping(state.next_avail), Wrapping(state.next_used));
+        Self {
+            rings: Rings::find(&mem, &state),
+            state,
+            mem,
+            kick,
+            interrupt,
+            events,
+            features,
+            event_index,
+            next,
+            used,
+            notified: used,
+            available: next,
+            interrupts: 0,
+        }
+    }
+
+    fn rings(&self) -> Result<&Rings, RingError> {
+        self.rings.as_ref().ok_or(RingError::OutsideRam)
     }
 
     /// The descriptor to wait on for the driver's notifications.
@@ -82,7 +112,7 @@ impl Ring {
         self.features
     }
 
-    /// Guest memory, for addresses taken out of a [`Chain`].
+    /// Guest memory, for addresses taken out of a chain.
     pub fn mem(&self) -> &GuestRam {
         &self.mem
     }
@@ -97,21 +127,19 @@ impl Ring {
     /// # Errors
     /// The ring cannot be read, or the driver's index ran ahead of its size.
     pub(crate) fn take(&mut self, buffers: &mut Buffers) -> Result<Option<Taken>, RingError> {
-        let next = Wrapping(self.queue.next_avail());
-        if self.available == next {
-            self.available = self.queue.avail_idx(self.mem.as_ref(), Ordering::Acquire)?;
-            if self.available == next {
+        let rings = self.rings.as_ref().ok_or(RingError::OutsideRam)?;
+        if self.available == self.next {
+            self.available = Wrapping(rings.available_index());
+            if self.available == self.next {
                 return Ok(None);
             }
         }
-        if (self.available - next).0 > self.queue.size() {
+        if (self.available - self.next).0 > self.state.size {
             return Err(virtio_queue::Error::InvalidAvailRingIndex.into());
         }
-        // The memory is lent, not shared: workers on different threads would all count the same references. Something
-        // waits, so that nothing coming out means a ring that cannot be read.
-        let chain = self.queue.iter(self.mem.as_ref())?.next();
-        let chain = chain.ok_or(virtio_queue::Error::QueueNotReady)?;
-        Ok(Some(Taken { head: chain.head_index(), form: buffers.load(chain) }))
+        let head = rings.available_head(self.next.0);
+        self.next += 1;
+        Ok(Some(Taken { head, form: buffers.load(Walk::new(&self.mem, rings, self.state.size, head)) }))
     }
 
     /// Puts what a chain names that was taken before, and not returned yet, into `buffers` once more.
@@ -119,49 +147,34 @@ impl Ring {
     /// # Errors
     /// There is no such descriptor.
     pub(crate) fn take_again(&mut self, head: u16, buffers: &mut Buffers) -> Result<Taken, RingError> {
-        if head >= self.queue.size() {
+        if head >= self.state.size {
             return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
         }
-        let table = GuestAddress(self.queue.desc_table());
-        let chain = Walk::new(&self.mem, table, self.queue.size(), head);
+        let chain = Walk::new(&self.mem, self.rings()?, self.state.size, head);
         Ok(Taken { head, form: buffers.load(chain) })
     }
 
     /// Puts back the chain taken last, as if it had not been taken.
     pub fn put_back(&mut self) {
-        self.queue.set_next_avail(self.queue.next_avail().wrapping_sub(1));
+        self.next -= 1;
     }
 
     /// Returns the chain that starts at `head` to the driver, with `written` bytes filled by the device.
     pub fn push_used(&mut self, head: u16, written: u32) -> Result<(), RingError> {
-        Ok(self.queue.add_used(self.mem.as_ref(), head, written)?)
+        self.push_used_together(&[(head, written)])
     }
 
     /// Returns several chains (head and bytes filled) so that the driver sees all of them at once or none.
     pub fn push_used_together(&mut self, chains: &[(u16, u32)]) -> Result<(), RingError> {
-        let Some((&(last, written), others)) = chains.split_last() else { return Ok(()) };
-        let first = self.queue.next_used();
-        let mut next = first;
-        for &(head, written) in others {
-            self.write_used(next, head, written)?;
-            next = next.wrapping_add(1);
+        if chains.iter().any(|(head, _)| *head >= self.state.size) {
+            return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
         }
-        // The last one brings the index, and with it all others, into view.
-        self.queue.set_next_used(next);
-        self.queue
-            .add_used(self.mem.as_ref(), last, written)
-            .inspect_err(|_| self.queue.set_next_used(first))?;
-        Ok(())
-    }
-
-    /// Fills an element of the used ring without making it visible (virtio 1.3 §2.7.8).
-    fn write_used(&self, index: u16, head: u16, written: u32) -> Result<(), RingError> {
-        let size = self.queue.size();
-        let slot = index.checked_rem(size).filter(|_| head < size);
-        let slot = slot.ok_or(virtio_queue::Error::InvalidDescriptorIndex)?;
-        let element = u64::from(head) | u64::from(written) << 32;
-        let address = self.address(self.queue.used_ring(), 4 + u64::from(slot) * 8)?;
-        self.mem.write_obj(element.to_le(), address).map_err(virtio_queue::Error::GuestMemory)?;
+        let rings = self.rings.as_ref().ok_or(RingError::OutsideRam)?;
+        for (head, written) in chains {
+            rings.set_used(self.used.0, *head, *written);
+            self.used += 1;
+        }
+        rings.set_used_index(self.used.0);
         Ok(())
     }
 
@@ -177,13 +190,23 @@ impl Ring {
 
     /// Interrupts the driver if it wants to know of what was pushed since the last call.
     pub fn notify(&mut self) -> Result<(), RingError> {
-        let pushed = self.queue.next_used();
-        let before = std::mem::replace(&mut self.notified, pushed);
-        if pushed != before && self.wants_interrupt(before, pushed)? {
-            self.interrupt.signal();
-            self.interrupts += 1;
+        let before = std::mem::replace(&mut self.notified, self.used);
+        if self.used != before && self.wants_interrupt(before)? {
+            self.interrupt();
         }
         Ok(())
+    }
+
+    /// Whether the driver asked to hear of the used index moving from `before` to where it is (virtio 1.3 §2.7.7).
+    fn wants_interrupt(&self, before: Wrapping<u16>) -> Result<bool, RingError> {
+        let rings = self.rings()?;
+        // The index must be visible before the driver's wish is read, or both sides could wait for each other.
+        Rings::settle();
+        if !self.event_index {
+            return Ok(rings.available_flags() & AVAIL_NO_INTERRUPT == 0);
+        }
+        let event = Wrapping(rings.used_event());
+        Ok(self.used - event - Wrapping(1) < self.used - before)
     }
 
     /// Interrupts the driver whatever it wants.
@@ -194,10 +217,8 @@ impl Ring {
 
     /// The queue stands at chain number `next`: all before it have been taken and returned, by somebody else.
     pub(crate) fn move_to(&mut self, next: u16) {
-        self.queue.set_next_avail(next);
-        self.queue.set_next_used(next);
-        self.available = Wrapping(next);
-        self.notified = next;
+        let next = Wrapping(next);
+        (self.next, self.used, self.notified, self.available) = (next, next, next, next);
     }
 
     /// How many interrupts were sent since the last call.
@@ -205,41 +226,32 @@ impl Ring {
         std::mem::take(&mut self.interrupts)
     }
 
-    /// Whether the driver asked to hear of the used index moving from `before` to `now` (virtio 1.3 §2.7.7).
-    fn wants_interrupt(&self, before: u16, now: u16) -> Result<bool, RingError> {
-        // The index must be visible before the driver's wish is read, or both sides could wait for each other.
-        fence(Ordering::SeqCst);
-        if !self.queue.event_idx_enabled() {
-            return Ok(self.load(self.queue.avail_ring(), 0)? & AVAIL_NO_INTERRUPT == 0);
-        }
-        let event = self.load(self.queue.avail_ring(), 4 + u64::from(self.queue.size()) * 2)?;
-        Ok(now.wrapping_sub(event).wrapping_sub(1) < now.wrapping_sub(before))
-    }
-
-    fn load(&self, base: u64, offset: u64) -> Result<u16, RingError> {
-        let address = self.address(base, offset)?;
-        let value =
-            self.mem.load::<u16>(address, Ordering::Relaxed).map_err(virtio_queue::Error::GuestMemory)?;
-        Ok(u16::from_le(value))
-    }
-
-    fn address(&self, base: u64, offset: u64) -> Result<GuestAddress, RingError> {
-        Ok(base.checked_add(offset).map(GuestAddress).ok_or(virtio_queue::Error::AddressOverflow)?)
-    }
-
     /// Asks the driver for notifications; true if buffers became available meanwhile, so that the caller has to
     /// look again.
     pub fn enable_notification(&mut self) -> Result<bool, RingError> {
-        Ok(self.queue.enable_notification(self.mem.as_ref())?)
+        let rings = self.rings()?;
+        if self.event_index {
+            rings.set_available_event(self.next.0);
+        } else {
+            rings.set_used_flags(0);
+        }
+        // What was just written must be visible before the index is read, or a notification could be missed.
+        Rings::settle();
+        Ok(rings.available_index() != self.next.0)
     }
 
-    /// Tells the driver that notifications are not needed while the worker is at it.
+    /// Tells the driver that notifications are not needed while the worker is at it. With an event index there is
+    /// nothing to tell: the driver has passed it.
     pub fn disable_notification(&mut self) -> Result<(), RingError> {
-        Ok(self.queue.disable_notification(self.mem.as_ref())?)
+        let rings = self.rings()?;
+        if !self.event_index {
+            rings.set_used_flags(USED_NO_NOTIFY);
+        }
+        Ok(())
     }
 
     /// Where the queue stands; what the worker's `stop` returns.
     pub fn state(&self) -> QueueState {
-        self.queue.state()
+        QueueState { next_avail: self.next.0, next_used: self.used.0, ..self.state }
     }
 }
