@@ -48,6 +48,12 @@ impl IoBuf {
             .then(|| unsafe { self.0.iov_base.cast::<u8>().add(offset).cast::<[u8; N]>().read() })
     }
 
+    /// The first `count` bytes, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        Self(libc::iovec { iov_base: self.0.iov_base, iov_len: count.min(self.len()) })
+    }
+
     /// What follows after the first `count` bytes; empty if there are no more.
     pub fn skip(&self, count: usize) -> Self {
         let count = count.min(self.len());

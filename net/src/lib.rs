@@ -21,6 +21,7 @@ mod neighbour;
 pub mod netlink;
 pub mod nft;
 mod offload;
+mod stream;
 mod tap;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,7 @@ pub use answered::{Answered, AnswersHandle, AnswersReport};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
+pub use stream::{Peer, Stream};
 pub use tap::{Tap, TapError};
 pub use vhost::{Layout, Region, Side, Signals, VhostNet};
 

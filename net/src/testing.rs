@@ -1,5 +1,10 @@
-//! What tests of several modules need: a network namespace of their own.
+//! What tests of several modules need: a network namespace of their own, memory as buffers, descriptors watched.
+#![expect(unsafe_code, reason = "the tests make raw frames and watch descriptors")]
 
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use crate::IoBuf;
 use crate::netlink::Namespace;
 
 /// Runs `test` in a new network namespace; says so and does nothing where that is not allowed.
@@ -18,4 +23,50 @@ pub(crate) fn run(program: &str, arguments: &str) -> String {
     let output = std::process::Command::new(program).args(arguments.split(' ')).output().unwrap();
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Memory of a test as a buffer.
+pub(crate) fn io_buf(bytes: &mut [u8]) -> IoBuf {
+    // SAFETY: the test keeps the bytes alive and looks at them only after the call.
+    unsafe { IoBuf::from_raw(bytes.as_mut_ptr(), bytes.len()) }
+}
+
+/// Bounds what a socket holds for a peer that does not read.
+pub(crate) fn socket_buffer(socket: &impl AsRawFd, bytes: libc::c_int) {
+    let len = libc::socklen_t::try_from(size_of_val(&bytes)).unwrap();
+    let value = (&raw const bytes).cast();
+    // SAFETY: the option reads an int.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, value, len) };
+    assert_eq!(result, 0);
+}
+
+/// Whether something can be read before the time is over.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd is passed.
+    unsafe { libc::poll(&raw mut poll, 1, i32::try_from(limit.as_millis()).unwrap()) == 1 }
+}
+
+/// Watches a descriptor as devices do: told once of each change.
+pub(crate) struct Edge(OwnedFd);
+
+impl Edge {
+    pub(crate) fn new(fd: BorrowedFd<'_>) -> Self {
+        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET).cast_unsigned(), u64: 0 };
+        // SAFETY: the descriptor is new and ours alone; the event outlives the call.
+        unsafe {
+            let epoll = OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC));
+            let added =
+                libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event);
+            assert_eq!(added, 0);
+            Self(epoll)
+        }
+    }
+
+    pub(crate) fn fires(&self) -> bool {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for one event.
+        unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 20) == 1 }
+    }
 }
