@@ -21,6 +21,7 @@ mod neighbour;
 pub mod netlink;
 pub mod nft;
 mod offload;
+pub mod passt;
 mod stream;
 mod tap;
 #[cfg(test)]

@@ -52,7 +52,12 @@ impl Stream {
     /// The peer's, at the first connection.
     pub fn with_peer(peer: Box<dyn Peer>, mtu: Option<u16>) -> io::Result<Self> {
         let socket = peer.connect()?;
-        Ok(Self { line: Line::new(Some(peer), socket), mtu })
+        Ok(Self::over(peer, socket, mtu))
+    }
+
+    /// The same with a connection to `peer` that there is.
+    pub(crate) fn over(peer: Box<dyn Peer>, socket: UnixStream, mtu: Option<u16>) -> Self {
+        Self { line: Line::new(Some(peer), socket), mtu }
     }
 
     /// Whether there is a connection.
