@@ -70,3 +70,20 @@ impl Edge {
         unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 20) == 1 }
     }
 }
+
+/// Sends a frame out of an interface, as any program may that has the right.
+pub(crate) fn send_raw(interface: &str, frame: &[u8]) {
+    let index = crate::netlink::Netlink::open().unwrap().interface(interface).unwrap().index;
+    // SAFETY: the address is of the family's kind, and all lengths are those of what is passed.
+    unsafe {
+        let socket =
+            OwnedFd::from_raw_fd(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0));
+        let mut to: libc::sockaddr_ll = std::mem::zeroed();
+        to.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+        to.sll_ifindex = i32::try_from(index).unwrap();
+        let len = libc::socklen_t::try_from(size_of_val(&to)).unwrap();
+        let to = (&raw const to).cast();
+        let sent = libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, to, len);
+        assert_eq!(usize::try_from(sent), Ok(frame.len()));
+    }
+}

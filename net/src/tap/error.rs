@@ -60,6 +60,14 @@ pub enum TapError {
         #[source]
         source: io::Error,
     },
+    /// The file is another interface's.
+    #[error("{} is not the file of macvtap {name:?}: their addresses differ", .path.display())]
+    WrongDevice {
+        /// Of which interface.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel did not take a setting.
     #[error("setting up tap {name:?} failed: {doing}")]
     SetUp {

@@ -1,5 +1,6 @@
 //! Taps and macvtaps: interfaces of the host whose other end is a file.
 
+mod device_file;
 mod error;
 mod open;
 mod sys;

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::TapError;
+use super::device_file::{self, DeviceFile};
 use super::sys::{self, EXCLUSIVE, MULTI_QUEUE, Name, TAP_FLAGS};
 
 const TUN: &str = "/dev/net/tun";
@@ -25,21 +26,21 @@ pub(super) fn by_name(name: &str, queues: u16) -> Result<Vec<File>, TapError> {
             // TUNSETIFF creates what does not exist, and the interface may have gone since it was looked up.
             if sys::interface_index(name) == Some(index) { Ok(files) } else { Err(missing()) }
         }
-        "macvlan" => {
-            let path = PathBuf::from(format!("/dev/tap{index}"));
-            macvtap(name, &raw, &path, queues)
-        }
+        "macvlan" => macvtap(name, &raw, index, queues),
         _ => Err(TapError::NotATap { name: name.to_owned(), driver }),
     }
 }
 
 fn open(name: &str, path: &Path) -> Result<File, TapError> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|source| {
-        match source.raw_os_error() {
-            Some(libc::EBUSY) => TapError::InUse { name: name.to_owned() },
-            _ => TapError::Device { name: name.to_owned(), path: path.to_owned(), source },
-        }
-    })
+    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    file.map_err(|source| device_error(name, path, source))
+}
+
+fn device_error(name: &str, path: &Path, source: io::Error) -> TapError {
+    match source.raw_os_error() {
+        Some(libc::EBUSY) => TapError::InUse { name: name.to_owned() },
+        _ => TapError::Device { name: name.to_owned(), path: path.to_owned(), source },
+    }
 }
 
 fn tap(name: &str, raw: &Name, queues: u16) -> Result<Vec<File>, TapError> {
@@ -88,10 +89,20 @@ fn refused(name: &str, queues: u16, source: io::Error) -> TapError {
     }
 }
 
-fn macvtap(name: &str, raw: &Name, path: &Path, queues: u16) -> Result<Vec<File>, TapError> {
+fn macvtap(name: &str, raw: &Name, index: u32, queues: u16) -> Result<Vec<File>, TapError> {
+    let usual = || PathBuf::from(format!("/dev/tap{index}"));
+    let found = DeviceFile::of(name, index).map_err(|source| TapError::Device {
+        name: name.to_owned(),
+        path: usual(),
+        source,
+    })?;
+    let failed = |source| device_error(name, found.node(), source);
     let flags = if queues > 1 { TAP_FLAGS | MULTI_QUEUE } else { TAP_FLAGS };
     let attach = |_| {
-        let file = open(name, path)?;
+        let file = found.open().map_err(failed)?;
+        if !device_file::belongs(&file, raw).map_err(failed)? {
+            return Err(TapError::WrongDevice { name: name.to_owned(), path: found.node().to_owned() });
+        }
         sys::attach(&file, raw, flags).map_err(|error| refused(name, queues, error))?;
         Ok(file)
     };

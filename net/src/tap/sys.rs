@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use crate::IoBuf;
 
@@ -149,6 +150,64 @@ pub(super) fn driver(name: &Name) -> io::Result<String> {
     checked(unsafe { libc::ioctl(control_socket()?.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) })?;
     let name = info.iter().skip(4).take(32).copied().take_while(|b| *b != 0).collect::<Vec<_>>();
     Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Address of an interface.
+pub(super) fn mac(name: &Name) -> io::Result<[u8; 6]> {
+    let mut request = name.request();
+    // SAFETY: the request reads and writes an ifreq.
+    checked(unsafe { libc::ioctl(control_socket()?.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) })?;
+    Ok(address_of(&request))
+}
+
+/// Address of the interface that a file is attached to.
+pub(super) fn mac_of_file(file: &File) -> io::Result<[u8; 6]> {
+    // SAFETY: an all-zero ifreq is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes an ifreq.
+    checked(unsafe { libc::ioctl(file.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) })?;
+    Ok(address_of(&request))
+}
+
+fn address_of(request: &libc::ifreq) -> [u8; 6] {
+    // SAFETY: the kernel wrote the address.
+    let [a, b, c, d, e, f, ..] =
+        unsafe { request.ifr_ifru.ifru_hwaddr.sa_data }.map(libc::c_char::cast_unsigned);
+    [a, b, c, d, e, f]
+}
+
+/// Makes a character device's node that only this user may open.
+pub(super) fn make_node(path: &Path, number: libc::dev_t) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: the path is a valid C string.
+    checked(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, number) })
+}
+
+/// `fsconfig`'s command to make a file system, linux/mount.h.
+const FSCONFIG_CMD_CREATE: libc::c_long = 6;
+const FSOPEN_CLOEXEC: libc::c_long = 1;
+const FSMOUNT_CLOEXEC: libc::c_long = 1;
+
+/// The sysfs of the calling thread's network namespace, which is seen nowhere else and goes when it is closed.
+pub(super) fn own_sysfs() -> io::Result<OwnedFd> {
+    // SAFETY: the name is a valid C string.
+    let context = new_file(unsafe { libc::syscall(libc::SYS_fsopen, c"sysfs".as_ptr(), FSOPEN_CLOEXEC) })?;
+    let nothing = std::ptr::null::<libc::c_char>();
+    let fd = context.as_raw_fd();
+    // SAFETY: this command takes no key and no value.
+    let made = unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, nothing, nothing, 0) };
+    if made < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: no pointers are passed.
+    new_file(unsafe { libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, 0) })
+}
+
+fn new_file(result: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = libc::c_int::try_from(result).map_err(io::Error::other)?;
+    checked(fd)?;
+    // SAFETY: the descriptor is new and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Makes reads and writes return instead of waiting.

@@ -109,4 +109,70 @@ fn files_handed_over_are_checked() {
     });
 }
 
+/// The tests' `/sys` is of another namespace, and where `/dev` has no node of the macvtap's one is made.
+#[test]
+fn a_macvtap_is_opened_without_sysfs_and_nodes_of_its_namespace() {
+    use crate::netlink::{MacvtapMode, Netlink, NewInterface, NewKind};
+    in_namespace(|| {
+        let mut netlink = Netlink::open().unwrap();
+        // Indexes, and with them nodes in `/dev`, that nobody else's macvtaps have.
+        let mut index = 900_000_000 + std::process::id();
+        let mut make = |name, kind, mac| {
+            index += 1;
+            netlink.create(&NewInterface { name, kind, mac, mtu: None, index: Some(index) }).unwrap();
+            let index = netlink.interface(name).unwrap().index;
+            netlink.set_up(index, true).unwrap();
+            index
+        };
+        let parent = make("one", NewKind::Veth { peer: "two" }, None);
+        let peer = sys::interface_index("two").unwrap();
+        let mac = crate::MacAddress([2, 0, 0, 0, 0, 7]);
+        make("mvt0", NewKind::Macvtap { parent, mode: MacvtapMode::Bridge }, Some(mac));
+        make("mvt1", NewKind::Macvtap { parent, mode: MacvtapMode::Bridge }, None);
+        Netlink::open().unwrap().set_up(peer, true).unwrap();
+        let opened = Tap::open("mvt0", 2);
+        if let Err(TapError::Device { source, .. }) = &opened
+            && source.kind() == io::ErrorKind::PermissionDenied
+        {
+            eprintln!("not allowed to open devices: nothing tested");
+            return;
+        }
+        let tap = opened.unwrap();
+        assert_eq!((tap.name(), tap.queue_pairs(), tap.mtu()), ("mvt0", 2, Some(1500)));
+        assert!(tap.offloads().contains(Offloads::CSUM | Offloads::TSO4));
+
+        // What the cable's other end sends to the address arrives, behind its header.
+        let index = sys::interface_index("mvt0").unwrap();
+        let file = DeviceFile::of("mvt0", index).unwrap();
+        assert!(DeviceFile::of("mvt0", index + 1000).is_err());
+        let other = DeviceFile::of("mvt1", sys::interface_index("mvt1").unwrap()).unwrap();
+        assert_ne!(file, other);
+        let name = |name| sys::Name::new(name).unwrap();
+        let opened = other.open().unwrap();
+        assert!(device_file::belongs(&opened, &name("mvt1")).unwrap());
+        assert!(!device_file::belongs(&opened, &name("mvt0")).unwrap(), "the addresses tell");
+        let _ = std::fs::remove_file(other.node());
+        assert!(other.open().is_ok(), "by a node of our own");
+        let left = std::fs::read_dir("/dev").unwrap().flatten();
+        assert!(!left.map(|e| e.file_name()).any(|n| n.to_string_lossy().starts_with(".kubevmm")));
+
+        let mut frame = [[0xff; 6], [2, 0, 0, 0, 0, 9]].concat();
+        frame.extend([0x88, 0xb5]);
+        frame.resize(60, 5);
+        crate::testing::send_raw("two", &frame);
+        let mut memory = [0; 200];
+        let mut queues = (0..2).map(|pair| tap.open_queue(pair).unwrap()).collect::<Vec<_>>();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let len = loop {
+            let mut received = queues.iter_mut().map(|queue| queue.receive(&[io_buf(&mut memory)]));
+            match received.find_map(Result::ok) {
+                Some(len) if memory[24..26] == [0x88, 0xb5] => break len,
+                _ => assert!(std::time::Instant::now() < deadline, "no frame"),
+            }
+        };
+        assert_eq!((len, &memory[12..72]), (72, &frame[..]));
+    });
+}
+
+use super::device_file::DeviceFile;
 use sys::{MULTI_QUEUE, TAP_FLAGS};
