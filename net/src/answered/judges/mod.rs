@@ -1,6 +1,8 @@
 //! Clients that others wrote, on a tap whose other end is a card with answers. What they make of a lease is held against
 //! what they make of the same lease from dnsmasq. Clients that are not installed judge nothing.
 
+mod networkd;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
