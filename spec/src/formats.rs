@@ -1,5 +1,7 @@
 //! Forms of names and addresses that the API demands. Each function says what is wrong, or nothing.
 
+use std::net::IpAddr;
+
 /// An RFC 1123 label: a host name or the name of a disk.
 pub(crate) fn label(text: &str) -> Option<&'static str> {
     let fits = !text.is_empty() && text.len() <= 63 && text.bytes().all(is_label_byte) && ends_fit(text);
@@ -103,6 +105,29 @@ pub(crate) fn image_path(text: &str) -> Option<&'static str> {
     (!fits).then_some("must be an absolute path to a file, without \"..\"")
 }
 
+/// An address and how many of its first bits name its network, written `10.1.2.3/24`.
+pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, prefix) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
+    let prefix = prefix.parse().ok().filter(|prefix| is_number && *prefix <= address_bits(address))?;
+    Some((address, prefix))
+}
+
+/// How many bits an address has.
+pub(crate) fn address_bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The name of a network interface, as Linux takes it.
+pub fn interface_name(text: &str) -> Option<&'static str> {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
+    let fits = (1..=15).contains(&text.len()) && text.chars().all(is_plain) && text != "." && text != "..";
+    (!fits).then_some(
+        "is not the name of a network interface: those have 1 to 15 bytes, without blanks, / and :",
+    )
+}
+
 fn is_label_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
@@ -137,6 +162,11 @@ mod tests {
         all(label_name, &["a", "A.b_c", "example.com/A"], &["", "a=b", "/a", "a/", "A/b", "a/b/c", "-a"]);
         all(label_value, &["", "A.b"], &["a b", ".a", &"x".repeat(64)]);
         all(port_name, &["http", "a1-b"], &["", "80", "Test", "a--b", "abcdefghijklmnop"]);
+        all(
+            interface_name,
+            &["eth0", "eth0.40", "k6t-2c26b46b68f"],
+            &["", "a b", "a/b", "..", "a:1", &"x".repeat(16)],
+        );
         all(serial, &["SN-1_a"], &["$$$$", "a b", &"x".repeat(257)]);
     }
 
@@ -148,6 +178,17 @@ mod tests {
             &["", "0000:81:100.a", "0000:80:80:1.0", "0000:81:01.8"],
         );
         all(image_path, &["/a", "/a/b/", "/a.b"], &["/", "a", "../a", "/a/../b", "//a", "/./a", ""]);
+    }
+
+    #[test]
+    fn networks_are_addresses_with_prefixes() {
+        assert_eq!(cidr("10.0.2.1/24"), Some(("10.0.2.1".parse().unwrap(), 24)));
+        assert_eq!(cidr("fd10::/120"), Some(("fd10::".parse().unwrap(), 120)));
+        for bad in
+            ["", "10.0.0.1", "10.0.0.1/33", "10.0.0/8", "::1/129", "1.2.3.4/+8", "1.2.3.4/", "/8", "a/8"]
+        {
+            assert_eq!(cidr(bad), None, "{bad}");
+        }
     }
 
     #[test]

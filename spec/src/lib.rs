@@ -7,6 +7,7 @@ pub mod admit;
 pub mod api;
 pub mod base64;
 pub mod cloud_init;
+pub mod cni;
 pub mod downward;
 pub mod explain;
 pub mod file_disk;

@@ -33,13 +33,13 @@ impl Maker<'_> {
             Wanted::BridgePort { bridge, create, tap, queues, mtu } => {
                 self.bridge_port(bridge, *create, tap, *queues, *mtu)?
             }
-            Wanted::Macvtap { parent, name, mac, mode, mtu } => {
+            Wanted::Macvtap { parent, name, mac, mode, queues, mtu } => {
                 let parent = self.netlink.interface(parent)?;
                 let kind = NewKind::Macvtap { parent: parent.index, mode: *mode };
                 let index = self.interface(name, kind, *mac, *mtu)?;
                 self.no_ipv6(name)?;
                 self.netlink.set_up(index, true)?;
-                Tap::open(name, 1)?
+                Tap::open(name, *queues)?
             }
         };
         Ok(Made { interface: wanted.interface().to_owned(), tap })

@@ -36,6 +36,11 @@ impl HostSetup {
         Ok(Self { netlink: Netlink::open()?, namespace, mark: format!("{MARK}{owner}") })
     }
 
+    /// Whether what `record` tells of was made in this namespace; so is nothing at all.
+    pub fn is_where(&self, record: &Record) -> bool {
+        record.namespace.is_none_or(|namespace| namespace == self.namespace)
+    }
+
     /// Makes what is wanted. Before each step `save` is called with the record that has it.
     ///
     /// # Errors

@@ -94,6 +94,7 @@ fn wanted() -> Vec<Wanted> {
             name: "mvt0".into(),
             mac: MacAddress([2, 0, 0, 0, 0, 7]),
             mode: MacvtapMode::Bridge,
+            queues: 1,
             mtu: Some(1300),
         },
     ]

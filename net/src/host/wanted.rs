@@ -72,6 +72,8 @@ pub enum Wanted {
         mac: MacAddress,
         /// To whom its frames go.
         mode: MacvtapMode,
+        /// Queue pairs, each a file of it.
+        queues: u16,
         /// Its MTU; none: the parent's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mtu: Option<u32>,

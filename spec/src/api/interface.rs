@@ -11,10 +11,9 @@ object! {
         model: Option<String> = "virtio",
             warn_when(When::NoneOf(&["virtio", "virtio-non-transitional"]), "the card is virtio-net: the guest needs a virtio driver");
         /// Ports that are forwarded to the guest; all when none is named.
-        ports: Vec<Port>, warn("ports are forwarded by whoever set up the network, not by kubevmm");
+        ports: Vec<Port>, HONOURED;
         /// Ranges of ports that are forwarded to the guest.
-        port_ranges: Vec<PortRange>,
-            warn("ports are forwarded by whoever set up the network, not by kubevmm");
+        port_ranges: Vec<PortRange>, HONOURED;
         /// The card's MAC address.
         mac_address: Option<String> = "made from the VM's name", HONOURED;
         /// The order in which disks and network cards are tried at boot, from 1.
@@ -22,7 +21,7 @@ object! {
         /// The PCI address that the guest sees.
         pci_address: String, warn("kubevmm chooses the PCI address");
         /// What the DHCP server tells the guest.
-        dhcp_options: Option<DhcpOptions>, warn("kubevmm answers no DHCP requests");
+        dhcp_options: Option<DhcpOptions>, HONOURED;
         /// A word that cloud-init's config drive gives for the card.
         tag: String, HONOURED;
         /// The card's ACPI index, from which the guest names it (`eno<N>`).
@@ -89,11 +88,9 @@ object! {
     /// The cluster's own network.
     pub struct PodNetwork {
         /// The guest's IPv4 network behind masquerade.
-        vm_network_cidr as "vmNetworkCIDR": String = "10.0.2.0/24",
-            warn("the guest's addresses come from whoever set up the network");
+        vm_network_cidr as "vmNetworkCIDR": String = "10.0.2.0/24", HONOURED;
         /// The guest's IPv6 network behind masquerade.
-        vm_ipv6_network_cidr as "vmIPv6NetworkCIDR": String = "fd10:0:2::/120",
-            warn("the guest's addresses come from whoever set up the network");
+        vm_ipv6_network_cidr as "vmIPv6NetworkCIDR": String = "fd10:0:2::/120", HONOURED;
     }
 
     /// A further network of the cluster.
@@ -122,7 +119,7 @@ union! {
         Masquerade as "masquerade" (Presence), HONOURED;
         /// A virtual function of a network card, passed through.
         Sriov as "sriov" (Presence),
-            warn("the card is virtio-net on the tap given for its network, not a passed-through card");
+            warn("network cards cannot be passed through: the machine runs with a tap in its place only (--tap)");
         /// User-mode networking by passt.
         PasstBinding as "passtBinding" (Presence), HONOURED;
         /// User-mode networking by passt, in its old form.
@@ -130,7 +127,7 @@ union! {
         /// A macvtap device of the host, in its old form.
         Macvtap as "macvtap" (Presence), HONOURED;
         /// User-mode networking of old.
-        Slirp as "slirp" (Presence), no("slirp is gone, from KubeVirt too: use masquerade or passtBinding");
+        Slirp as "slirp" (Presence), warn("slirp is gone, from KubeVirt too: passt takes its place");
         /// A network binding plugin.
         Plugin as "binding" (PluginBinding), HONOURED;
     }

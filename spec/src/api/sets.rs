@@ -171,7 +171,7 @@ object! {
     /// What a network is.
     pub struct NetworkAttachmentDefinitionSpec {
         /// The CNI configuration as JSON text.
-        config: String, CLUSTER;
+        config: String, HONOURED;
     }
 
     /// An identity that pods act under.

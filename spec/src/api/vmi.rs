@@ -53,7 +53,7 @@ object! {
         /// The guest's host name.
         hostname: Option<String> = "the VM's name up to the first dot", HONOURED;
         /// The guest's subdomain within the cluster.
-        subdomain: Option<String>, warn("the guest does not learn its subdomain");
+        subdomain: Option<String>, warn("the guest learns its subdomain by DHCP only (bridge, masquerade)");
         /// The networks that cards are attached to.
         networks: Vec<Network> = "the pod network, when there are no cards", HONOURED;
         /// Where names are resolved.

@@ -1,7 +1,8 @@
-//! Names become things: the Secrets, ConfigMaps and claims that a machine refers to are looked up among the given
+//! Names become things: the Secrets, ConfigMaps, networks and claims that a machine refers to are looked up among the given
 //! objects first, then in folders.
 
 mod claims;
+mod networks;
 mod references;
 mod values;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::api::VirtualMachineInstance;
+use crate::cni::CniConfig;
 use crate::source::Manifests;
 use references::Kind;
 
@@ -62,6 +64,9 @@ pub struct Resolved {
     pub downward: BTreeMap<String, Values>,
     /// Claims by name; a DataVolume's has the DataVolume's name.
     pub claims: BTreeMap<String, Claim>,
+    /// What the machine's networks of Multus are, by the networks' names; those whose NetworkAttachmentDefinition is among
+    /// the given objects.
+    pub networks: BTreeMap<String, CniConfig>,
     /// What was not found.
     pub missing: Vec<Missing>,
 }
@@ -79,6 +84,7 @@ pub struct Missing {
 pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: &Places) -> Resolved {
     let mut resolved = Resolved::default();
     let search = Search { machine, manifests, places };
+    search.networks(&mut resolved);
     for reference in references::of(machine) {
         let name = reference.name.clone();
         let found = match reference.kind {

@@ -192,3 +192,48 @@ fn a_folder_that_no_object_could_hold_is_refused() {
     let resolved = resolve(verdict.machine().unwrap(), &manifests, &places);
     assert!(resolved.missing[0].message.contains("1 MiB"), "{}", resolved.missing[0].message);
 }
+
+const NETWORKS: &str = r#"
+apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata: {name: x, namespace: shop}
+spec:
+  domain:
+    memory: {guest: 1Gi}
+    devices:
+      interfaces: [{name: a, bridge: {}}, {name: b, bridge: {}}, {name: c, bridge: {}}, {name: d, bridge: {}}]
+  networks:
+  - {name: a, multus: {networkName: lan}}
+  - {name: b, multus: {networkName: infra/lan}}
+  - {name: c, multus: {networkName: gone}}
+  - {name: d, multus: {networkName: broken}}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: lan, namespace: shop}
+spec: {config: '{"type": "bridge", "bridge": "br-shop"}'}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: lan, namespace: infra, annotations: {k8s.v1.cni.cncf.io/resourceName: macvtap.network.kubevirt.io/eth1}}
+spec: {config: '{"type": "macvtap", "mtu": 9000}'}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: broken, namespace: shop}
+spec: {config: '{"type": "bridge", "bridge": "a/b"}'}
+"#;
+
+#[test]
+fn networks_are_found_in_their_namespace() {
+    use crate::cni::CniPlugin;
+    let manifests = Manifests::parse("x", NETWORKS).unwrap();
+    let verdict = crate::admit(&manifests.documents[0], &manifests);
+    let resolved = resolve(verdict.machine().unwrap(), &manifests, &Places::default());
+    assert_eq!(resolved.networks["a"].plugin, CniPlugin::Bridge { bridge: "br-shop".into(), vlan: None });
+    assert_eq!(resolved.networks["b"].plugin, CniPlugin::Macvtap { master: Some("eth1".into()) });
+    assert_eq!((resolved.networks["b"].mtu, resolved.networks.len()), (Some(9000), 2));
+    let [missing] = &resolved.missing[..] else { panic!("{:?}", resolved.missing) };
+    assert_eq!(missing.path, "spec.networks[3].multus.networkName");
+    assert!(missing.message.contains("(x:29:8)") && missing.message.contains("a/b"), "{}", missing.message);
+}

@@ -164,6 +164,11 @@ impl Document {
         Location::new(self.source.clone(), self.root.locate(path).0)
     }
 
+    /// Whether there is a value at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.root.locate(path).1
+    }
+
     fn top(&self, key: &str) -> &str {
         self.root.get(key).and_then(Node::text).unwrap_or_default()
     }

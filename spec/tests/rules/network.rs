@@ -33,7 +33,7 @@ fn cards_and_networks() {
         (vec![multus()], &["Invalid devices.interfaces[0].name"]),
         (vec![multus(), bridged(), (&bridge, json!({}))], &[]),
         (vec![bridged(), (&card("macvtap"), json!({}))], &[]),
-        (vec![bridged(), (&card("slirp"), json!({}))], &["NotSupported devices.interfaces[0].slirp"]),
+        (vec![bridged(), (&card("slirp"), json!({}))], &[]),
         (
             vec![multus(), bridged(), (&card("passtBinding"), json!({}))],
             &["Invalid devices.interfaces[0].name"],
@@ -81,6 +81,19 @@ fn cards_and_networks() {
         (
             vec![(&dhcp, json!({"ntpServers": ["::1"]}))],
             &["Invalid devices.interfaces[0].dhcpOptions.ntpServers[0]"],
+        ),
+        (
+            vec![network(json!({"pod": {"vmNetworkCIDR": "10.1.0.0/30", "vmIPv6NetworkCIDR": "fd00::/64"}}))],
+            &[],
+        ),
+        (
+            vec![network(
+                json!({"pod": {"vmNetworkCIDR": "10.1.0.0/31", "vmIPv6NetworkCIDR": "10.0.0.0/8"}}),
+            )],
+            &[
+                "NotSupported spec.networks[0].pod.vmIPv6NetworkCIDR",
+                "NotSupported spec.networks[0].pod.vmNetworkCIDR",
+            ],
         ),
         (vec![network(json!({}))], &["Invalid devices.interfaces[0].name", "Required spec.networks[0]"]),
         (

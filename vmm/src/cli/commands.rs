@@ -68,8 +68,18 @@ const MACHINE: &[Opt] = &[
     option("name", "NAME", "run this machine of several in the manifests"),
     option(
         "tap",
-        "NETWORK=INTERFACE",
-        "put the card on NETWORK on this tap or macvtap of the host (repeatable)",
+        "NETWORK=TAP",
+        "put the card on NETWORK on this tap or macvtap of the host, or on its open files fd:N[,N…] (repeatable)",
+    ),
+    option(
+        "multus",
+        "NETWORK=PARENT",
+        "the bridge or interface of the host that stands for NETWORK of multus (repeatable)",
+    ),
+    option(
+        "pod-network",
+        "INTERFACE",
+        "treat INTERFACE as a pod's: bridge gives its address to the guest, masquerade forwards all its ports",
     ),
     option(
         "disk-limit",

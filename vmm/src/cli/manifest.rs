@@ -12,10 +12,12 @@ use super::choose::choose;
 use super::images;
 use super::output::say;
 use crate::open::{OpenFault, Subject};
-use crate::plan::{self, BadLimit, DiskLimit, Fault, Options, Plan, PlanError};
+use crate::plan::{
+    self, BadLimit, BadTap, DiskLimit, Fault, Options, Plan, PlanError, Surroundings, TapSource,
+};
 
 /// Where KubeVirt's pods have what their machine refers to.
-const POD: &str = "/var/run/kubevirt-private";
+pub(super) const POD: &str = "/var/run/kubevirt-private";
 /// Options that say where things are.
 const PLACES: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
 
@@ -123,14 +125,26 @@ fn disk_limits(args: &Args) -> Result<Vec<(String, DiskLimit)>, Failure> {
     pairs.map(|(disk, limit)| Ok((disk, limit.parse().map_err(fault)?))).collect()
 }
 
-/// Plans the machine that the command line names. Faults and warnings are said at their lines; `admitted` is called
-/// between admission and planning.
-pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Failure> {
-    let options = Options {
+fn taps(args: &Args) -> Result<Vec<(String, TapSource)>, Failure> {
+    let fault = |error: BadTap| Failure::Usage(format!("--tap: {error}"));
+    let pairs = args.pairs("tap")?.into_iter();
+    pairs.map(|(network, tap)| Ok((network, tap.parse().map_err(fault)?))).collect()
+}
+
+/// Plans the machine that the command line names. Faults and warnings are said at their lines; `look` is called between
+/// admission and planning, and says what the host's network is like.
+pub(super) fn plan(
+    args: &Args,
+    look: impl FnOnce(&VirtualMachineInstance) -> Result<Surroundings, Failure>,
+) -> Result<Planned, Failure> {
+    let mut options = Options {
         kernel: args.path("kernel"),
         initrd: args.path("initrd"),
         append: args.text("append")?,
-        taps: args.pairs("tap")?,
+        taps: taps(args)?,
+        multus: args.pairs("multus")?,
+        pod_network: args.text("pod-network")?,
+        cards_are_defaults: false,
         disk_limits: disk_limits(args)?,
     };
     let name = args.text("name")?;
@@ -146,8 +160,10 @@ pub(super) fn plan(args: &Args, admitted: impl FnOnce()) -> Result<Planned, Fail
         verdict.miss(document, &resolved.missing, true);
         return Err(refuse(&verdict));
     }
-    admitted();
-    match plan::make(machine, &options, &resolved) {
+    let interfaces = format!("{}spec.domain.devices.interfaces", verdict.machine_base());
+    options.cards_are_defaults = !document.has(&interfaces);
+    let surroundings = look(machine)?;
+    match plan::make(machine, &options, &resolved, &surroundings) {
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));

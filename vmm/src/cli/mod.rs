@@ -14,6 +14,7 @@ mod manifest;
 mod output;
 mod plan;
 mod run;
+mod surroundings;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

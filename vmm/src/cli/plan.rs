@@ -2,13 +2,13 @@
 
 use super::args::Args;
 use super::output::{Format, print};
-use super::{Failure, manifest};
+use super::{Failure, manifest, surroundings};
 use crate::plan::{Plan, render};
 
 /// Prints the plan.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let format = Format::of(args)?;
-    let plan = manifest::plan(args, || ())?.plan.without_contents();
+    let plan = manifest::plan(args, surroundings::gather)?.plan.without_contents();
     match format {
         Format::Text => print(&render(&plan))?,
         Format::Json => print(&format!("{:#}\n", value(&plan)?))?,

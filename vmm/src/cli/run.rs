@@ -10,10 +10,10 @@ use devices::chain;
 use super::args::Args;
 use super::manifest::Planned;
 use super::output::say;
-use super::{Failure, manifest};
+use super::{Failure, manifest, surroundings};
 use crate::api::{self, Api, ApiContext};
 use crate::milestone::{Milestone, Milestones};
-use crate::open::{OpenFault, Places, Resources, RuntimeDir, Subject};
+use crate::open::{OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::state::{Driver, Mailbox, Outcome, Requests, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
@@ -30,7 +30,13 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
         .map_err(|source| Failure::Host { what: "signals could not be taken over", source })?;
     kick::install().map_err(host("signals could not be taken over"))?;
 
-    let planned = manifest::plan(args, || milestones.reach(Milestone::Parsed))?;
+    let planned = manifest::plan(args, |machine| {
+        milestones.reach(Milestone::Parsed);
+        for left in clean_network(&places.runtime) {
+            say(&format!("kubevmm: {left}\n"));
+        }
+        surroundings::gather(machine)
+    })?;
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
     let ended = boot(planned, &places, &milestones, signals);

@@ -90,9 +90,9 @@ fn device(
             functions.disks.push(DiskHandle::new(&planned.name, device.handle()));
             Ok(Box::new(device))
         }
-        (DevicePlan::Nic(plan), Backend::Tap(tap)) => {
+        (DevicePlan::Nic(plan), Backend::Nic(nic)) => {
             let config = NetConfig { queue_pairs: plan.queue_pairs, ..NetConfig::new(plan.mac.0) };
-            Ok(Box::new(NetDevice::new(Arc::clone(tap) as _, config, threads)))
+            Ok(Box::new(NetDevice::new(Arc::clone(&nic.link), config, threads)))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
             let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };

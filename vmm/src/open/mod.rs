@@ -1,6 +1,8 @@
 //! Opening what a plan names: files, disks, taps, sockets. After this nothing new is opened.
 
 mod disk;
+mod host_network;
+mod network;
 mod new_image;
 mod runtime;
 mod scratch;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 use block::{Disk, DiskError};
 use image::{Reference, Store};
 
+pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
+pub use network::NicLink;
 pub use runtime::RuntimeDir;
 
 use crate::console::{Console, ConsoleTarget};
@@ -81,6 +85,15 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: net::TapError,
+    },
+    /// What a network card is on could not be made.
+    #[error("interface {name}")]
+    Network {
+        /// Name of the interface in the manifest.
+        name: String,
+        /// Why.
+        #[source]
+        source: HostNetworkError,
     },
     /// The VM runs already.
     #[error("{namespace}/{name} runs already (its runtime directory {} is locked)", directory.display())]
@@ -152,8 +165,8 @@ pub struct NamedFile {
 pub enum Backend {
     /// A disk.
     Disk(Arc<dyn Disk>),
-    /// A tap.
-    Tap(Arc<net::Tap>),
+    /// A network card's other end.
+    Nic(NicLink),
     /// A unix socket at which whoever wants to talk to a console port connects.
     Socket(UnixListener),
     /// Nothing of the host.
@@ -171,6 +184,8 @@ pub struct Resources {
     pub backends: Vec<Backend>,
     /// The serial console's host side.
     pub console: Console,
+    /// What was made in the host's network. Last, so that it goes when nothing uses it any more.
+    pub network: HostNetwork,
 }
 
 impl Resources {
@@ -191,9 +206,10 @@ impl Resources {
         };
         let kernel = open("kernel", &plan.kernel.kernel);
         let initrd = plan.kernel.initrd.as_ref().and_then(|initrd| open("initrd", initrd));
+        let mut network = HostNetwork::new(&places.runtime, &plan.namespace, &plan.name);
         let mut backends = Vec::with_capacity(plan.functions.len());
         for function in &plan.functions {
-            let backend = open_backend(&store, places, runtime, function);
+            let backend = open_backend(&store, places, runtime, &mut network, function);
             backends.extend(keep(&mut faults, subject_of(function), backend));
         }
         let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
@@ -201,7 +217,7 @@ impl Resources {
         let console = Console::open(&places.console).map_err(|source| {
             machine(OpenError::Host { what: format!("the serial console ({})", places.console), source })
         })?;
-        Ok(Self { kernel, initrd, backends, console })
+        Ok(Self { kernel, initrd, backends, console, network })
     }
 }
 
@@ -222,15 +238,12 @@ fn open_backend(
     store: &Store,
     places: &Places,
     runtime: &RuntimeDir,
+    network: &mut HostNetwork,
     function: &Function,
 ) -> Result<Backend, OpenError> {
     Ok(match &function.device {
         DevicePlan::Disk(disk) => Backend::Disk(disk::open(store, &places.cache, &function.name, disk)?),
-        DevicePlan::Nic(nic) => {
-            let tap = net::Tap::open(&nic.tap, nic.queue_pairs)
-                .map_err(|source| OpenError::Tap { name: function.name.clone(), source })?;
-            Backend::Tap(Arc::new(tap))
-        }
+        DevicePlan::Nic(nic) => Backend::Nic(network::open(&function.name, nic, network)?),
         DevicePlan::Console { .. } => {
             let path = runtime.path().join(AGENT_SOCKET);
             let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };

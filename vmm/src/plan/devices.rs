@@ -12,7 +12,7 @@ pub enum DevicePlan {
     /// virtio-blk.
     Disk(DiskPlan),
     /// virtio-net.
-    Nic(NicPlan),
+    Nic(Box<NicPlan>),
     /// virtio-console with the guest agent's port.
     Console {
         /// Name of the port, as the guest reads it.

@@ -31,7 +31,7 @@ fn plan_with(disks: &str, volumes: &str, domain: &str, more: &str) -> Result<Pla
         }
         Storage::Device(_) => {}
     };
-    let (mut plan, _) = plan::make(vmi, &options, &resolved)
+    let (mut plan, _) = plan::make(vmi, &options, &resolved, &plan::Surroundings::default())
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     for function in &mut plan.functions {
         if let DevicePlan::Disk(disk) = &mut function.device

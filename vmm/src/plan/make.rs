@@ -9,8 +9,10 @@ use spec::api::VirtualMachineInstance;
 
 use super::io_threads::IoThreads;
 use super::pci::Allocator;
-use super::{Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError};
-use super::{cpu, disks, firmware, host, interfaces, kernel, memory, pci};
+use super::{
+    Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError, Surroundings, TapSource,
+};
+use super::{cpu, disks, firmware, host, kernel, memory, network, pci};
 
 /// Port of the guest agent, as KubeVirt names it.
 const AGENT_PORT: &str = "org.qemu.guest_agent.0";
@@ -28,13 +30,20 @@ pub struct Options {
     pub initrd: Option<PathBuf>,
     /// Kernel command line instead of the manifest's.
     pub append: Option<String>,
-    /// Network names and the host interfaces that their cards are on.
-    pub taps: Vec<(String, String)>,
+    /// Network names and the taps that their cards are on.
+    pub taps: Vec<(String, TapSource)>,
+    /// Names of further networks, and the host's interfaces or bridges that stand for them.
+    pub multus: Vec<(String, String)>,
+    /// The interface that is to be treated as a pod's.
+    pub pod_network: Option<String>,
+    /// The cards are not the manifest's but KubeVirt's default, which the machine can do without.
+    pub cards_are_defaults: bool,
     /// Names of disks, and how fast they may be used.
     pub disk_limits: Vec<(String, DiskLimit)>,
 }
 
-/// Plans the machine that `vmi` describes. `resolved` holds what it refers to. Gives back the plan and what the
+/// Plans the machine that `vmi` describes. `resolved` holds what it refers to, `surroundings` what its host's network looks
+/// like. Gives back the plan and what the
 /// user should know about it.
 ///
 /// # Errors
@@ -43,6 +52,7 @@ pub fn make(
     vmi: &VirtualMachineInstance,
     options: &Options,
     resolved: &Resolved,
+    surroundings: &Surroundings,
 ) -> Result<(Plan, Vec<PlanError>), Vec<PlanError>> {
     let domain = &vmi.spec.domain;
     let missing = resolved.missing.iter();
@@ -62,15 +72,18 @@ pub fn make(
     errors.extend(context.unknown_limit());
     let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
     let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
-    let nics = keep(&mut errors, interfaces::plan(vmi, options, pairs));
-    let (Some(cpu), Some(memory), Some(pci), Some(kernel), Some(nics), true) =
-        (cpu, memory, pci, kernel, nics, errors.is_empty())
+    let Surroundings { survey, vif_cache } = surroundings;
+    let nics =
+        network::plan(&network::Given { vmi, options, resolved, survey, vif_cache, queue_pairs: pairs });
+    errors.extend(nics.errors);
+    let (Some(cpu), Some(memory), Some(pci), Some(kernel), true) =
+        (cpu, memory, pci, kernel, errors.is_empty())
     else {
         return Err(errors);
     };
 
     let mut devices: Vec<_> = disks.into_iter().map(|(name, disk)| (name, DevicePlan::Disk(disk))).collect();
-    devices.extend(nics.cards.into_iter().map(|(name, nic)| (name, DevicePlan::Nic(nic))));
+    devices.extend(nics.cards.into_iter().map(|(name, nic)| (name, DevicePlan::Nic(Box::new(nic)))));
     devices.push(("console".into(), DevicePlan::Console { port: AGENT_PORT.into() }));
     if domain.devices.rng.is_some() {
         devices.push(("rng".into(), DevicePlan::Rng));

@@ -11,11 +11,11 @@ mod disks;
 mod error;
 mod firmware;
 mod host;
-mod interfaces;
 mod io_threads;
 mod kernel;
 mod make;
 mod memory;
+mod network;
 mod pci;
 mod text;
 
@@ -26,11 +26,11 @@ pub use disk_source::{DiskSource, IsoFile, Storage};
 pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
-pub use interfaces::NicPlan;
 pub use kernel::{FileSource, KernelPlan};
 pub use make::{Options, make};
 pub use memory::{Backing, MemoryPlan};
 pub use net::MacAddress;
+pub use network::{BadTap, BindingPlan, NicPlan, PasstPlan, Surroundings, TapSource, VifCache};
 pub use pci::PciPlan;
 pub use text::render;
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Backing, DevicePlan, DiskSource, FileSource, Plan, Storage};
+use net::host::{Forwards, Wanted};
+use net::nft::{Forward, Protocol};
+
+use super::{Backing, BindingPlan, DevicePlan, DiskSource, FileSource, NicPlan, Plan, Storage};
 
 /// The plan as a table.
 pub fn render(plan: &Plan) -> String {
@@ -102,11 +105,68 @@ fn device(device: &DevicePlan) -> String {
             format!("virtio-blk, {source}, {access}, {} queue(s)", disk.queues)
         }
         DevicePlan::Nic(nic) => {
-            format!("virtio-net, tap {}, MAC {}, {} queue pair(s)", nic.tap, nic.mac, nic.queue_pairs)
+            format!(
+                "virtio-net, {}, MAC {}, {} queue pair(s){}",
+                binding(&nic.binding),
+                nic.mac,
+                nic.queue_pairs,
+                told(nic)
+            )
         }
         DevicePlan::Console { port } => format!("virtio-console, port {port}"),
         DevicePlan::Rng => "virtio-rng".into(),
         DevicePlan::Balloon { reporting: true } => "virtio-balloon, free pages are reported".into(),
         DevicePlan::Balloon { reporting: false } => "virtio-balloon".into(),
     }
+}
+
+fn binding(binding: &BindingPlan) -> String {
+    match binding {
+        BindingPlan::Interface { name } => format!("on {name}"),
+        BindingPlan::Files { descriptors } => {
+            let numbers: Vec<_> = descriptors.iter().map(i32::to_string).collect();
+            format!("on the open tap fd:{}", numbers.join(","))
+        }
+        BindingPlan::Made(wanted) => match wanted {
+            Wanted::PodBridge { pod, tap, bridge, .. } => {
+                format!("on {tap} and {pod} in bridge {bridge} (made)")
+            }
+            Wanted::Masquerade { tap, bridge, outside, forwards, .. } => {
+                let outside = outside.as_deref().unwrap_or("nothing");
+                format!("on {tap} in bridge {bridge} behind {outside} (made), {}", ports(forwards))
+            }
+            Wanted::BridgePort { bridge, tap, .. } => format!("on {tap} (made) in bridge {bridge}"),
+            Wanted::Macvtap { parent, name, .. } => format!("on macvtap {name} (made) of {parent}"),
+        },
+        BindingPlan::Passt(passt) => format!("by {}, {}", passt.program.display(), ports(&passt.forwards)),
+    }
+}
+
+fn ports(forwards: &Forwards) -> String {
+    let Forwards::Only(forwards) = forwards else { return "all ports forwarded".into() };
+    let one = |forward: &Forward| {
+        let protocol = match forward.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        match forward.range {
+            true => format!("{protocol} {}-{}", forward.first, forward.last),
+            false => format!("{protocol} {}", forward.first),
+        }
+    };
+    match forwards.iter().map(one).collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "no port forwarded".into(),
+        some => format!("{some} forwarded"),
+    }
+}
+
+/// What the guest is told by DHCP, and that its cable is out.
+fn told(nic: &NicPlan) -> String {
+    let answers = nic.answers.as_ref();
+    let v4 = answers.and_then(|answers| answers.lease4.as_ref());
+    let v6 = answers.and_then(|answers| answers.lease6.as_ref());
+    let v4 = v4.map(|lease| format!(", DHCP {}/{}", lease.address, lease.prefix));
+    let v6 = v6.map(|lease| format!(", DHCPv6 {}", lease.address));
+    let down = (!nic.link_up).then(|| ", link down".to_owned());
+    [v4, v6, down].into_iter().flatten().collect()
 }

@@ -62,18 +62,10 @@ pub(super) fn status(vmi: &VirtualMachineInstance, plan: &Plan) -> VirtualMachin
 
 fn interfaces(plan: &Plan) -> Vec<InterfaceStatus> {
     let cards = plan.functions.iter().filter_map(|function| match &function.device {
-        DevicePlan::Nic(nic) => Some((&function.name, nic)),
+        DevicePlan::Nic(nic) => Some(nic.status()),
         _ => None,
     });
-    let status = cards.map(|(name, nic)| InterfaceStatus {
-        info_source: "domain".into(),
-        link_state: "up".into(),
-        mac: nic.mac.to_string(),
-        name: name.clone(),
-        queue_count: nic.queue_pairs.into(),
-        ..InterfaceStatus::default()
-    });
-    status.collect()
+    cards.collect()
 }
 
 /// All volumes of the manifest by name; those that are disks have their name in a Linux guest.

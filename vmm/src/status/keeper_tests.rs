@@ -21,7 +21,9 @@ fn keeper() -> StatusKeeper {
     let vmi = verdict.machine().unwrap();
     let options = Options { kernel: Some("vmlinux".into()), ..Options::default() };
     let resolved = spec::resolve(vmi, &manifests, &Places::default());
-    let (plan, _) = plan::make(vmi, &options, &resolved).map_err(|errors| errors[0].to_string()).unwrap();
+    let (plan, _) = plan::make(vmi, &options, &resolved, &plan::Surroundings::default())
+        .map_err(|errors| errors[0].to_string())
+        .unwrap();
     StatusKeeper::new(vmi.clone(), &plan)
 }
 

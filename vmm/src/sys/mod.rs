@@ -1,6 +1,7 @@
 //! The few system calls that have no safe wrapper elsewhere, and what else is peculiar to the host.
 
 pub mod disk_space;
+pub mod fds;
 pub mod heap;
 pub mod kick;
 pub mod memory;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Findings, Reason};
 use crate::api::{ConfigMap, NetworkAttachmentDefinition, PersistentVolumeClaimSpec, Quantity, Secret};
+use crate::cni::CniError;
 
 /// The most bytes of all values of a Secret or ConfigMap together.
 const MOST_BYTES: usize = 1 << 20;
@@ -85,16 +86,9 @@ fn values_are_short(values: BTreeMap<String, Vec<u8>>, list: &str, findings: &mu
 
 /// Checks a network: its configuration is JSON that names a plugin.
 pub(in super::super) fn network(network: &NetworkAttachmentDefinition, findings: &mut Findings<'_>) {
-    let config = &network.spec.config;
-    if config.is_empty() {
-        return;
+    match network.cni() {
+        Err(error @ CniError::Value { .. }) => findings.cannot("spec.config", error.to_string()),
+        Err(error) => findings.invalid("spec.config", error.to_string()),
+        Ok(_) => {}
     }
-    let message = match serde_json::from_str::<serde_json::Value>(config) {
-        Err(error) => format!("is not JSON: {error}"),
-        Ok(value) if value.get("type").is_none() && value.get("plugins").is_none() => {
-            "names no plugin: give \"type\", or \"plugins\" in a list".to_owned()
-        }
-        Ok(_) => return,
-    };
-    findings.invalid("spec.config", message);
 }

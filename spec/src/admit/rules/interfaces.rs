@@ -95,6 +95,7 @@ fn binding_fits_network(
     let name = match &interface.binding {
         InterfaceBinding::Masquerade(_) => "masquerade",
         InterfaceBinding::PasstBinding(_) | InterfaceBinding::Passt(_) => "passt",
+        InterfaceBinding::Slirp(_) => "slirp",
         _ => return,
     };
     if !is_pod && network.is_some() {

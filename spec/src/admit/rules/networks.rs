@@ -1,9 +1,11 @@
 //! Networks.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::super::{Findings, Reason};
 use crate::api::{Network, NetworkSource, VirtualMachineInstanceSpec};
+use crate::formats;
 
 pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
     network_names_are_unique(spec, findings);
@@ -11,6 +13,7 @@ pub(super) fn check(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'
     network_has_one_source(spec, findings);
     multus_names_a_network(spec, findings);
     default_network_is_one(spec, findings);
+    masquerade_has_room(spec, findings);
 }
 
 fn network_names_are_unique(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
@@ -77,5 +80,27 @@ fn default_network_is_one(spec: &VirtualMachineInstanceSpec, findings: &mut Find
     }
     if pods > 0 && defaults > 0 {
         findings.invalid("spec.networks", "a pod network and a default network of multus exclude each other");
+    }
+}
+
+/// The guest's own network behind masquerade has addresses for the guest and its gateway.
+fn masquerade_has_room(spec: &VirtualMachineInstanceSpec, findings: &mut Findings<'_>) {
+    for (index, network) in spec.networks.iter().enumerate() {
+        let NetworkSource::Pod(pod) = &network.source else { continue };
+        for (key, text, is_v4) in [
+            ("vmNetworkCIDR", &pod.vm_network_cidr, true),
+            ("vmIPv6NetworkCIDR", &pod.vm_ipv6_network_cidr, false),
+        ] {
+            let fits = |(address, prefix): (IpAddr, u8)| {
+                address.is_ipv4() == is_v4 && prefix + 2 <= formats::address_bits(address)
+            };
+            if !text.is_empty() && !formats::cidr(text).is_some_and(fits) {
+                let example = if is_v4 { "10.0.2.0/24" } else { "fd10:0:2::/120" };
+                let shown = crate::text::shorten(text, 60);
+                let message =
+                    format!("{shown:?} is not a network of four addresses or more, such as {example}");
+                findings.cannot(format!("spec.networks[{index}].pod.{key}"), message);
+            }
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! Opening what a network card is on.
+
+use std::io;
+use std::sync::Arc;
+
+use net::{Answered, Link, Tap};
+
+use super::{HostNetwork, OpenError};
+use crate::plan::{BindingPlan, NicPlan};
+use crate::sys::fds;
+
+/// What a card's frames go through.
+#[derive(Clone, Debug)]
+pub struct NicLink {
+    /// What the device sends to and receives from.
+    pub link: Arc<dyn Link>,
+    /// The tap or macvtap, if it is on one.
+    pub tap: Option<Arc<Tap>>,
+}
+
+/// Opens what the card `name` is on, and makes it before if the plan says so.
+pub(super) fn open(name: &str, nic: &NicPlan, host: &mut HostNetwork) -> Result<NicLink, OpenError> {
+    let fail = |source| OpenError::Tap { name: name.to_owned(), source };
+    let tap = match &nic.binding {
+        BindingPlan::Interface { name } => Tap::open(name, nic.queue_pairs).map_err(fail)?,
+        BindingPlan::Files { descriptors } => {
+            let files = fds::inherited(descriptors).map_err(|source| OpenError::Host {
+                what: format!("the open files of tap {name}"),
+                source,
+            })?;
+            Tap::from_fds(files).map_err(fail)?
+        }
+        BindingPlan::Made(wanted) => {
+            host.make(wanted).map_err(|source| OpenError::Network { name: name.to_owned(), source })?
+        }
+        BindingPlan::Passt(_) => {
+            let source = io::Error::new(io::ErrorKind::Unsupported, "kubevmm does not start it yet");
+            return Err(OpenError::Host { what: format!("passt for interface {name}"), source });
+        }
+    };
+    let tap = Arc::new(tap);
+    let link = answered(name, Arc::clone(&tap) as _, nic)?;
+    Ok(NicLink { link, tap: Some(tap) })
+}
+
+/// The link, with what the plan says answered in front of it.
+fn answered(name: &str, link: Arc<dyn Link>, nic: &NicPlan) -> Result<Arc<dyn Link>, OpenError> {
+    let Some(answers) = nic.answers.clone() else { return Ok(link) };
+    let fail = |source| OpenError::Host { what: format!("DHCP for interface {name}"), source };
+    Ok(Arc::new(Answered::new(link, answers).map_err(fail)?))
+}
