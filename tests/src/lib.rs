@@ -6,6 +6,7 @@
 //! virtualization, all of them ([`host`]). `cargo xtask test` prepares and starts both.
 
 pub mod agent;
+pub mod api;
 pub mod case;
 pub mod cases;
 pub mod console;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use guest::sys;
 
 use crate::agent::Agent;
+use crate::api::{self, Answer};
 use crate::case::Ctx;
 use crate::console::{Console, tail};
 use crate::failure::{Doing, Failure};
@@ -157,6 +158,57 @@ impl Vm {
     #[must_use]
     pub fn runtime(&self) -> &Path {
         &self.files.runtime
+    }
+
+    /// Asks something of it, such as `pause`.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn operate(&self, verb: &str) -> Result<(), Failure> {
+        let answer = self.ask(verb)?;
+        crate::ensure!((200..300).contains(&answer.status), "{verb} is answered by {answer:?}");
+        Ok(())
+    }
+
+    /// The same; its answer, whatever it is.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn ask(&self, verb: &str) -> Result<Answer, Failure> {
+        let name = self.files.runtime.file_name().unwrap_or_default().to_string_lossy();
+        let of = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances";
+        api::call(&self.files.runtime.join("api.sock"), "PUT", &format!("{of}/{name}/{verb}"))
+    }
+
+    /// Waits until its status file says what `is_so` wants.
+    ///
+    /// # Errors
+    /// If it does not within `limit`.
+    pub fn wait_status(
+        &self,
+        limit: Duration,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let status = self.status_file();
+            match status {
+                Ok(vmi) if is_so(&vmi["status"]) => return Ok(()),
+                last if Instant::now() > deadline => {
+                    return Err(Failure(format!("the status did not become what it should: {last:?}")));
+                }
+                _ => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// Its VirtualMachineInstance as the file in its runtime directory has it.
+    ///
+    /// # Errors
+    /// If there is none, or it is not JSON.
+    pub fn status_file(&self) -> Result<serde_json::Value, Failure> {
+        let text = fs::read_to_string(self.files.runtime.join("vmi.json")).doing("reading vmi.json")?;
+        serde_json::from_str(&text).doing("reading the JSON of vmi.json")
     }
 
     /// What it wrote to standard error so far.

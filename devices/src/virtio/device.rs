@@ -88,6 +88,11 @@ pub trait VirtioDevice: Send + Debug {
     /// Stops queue `index`, waits for its work in flight, and gives back where it stands; `None` if it did not run.
     fn stop_queue(&mut self, index: u16) -> Option<QueueState>;
 
+    /// The driver has reset queue `index`, which is stopped: whatever the device still has of it is void.
+    fn forget_queue(&mut self, index: u16) {
+        let _ = index;
+    }
+
     /// Returns everything that the guest configured to what it was at power-on. All queues are stopped before.
     fn reset(&mut self);
 

@@ -7,7 +7,7 @@ use guest::protocol::{READY, Request};
 
 use crate::case::{Case, Ctx};
 use crate::ensure;
-use crate::failure::Outcome;
+use crate::failure::{Doing, Outcome};
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, END, Vm};
 
@@ -34,9 +34,15 @@ fn power_off(ctx: &Ctx) -> Outcome {
     let (first, end) = (report.milestone("firstInstruction")?, report.milestone("guestExit")?);
     ensure!(first < end, "the guest ended at {end} before it began at {first}");
     ensure!(ended.errors.contains("parsed"), "--timings printed no milestones: {:?}", ended.errors);
-    let left: Vec<_> =
-        std::fs::read_dir(vm.runtime()).map(|files| files.flatten().collect()).unwrap_or_default();
-    ensure!(left.is_empty(), "runtime files are left: {left:?}");
+    let mut left: Vec<_> = std::fs::read_dir(vm.runtime())
+        .doing("looking into the runtime directory")?
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    ensure!(left == ["events.jsonl", "lock", "vmi.json"], "runtime files are left: {left:?}");
+    let vmi = vm.status_file()?;
+    ensure!(vmi["status"]["phase"] == "Succeeded", "the last status is {}", vmi["status"]);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 #[expect(unsafe_code, reason = "assembly is placed into this program as data")]
 mod code;
 pub mod elf;
+mod life;
 
 use std::fs;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::vm::{Ended, Vm};
+use life::{idle_sleeps, pauses, restarts, starts_paused};
 
 /// The cases of this tier.
 pub const CASES: &[Case] = &[
@@ -27,6 +29,10 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-pci-scan", pci_scan),
     Case::payload("payload-types", types),
     Case::payload("payload-halted-is-killed", halted_is_killed),
+    Case::payload("payload-starts-paused", starts_paused),
+    Case::payload("payload-pauses", pauses),
+    Case::payload("payload-restarts", restarts),
+    Case::payload("payload-idle-sleeps", idle_sleeps),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];

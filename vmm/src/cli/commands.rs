@@ -86,6 +86,7 @@ const MACHINE: &[Opt] = &[
         "DISK=LIMIT",
         "let the guest use this disk no faster: requests:N, bytes:SIZE or both, a second (repeatable)",
     ),
+    flag("guest-sees-pauses", "let the guest's clocks run on while it is paused"),
     option("kernel", "FILE", "boot this kernel (PVH ELF or bzImage) instead of the manifest's"),
     option("initrd", "FILE", "with this initrd"),
     option("append", "ARGUMENTS", "and this command line"),
@@ -98,7 +99,12 @@ const RUN: &[Opt] = &[
         "DIR",
         "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
     ),
-    option("exit-report", "FILE", "write how the run ended to FILE, as JSON"),
+    flag("rm", "leave no status in the runtime directory at the end"),
+    option(
+        "exit-report",
+        "FILE",
+        "write how the run ended to FILE, as JSON (a pod's /dev/termination-log, too)",
+    ),
     flag("timings", "print when each stage was reached"),
 ];
 

@@ -146,6 +146,7 @@ pub(super) fn plan(
         pod_network: args.text("pod-network")?,
         cards_are_defaults: false,
         disk_limits: disk_limits(args)?,
+        clocks_run_while_paused: args.has("guest-sees-pauses"),
     };
     let name = args.text("name")?;
     let manifests = load(args)?;

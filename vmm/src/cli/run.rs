@@ -65,10 +65,13 @@ fn boot(
     signals: Signals,
 ) -> Result<Outcome, Failure> {
     let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
-    let runtime = match RuntimeDir::create(&places.runtime, namespace, name) {
+    let mut runtime = match RuntimeDir::create(&places.runtime, namespace, name) {
         Ok(runtime) => runtime,
         Err(error) => return Err(planned.not_opened(&[OpenFault { subject: Subject::Machine, error }])),
     };
+    if places.leave_nothing {
+        runtime.leave_nothing();
+    }
     let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
     keeper.write_to(runtime.path());
     let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
@@ -112,5 +115,6 @@ fn places(args: &Args) -> Result<Places, Failure> {
         cache: cache.unwrap_or_else(|| "/var/cache".into()).join("kubevmm"),
         runtime: args.path("runtime-dir").unwrap_or_else(|| runtime.join("kubevmm")),
         console: args.parsed("console")?.unwrap_or_default(),
+        leave_nothing: args.has("rm"),
     })
 }

@@ -1,5 +1,6 @@
 //! KVM as this program uses it: the module itself, and the narrow handles that devices get of a VM.
 
+mod clock;
 mod doorbells;
 mod lines;
 mod memory;
@@ -14,6 +15,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
+pub use clock::{StoppedClocks, set_tsc_back};
 pub use doorbells::KvmDoorbells;
 pub use lines::GsiLine;
 pub use memory::add_slot;

@@ -9,6 +9,7 @@ use arch::cpuid::{CpuidConfig, CpuidTemplate};
 use devices::io_thread::IoThread;
 use kvm_ioctls::{Cap, VmFd};
 
+use super::disk_watch::DiskWatch;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
 use crate::console::ConsolePump;
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
@@ -50,6 +51,8 @@ impl Machine {
         )
         .map_err(|source| BuildError::Device { what: "the serial console".into(), source })?;
 
+        let disk_watch = DiskWatch::new(plan, &disks, mailbox.clone())
+            .map_err(|source| BuildError::Device { what: "the watch over disks".into(), source })?;
         let gate = Arc::new(Gate::new());
         let shared = Shared {
             space: Arc::new(space),
@@ -63,6 +66,10 @@ impl Machine {
             functions,
             disks,
             balloon,
+            disk_watch,
+            queue_stop: None,
+            clocks: None,
+            clocks_stop: !plan.clocks_run_while_paused,
             _io_threads: io_threads,
             _pump: pump,
             chipset,

@@ -9,6 +9,7 @@ use crate::plan::{DiskLimit, OnError};
 use crate::state::{Event, Mailbox};
 
 /// A disk's device.
+#[derive(Clone, Debug)]
 pub(super) struct DiskHandle {
     name: String,
     device: BlkHandle,
@@ -19,6 +20,10 @@ pub(super) struct DiskHandle {
 impl DiskHandle {
     pub(super) fn new(name: &str, device: BlkHandle) -> Self {
         Self { name: name.to_owned(), device, lost: false }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Tells the guest of a file or device that has another size now.

@@ -4,26 +4,32 @@ mod address_space;
 mod boot;
 mod build;
 mod chipset;
+mod disk_watch;
 mod disks;
 mod error;
 mod functions;
 mod memory;
+mod pause;
+mod queues;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 pub use address_space::AddressSpace;
 pub use error::BuildError;
+pub use pause::PauseError;
 
 use devices::io_thread::IoThread;
 use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::transport::VirtioPci;
 
 use crate::console::ConsolePump;
-use crate::kvm::inject_nmi;
+use crate::kvm::{StoppedClocks, inject_nmi};
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
+use disk_watch::DiskWatch;
 use disks::DiskHandle;
+use queues::QueueStop;
 
 /// A machine that is built. Fields are dropped in this order: who uses something goes before it.
 pub struct Machine {
@@ -32,6 +38,13 @@ pub struct Machine {
     functions: Vec<Arc<VirtioPci>>,
     disks: Vec<DiskHandle>,
     balloon: Option<BalloonHandle>,
+    disk_watch: DiskWatch,
+    /// The queues stop, or have stopped.
+    queue_stop: Option<QueueStop>,
+    /// Since the guest was stopped, if it is not to notice.
+    clocks: Option<StoppedClocks>,
+    /// The guest's clocks stand while it is paused.
+    clocks_stop: bool,
     _io_threads: Vec<IoThread>,
     _pump: ConsolePump,
     chipset: Chipset,
@@ -46,21 +59,29 @@ impl Machine {
         self.gate.open();
     }
 
-    /// Keeps the vCPUs from going on. Devices finish what they have begun.
-    pub fn pause(&self) {
-        self.gate.close();
-        self.vcpus.iter().for_each(VcpuThread::kick);
+    /// Descriptor that is readable when the file of a disk was changed.
+    pub fn disk_changes(&self) -> RawFd {
+        self.disk_watch.changes()
     }
 
-    /// Lets the vCPUs go on, after disks have tried again what they held back.
-    pub fn resume(&self) {
-        self.disks.iter().for_each(DiskHandle::retry);
-        self.gate.open();
+    /// Descriptor that is readable when it is time to look at the disks.
+    pub fn disk_timer(&self) -> RawFd {
+        self.disk_watch.timer()
     }
 
-    /// Tells the guest of disks that have another size now.
+    /// The file of a disk was changed.
+    pub fn disk_changed(&mut self) {
+        self.disk_watch.changed();
+    }
+
+    /// Tells the guest of disks that have another size now, without waiting for them: what comes of it is an event.
     pub fn look_at_disks(&mut self) {
-        self.disks.iter_mut().for_each(DiskHandle::look);
+        self.disk_watch.look();
+    }
+
+    /// Disks were looked at; `again` if that is to be done from time to time.
+    pub fn disks_looked(&mut self, again: bool) {
+        self.disk_watch.looked(again);
     }
 
     /// The memory balloon, if there is one.

@@ -149,6 +149,8 @@ pub struct Places {
     pub runtime: PathBuf,
     /// Where the serial console goes.
     pub console: ConsoleTarget,
+    /// Nothing is to be left in the runtime directory at the end.
+    pub leave_nothing: bool,
 }
 
 /// A file and how messages call it.

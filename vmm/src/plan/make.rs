@@ -40,6 +40,8 @@ pub struct Options {
     pub cards_are_defaults: bool,
     /// Names of disks, and how fast they may be used.
     pub disk_limits: Vec<(String, DiskLimit)>,
+    /// The guest is to see how long it was paused.
+    pub clocks_run_while_paused: bool,
 }
 
 /// Plans the machine that `vmi` describes. `resolved` holds what it refers to, `surroundings` what its host's network looks
@@ -113,6 +115,7 @@ pub fn make(
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
         starts_paused: vmi.starts_paused(),
+        clocks_run_while_paused: options.clocks_run_while_paused,
     };
     Ok((plan, nics.warnings))
 }

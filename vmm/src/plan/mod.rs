@@ -68,6 +68,9 @@ pub struct Plan {
     /// The machine is paused when it starts.
     #[serde(default)]
     pub starts_paused: bool,
+    /// The guest's clocks go on while the machine is paused, so that it sees how long that was.
+    #[serde(default)]
+    pub clocks_run_while_paused: bool,
 }
 
 impl Plan {

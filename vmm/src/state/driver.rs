@@ -6,10 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use devices::{chain, say};
-use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
-use vmm_sys_util::timerfd::TimerFd;
 
 use super::policy::{Input, Order, Rules, State};
+use super::waiting::Waiting;
 use super::{Event, ExitReason, Mailbox, Reply, Verb};
 use crate::machine::{BuildError, Machine};
 use crate::milestone::{Milestone, Milestones};
@@ -18,13 +17,6 @@ use crate::plan::Plan;
 use crate::status::{EventReason, Phase, StatusKeeper};
 use crate::sys::signals::{Signals, Wish};
 use crate::vcpu::GuestEvent;
-
-/// Tokens of what the driver waits for: something is in a queue, the guest's clock has an alarm, disks are to be looked at.
-const QUEUE: u64 = 0;
-const CLOCK: u64 = 1;
-const DISKS: u64 = 2;
-/// How often disks are looked at: nothing tells of a file that has grown without telling of every write to it, too.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// A machine could not be brought up, or up again.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +51,6 @@ enum Next {
     Asked(Verb, Reply),
 }
 
-/// What else there is to do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Due {
-    /// The real-time clock's timer is due.
-    clock: bool,
-    /// Disks are to be looked at.
-    disks: bool,
-}
-
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
     pub(super) plan: Plan,
@@ -75,9 +58,7 @@ pub struct Driver {
     milestones: Arc<Milestones>,
     signals: Signals,
     mailbox: Mailbox,
-    waiting: Epoll,
-    /// Says when disks are to be looked at; it goes on only when it has been read.
-    look: TimerFd,
+    waiting: Waiting,
     first_output: Arc<OnceLock<Instant>>,
     pub(super) keeper: StatusKeeper,
     pub(super) rules: Rules,
@@ -99,13 +80,7 @@ impl Driver {
         mailbox: Mailbox,
         keeper: StatusKeeper,
     ) -> Result<Self, RunError> {
-        let waiting = Epoll::new()?;
-        for fd in [mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()] {
-            waiting.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, QUEUE))?;
-        }
-        let mut look = TimerFd::new().map_err(io::Error::from)?;
-        look.reset(LOOK, Some(LOOK)).map_err(io::Error::from)?;
-        waiting.ctl(ControlOperation::Add, look.as_raw_fd(), EpollEvent::new(EventSet::IN, DISKS))?;
+        let waiting = Waiting::new(&[mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()])?;
         let rules = Rules { reboots: plan.reboots, starts_paused: plan.starts_paused };
         Ok(Self {
             plan,
@@ -114,7 +89,6 @@ impl Driver {
             signals,
             mailbox,
             waiting,
-            look,
             first_output: Arc::default(),
             keeper,
             rules,
@@ -163,8 +137,7 @@ impl Driver {
     fn build(&self) -> Result<Machine, RunError> {
         let machine =
             Machine::build(&self.plan, &self.resources, &self.mailbox, &self.milestones, &self.first_output)?;
-        let timer = EpollEvent::new(EventSet::IN, CLOCK);
-        self.waiting.ctl(ControlOperation::Add, machine.clock_timer(), timer)?;
+        self.waiting.add(&machine)?;
         Ok(machine)
     }
 
@@ -186,8 +159,7 @@ impl Driver {
     }
 
     fn stop(&self, machine: Machine) {
-        // Closing the descriptor would do the same; nothing is lost if this fails.
-        let _ = self.waiting.ctl(ControlOperation::Delete, machine.clock_timer(), EpollEvent::default());
+        self.waiting.remove(&machine);
         drop(machine);
         if let Some(first) = self.first_output.get() {
             self.milestones.reach_at(Milestone::FirstConsoleByte, *first);
@@ -197,7 +169,6 @@ impl Driver {
     /// Watches a running machine; gives back why it ended, or `None` if it is to boot again.
     fn watch(&mut self, machine: &mut Machine) -> Result<Option<ExitReason>, RunError> {
         loop {
-            self.keeper.publish();
             let order = match self.next(machine)? {
                 Next::Happened(input) => self.react(machine, input),
                 Next::Asked(verb, reply) => self.answer(machine, &verb, reply),
@@ -213,6 +184,7 @@ impl Driver {
     /// Waits for the next thing that happens.
     fn next(&mut self, machine: &mut Machine) -> Result<Next, RunError> {
         loop {
+            self.keeper.publish();
             // The host's wishes first: no guest can keep them waiting.
             match self.signals.next() {
                 Some(Wish::End) => return Ok(Next::Happened(self.stop_request())),
@@ -224,33 +196,22 @@ impl Driver {
                 return Ok(Next::Happened(Input::GraceOver));
             }
             if let Some(event) = self.mailbox.take() {
-                return Ok(self.next_of(event));
+                match self.next_of(machine, event) {
+                    Some(next) => return Ok(next),
+                    None => continue,
+                }
             }
-            let due = self.wait([left, self.keeper.retry_in()].into_iter().flatten().min())?;
+            let due = self.waiting.wait([left, self.keeper.retry_in()].into_iter().flatten().min())?;
             if due.clock {
                 machine.clock_timer_fired();
             }
-            if due.disks {
-                self.look.wait().map_err(io::Error::from)?;
+            if due.disk_change {
+                machine.disk_changed();
+            }
+            if due.disk_look {
                 machine.look_at_disks();
             }
             self.keeper.write_again();
-        }
-    }
-
-    /// Waits for anything.
-    fn wait(&self, left: Option<Duration>) -> io::Result<Due> {
-        // Rounded up, so that the deadline has passed when the time is over.
-        let milliseconds =
-            left.map_or(-1, |left| i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX));
-        let mut events = [EpollEvent::default(); 4];
-        match self.waiting.wait(milliseconds, &mut events) {
-            Ok(count) => {
-                let is_due = |token| events.iter().take(count).any(|event| event.data() == token);
-                Ok(Due { clock: is_due(CLOCK), disks: is_due(DISKS) })
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Due::default()),
-            Err(error) => Err(error),
         }
     }
 
@@ -263,9 +224,14 @@ impl Driver {
         Input::Terminate { patience: !self.plan.grace_period.is_zero() }
     }
 
-    fn next_of(&self, event: Event) -> Next {
-        Next::Happened(match event {
-            Event::Request(verb, reply) => return Next::Asked(verb, reply),
+    /// What follows from an event, unless it concerns nothing but the device or the status that it is about.
+    fn next_of(&self, machine: &mut Machine, event: Event) -> Option<Next> {
+        Some(Next::Happened(match event {
+            Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
+            Event::DisksLooked { again } => {
+                machine.disks_looked(again);
+                return None;
+            }
             Event::Escape => self.stop_request(),
             Event::DiskFault(message) => {
                 say!("kubevmm: {message}");
@@ -278,6 +244,6 @@ impl Driver {
             Event::Guest(GuestEvent::VcpuFailed { vcpu, error }) => {
                 Input::HostFailure(format!("vCPU {vcpu} stopped: {}", chain(&error)))
             }
-        })
+        }))
     }
 }

@@ -16,6 +16,11 @@ pub enum Event {
     Guest(GuestEvent),
     /// A disk holds back what the host cannot do, and says this of it.
     DiskFault(String),
+    /// The machine's disks were looked at.
+    DisksLooked {
+        /// Some have to be looked at from time to time.
+        again: bool,
+    },
     /// The user asked on the console to end the machine.
     Escape,
     /// Somebody asks something of the machine.
@@ -26,7 +31,7 @@ impl Event {
     /// Whether it is of no more interest once the guest in which it happened is gone.
     fn is_of_guest(&self) -> bool {
         match self {
-            Self::Guest(_) | Self::DiskFault(_) => true,
+            Self::Guest(_) | Self::DiskFault(_) | Self::DisksLooked { .. } => true,
             Self::Escape | Self::Request(..) => false,
         }
     }

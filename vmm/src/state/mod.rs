@@ -7,6 +7,7 @@ mod orders;
 mod policy;
 mod report;
 mod request;
+mod waiting;
 
 pub use driver::{Driver, Outcome, RunError};
 pub use exit_reason::ExitReason;

@@ -6,8 +6,8 @@ use devices::say;
 
 use super::driver::Driver;
 use super::policy::{Input, Order};
-use super::{Done, Reply, Verb};
-use crate::machine::Machine;
+use super::{Done, Refusal, RefusalKind, Reply, Verb};
+use crate::machine::{Machine, PauseError};
 use crate::status::{EventReason, Pause};
 
 /// A guest that was asked to reboot has at least this long for it; later, going down is what it wants itself.
@@ -30,7 +30,11 @@ impl Driver {
         }
         self.state = next;
         self.at_once |= !patience;
-        self.carry_out(machine, &order, self.plan.grace_period);
+        if let Err(error) = self.carry_out(machine, &order, self.plan.grace_period) {
+            // The vCPUs stand, and the rest follows as soon as it can: all that a disk's fault needs.
+            say!("kubevmm: {error}");
+            self.tell_pause();
+        }
         order
     }
 
@@ -44,9 +48,17 @@ impl Driver {
                 return Order::Nothing;
             }
         };
-        self.state = next;
+        let before = std::mem::replace(&mut self.state, next);
         self.at_once |= grace.is_zero() && matches!(verb, Verb::Stop { .. });
-        self.carry_out(machine, &order, grace);
+        if let Err(error) = self.carry_out(machine, &order, grace) {
+            // Only a pause fails, and nothing has changed if it is taken back.
+            self.state = before;
+            machine.resume();
+            self.tell_pause();
+            self.keeper.tell(EventReason::Failed, format!("{}: {error}", verb.name()));
+            reply.send(Err(Refusal::new(RefusalKind::TimedOut, error.to_string())));
+            return Order::Nothing;
+        }
         let done = match order {
             Order::AskToPowerOff
             | Order::ResumeAndAskToPowerOff
@@ -70,10 +82,10 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, machine: &mut Machine, order: &Order, grace: Duration) {
+    fn carry_out(&mut self, machine: &mut Machine, order: &Order, grace: Duration) -> Result<(), PauseError> {
         match order {
             Order::Nothing | Order::End(_) => {}
-            Order::Pause => self.pause(machine),
+            Order::Pause => self.pause(machine)?,
             Order::Resume => self.resume(machine),
             Order::AskToPowerOff => self.ask_to_power_off(machine, grace),
             Order::ResumeAndAskToPowerOff => {
@@ -93,17 +105,19 @@ impl Driver {
             Order::BootAgain => self.deadline = None,
         }
         self.tell_pause();
+        Ok(())
     }
 
-    fn pause(&mut self, machine: &mut Machine) {
-        machine.pause();
+    fn pause(&mut self, machine: &mut Machine) -> Result<(), PauseError> {
+        let paused = machine.pause();
         if self.state.holds.disk {
             let id = std::process::id();
             say!("kubevmm: the machine is paused; when the host can do it, resume it: kill -CONT {id}");
-        } else {
+        } else if paused.is_ok() {
             say!("kubevmm: the machine is paused");
             self.keeper.tell(EventReason::Paused, "VirtualMachineInstance paused.");
         }
+        paused
     }
 
     fn resume(&mut self, machine: &mut Machine) {

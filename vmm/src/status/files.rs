@@ -11,6 +11,8 @@ pub const VMI_FILE: &str = "vmi.json";
 pub const EVENTS_FILE: &str = "events.jsonl";
 /// Events before those.
 const OLD_EVENTS_FILE: &str = "events.old.jsonl";
+/// All of them, which outlive the machine.
+pub const FILES: [&str; 3] = [VMI_FILE, EVENTS_FILE, OLD_EVENTS_FILE];
 /// Length at which events begin a new file, in bytes; no more than twice as much is kept.
 const EVENTS_BYTES: u64 = 256 << 10;
 

@@ -14,6 +14,6 @@ mod phase;
 pub use board::{Board, Published, Subscription};
 pub use conditions::Pause;
 pub use event::{EventReason, EventRecord, Severity};
-pub use files::{EVENTS_FILE, VMI_FILE};
+pub use files::{EVENTS_FILE, FILES, VMI_FILE};
 pub use keeper::StatusKeeper;
 pub use phase::Phase;

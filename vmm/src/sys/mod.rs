@@ -3,6 +3,7 @@
 pub mod disk_space;
 pub mod fds;
 pub mod heap;
+pub mod inotify;
 pub mod kick;
 pub mod memory;
 pub mod peer;

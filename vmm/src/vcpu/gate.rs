@@ -1,7 +1,8 @@
 //! The gate that all vCPU threads pass before they enter the guest.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -14,6 +15,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Gate {
     open: AtomicBool,
+    /// Ticks of the time stamp counter that the guest is not to see, all pauses together.
+    hidden: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -31,6 +34,7 @@ impl Gate {
     pub fn new() -> Self {
         Self {
             open: AtomicBool::new(false),
+            hidden: AtomicU64::new(0),
             state: Mutex::new(State { phase: Phase::Closed, waiting: 0, gone: 0 }),
             changed: Condvar::new(),
         }
@@ -49,6 +53,16 @@ impl Gate {
         }
         state.waiting -= 1;
         state.phase == Phase::Open
+    }
+
+    /// Hides so many more ticks from the guest, to be called before the gate opens again.
+    pub fn hide(&self, ticks: u64) {
+        self.hidden.fetch_add(ticks, Ordering::AcqRel);
+    }
+
+    /// Ticks that are hidden from the guest. Each vCPU's thread has to see to its own counter.
+    pub fn hidden(&self) -> u64 {
+        self.hidden.load(Ordering::Acquire)
     }
 
     /// Lets threads pass.
@@ -78,6 +92,13 @@ impl Gate {
         while state.phase == Phase::Closed && state.waiting + state.gone < count {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The same for `limit` at most; false if some had not come by then.
+    pub fn wait_for_at_most(&self, count: usize, limit: Duration) -> bool {
+        let late = |state: &mut State| state.phase == Phase::Closed && state.waiting + state.gone < count;
+        let waited = self.changed.wait_timeout_while(self.state(), limit, late);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn set(&self, phase: Phase) {
@@ -124,6 +145,8 @@ mod tests {
             })
             .collect();
         gate.wait_for(3);
+        assert!(gate.wait_for_at_most(3, Duration::ZERO));
+        assert!(!gate.wait_for_at_most(4, Duration::from_millis(20)));
         gate.open();
         assert!(gate.pass());
         gate.close();

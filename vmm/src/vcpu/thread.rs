@@ -9,7 +9,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::io_exit::{Direction, port_access};
 use super::{Gate, GuestEvent, VcpuSetup};
-use crate::kvm::{Hypervisor, KvmError};
+use crate::kvm::{Hypervisor, KvmError, set_tsc_back};
 use crate::machine::AddressSpace;
 use crate::milestone::{Milestone, Milestones};
 use crate::state::Mailbox;
@@ -74,6 +74,7 @@ impl VcpuThread {
                 if let Some(event) = run(setup, &shared) {
                     shared.mailbox.post(event.into());
                 }
+                shared.gate.leave();
             },
         )?;
         Ok(Self { thread })
@@ -97,16 +98,14 @@ fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
     let fail = |error| Some(GuestEvent::VcpuFailed { vcpu: index, error });
     let vcpu = match setup.finish() {
         Ok(vcpu) => vcpu,
-        Err(error) => {
-            shared.gate.leave();
-            return fail(error.into());
-        }
+        Err(error) => return fail(error.into()),
     };
     let mut vcpu = KickableVcpu::enter(vcpu);
     if !shared.gate.pass() {
         return None;
     }
     shared.milestones.reach(Milestone::FirstInstruction);
+    let mut hidden = 0;
     loop {
         match step(vcpu.vcpu(), shared) {
             Step::Continue => {}
@@ -114,6 +113,12 @@ fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
                 vcpu.clear();
                 if !shared.gate.pass() {
                     return None;
+                }
+                let all = shared.gate.hidden();
+                if all != hidden {
+                    // A host that cannot do it leaves the guest a counter that has jumped.
+                    let _ = set_tsc_back(vcpu.vcpu(), all.wrapping_sub(hidden));
+                    hidden = all;
                 }
                 // The time that it stood at the gate is no fault of the guest's; kernels without the call find out.
                 let _ = vcpu.vcpu().kvmclock_ctrl();

@@ -90,6 +90,36 @@ fn a_device_that_holds_requests_back_can_be_reset() {
 }
 
 #[test]
+fn what_is_held_back_outlives_a_pause_but_not_a_reset_of_its_queue() {
+    let mut setup = Setup::new(ErrorPolicy::Stop);
+    let (head, status) = setup.start(0, kind::OUT);
+    setup.fail(head, libc::ENOSPC);
+    setup.faults.recv().unwrap();
+    for _ in 0..3 {
+        setup.driver.stop(&mut setup.device);
+        assert!(!setup.has(head));
+        setup.driver.start(&mut setup.device);
+        setup.machine.wait("the retry", || setup.has(head));
+        setup.fail(head, libc::ENOSPC);
+        assert_eq!(setup.faults.recv().unwrap().doing, "write 512 bytes at 0");
+    }
+    setup.driver.stop(&mut setup.device);
+    setup.driver.start(&mut setup.device);
+    setup.machine.wait("the last retry", || setup.has(head));
+    setup.disk.end(head.into(), Ok(512));
+    assert_eq!(setup.driver.wait_used(), (head, 1));
+    assert_eq!(setup.status(status), 0);
+
+    let (head, _) = setup.start(1, kind::OUT);
+    setup.fail(head, libc::EIO);
+    setup.faults.recv().unwrap();
+    setup.driver.stop(&mut setup.device);
+    setup.device.forget_queue(0);
+    setup.driver.start(&mut setup.device);
+    assert!(setup.disk.waiting().is_empty(), "the chain of a queue that was reset came back");
+}
+
+#[test]
 fn each_policy_answers_as_its_name_says() {
     let rows = [
         (ErrorPolicy::Report, kind::OUT, libc::ENOSPC, Some(1)),

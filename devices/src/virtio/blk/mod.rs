@@ -16,9 +16,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use block::{Disk, DiskError, DiskInfo};
 use virtio_queue::QueueState;
@@ -33,7 +34,7 @@ use self::failure::Held;
 use self::queue::BlkQueue;
 use self::request::{Command, Status};
 use super::limit::Buckets;
-use super::notice::ConfigNotice;
+use super::notice::{ConfigNotice, lock};
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
 use crate::io_thread::RunningWorker;
@@ -46,6 +47,8 @@ struct BlkShared {
     counters: BlkCounters,
     notice: ConfigNotice,
     held: Held,
+    /// What a queue held back when it was stopped, by the queue's number: the heads of its chains.
+    left: Mutex<BTreeMap<u16, Vec<u16>>>,
     buckets: Buckets,
     /// What the driver wrote to the configuration's `writeback`.
     writeback: AtomicBool,
@@ -132,7 +135,8 @@ impl BlkDevice {
         let writeback = AtomicBool::new(disk.info().write_cache);
         let counters = BlkCounters::default();
         let notice = ConfigNotice::default();
-        let shared = Arc::new(BlkShared { config, disk, counters, notice, held, buckets, writeback });
+        let left = Mutex::default();
+        let shared = Arc::new(BlkShared { config, disk, counters, notice, held, left, buckets, writeback });
         Self { shared, threads: threads.into(), sizes, workers }
     }
 
@@ -173,7 +177,7 @@ impl VirtioDevice for BlkDevice {
         let queue =
             queue.map_err(|error| StartError::Backend { queue: index, source: io::Error::other(error) })?;
         self.shared.notice.connect(&ring);
-        let worker = BlkQueue::new(ring, queue, Arc::clone(&self.shared));
+        let worker = BlkQueue::new(index, ring, queue, Arc::clone(&self.shared));
         *slot = Some(self.threads.of(index).start(QueueWorker::boxed(worker))?);
         Ok(())
     }
@@ -182,7 +186,12 @@ impl VirtioDevice for BlkDevice {
         self.workers.get_mut(usize::from(index))?.take()?.stop().ok()
     }
 
+    fn forget_queue(&mut self, index: u16) {
+        lock(&self.shared.left).remove(&index);
+    }
+
     fn reset(&mut self) {
+        lock(&self.shared.left).clear();
         self.shared.notice.disconnect();
         self.shared.writeback.store(self.shared.disk.info().write_cache, Ordering::Release);
     }

@@ -45,6 +45,7 @@ enum Submitted {
 }
 
 pub(super) struct BlkQueue {
+    index: u16,
     ring: Ring,
     disk: GuestDisk,
     shared: Arc<BlkShared>,
@@ -71,13 +72,19 @@ pub(super) struct BlkQueue {
 }
 
 impl BlkQueue {
-    pub(super) fn new(ring: Ring, queue: Box<dyn block::DiskQueue>, shared: Arc<BlkShared>) -> Self {
+    pub(super) fn new(
+        index: u16,
+        ring: Ring,
+        queue: Box<dyn block::DiskQueue>,
+        shared: Arc<BlkShared>,
+    ) -> Self {
         let size = ring.state().size;
         let driver_cannot_flush = ring.features() & (config::FLUSH | config::CONFIG_WCE) == 0;
         let disk = GuestDisk::new(queue, ring.mem().clone());
         let buffers = Buffers::default();
         let (in_flight, done) = (Vec::new(), Vec::new());
         Self {
+            index,
             ring,
             disk,
             shared,
@@ -303,6 +310,7 @@ impl QueueHandler for BlkQueue {
             return Err(RingError::Unwatched);
         }
         self.brake = Brake::new(&self.shared.buckets, LIMIT, watch)?;
+        self.take_over()?;
         self.serve()?;
         self.wait_for_retry(watch);
         self.ring.give_back(&mut self.done)
@@ -326,6 +334,7 @@ impl QueueHandler for BlkQueue {
                 break;
             }
         }
+        self.leave_held();
         // A broken ring takes nothing back; it is about to be reset.
         let _ = self.ring.give_back(&mut self.done);
     }

@@ -34,6 +34,9 @@ impl Registers {
     pub(super) fn reset_queue(&mut self, index: u16) {
         let index = usize::from(index);
         self.stop(index);
+        if let Ok(number) = u16::try_from(index) {
+            self.device.forget_queue(number);
+        }
         if let Some(queue) = self.queues.get_mut(index) {
             *queue = QueueRegisters::new(queue.state.max_size);
         }

@@ -8,6 +8,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{BlkQueue, DiskFault, InFlight, RETRY};
 use crate::virtio::RingError;
+use crate::virtio::notice::lock;
 use crate::virtio::worker::Watch;
 
 impl BlkQueue {
@@ -53,6 +54,22 @@ impl BlkQueue {
                 self.finish(head, &request, false);
             }
         }
+    }
+
+    /// Leaves what is held to the queue that goes on where this one stops.
+    pub(super) fn leave_held(&mut self) {
+        for fault in self.faults.drain(..) {
+            self.shared.held.tell(fault);
+        }
+        if !self.held.is_empty() {
+            lock(&self.shared.left).insert(self.index, std::mem::take(&mut self.held));
+        }
+    }
+
+    /// Tries again what the queue left that this one goes on for.
+    pub(super) fn take_over(&mut self) -> Result<(), RingError> {
+        self.held = lock(&self.shared.left).remove(&self.index).unwrap_or_default();
+        if self.held.is_empty() { Ok(()) } else { self.try_again() }
     }
 
     /// Tries again what is held.
