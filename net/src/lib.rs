@@ -1,12 +1,14 @@
 //! Where a virtual network card's frames come from and go to, free of virtio.
 //!
-//! A [`Link`] is one connection to the host's network: a [`Tap`] today. Each of its queue pairs is opened as a
-//! [`FrameQueue`], which moves whole frames between the host and buffers of the guest without copying them, each
-//! frame behind the 12-byte header that tells of its checksum and segmentation (virtio 1.3 §5.1.6,
-//! `struct virtio_net_hdr_v1`).
+//! A [`Link`] is one connection to the host's network: a [`Tap`], a [`Stream`] to a program such as
+//! [`passt`](passt::Passt). Each of its queue pairs is opened as a [`FrameQueue`], which moves whole frames between the
+//! host and buffers of the guest without copying them, each frame behind the 12-byte header that tells of its checksum
+//! and segmentation (virtio 1.3 §5.1.6, `struct virtio_net_hdr_v1`).
 //!
 //! [`Answered`] wraps a link whose guest is to get its address from us: what it asks by DHCP or as a neighbour is
 //! answered without leaving the process.
+//!
+//! [`host`] looks at the host's network and makes in it what a guest needs, by way of [`netlink`] and [`nft`].
 
 // What a guest or an image says must never be an index that panics.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]

@@ -21,18 +21,15 @@ impl HostSetup {
             return if record.is_empty() { Vec::new() } else { vec![Leftover { what, why }] };
         }
         let mut left = Vec::new();
-        let mut kept = Vec::new();
-        while let Some(step) = record.steps.pop() {
-            if let Err(error) = self.undo_step(&step) {
-                left.push(Leftover { what: step.to_string(), why: chain(&error) });
-                kept.push(step);
+        for at in (0..record.steps.len()).rev() {
+            let Some(step) = record.steps.get(at).cloned() else { continue };
+            match self.undo_step(&step) {
+                Ok(()) => drop(record.steps.remove(at)),
+                Err(error) => left.push(Leftover { what: step.to_string(), why: chain(&error) }),
             }
             // Should it not be writable now, then a later run finds things done that are written down as to do.
             let _ = save(record);
         }
-        kept.reverse();
-        record.steps = kept;
-        let _ = save(record);
         left
     }
 

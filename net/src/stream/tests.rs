@@ -50,7 +50,7 @@ fn would_block<T>(result: &io::Result<T>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn frames_come_out_whole_however_the_stream_is_cut(
@@ -85,6 +85,27 @@ proptest! {
         let good = frames.iter().filter(|frame| frame.len() >= 14).cloned().collect::<Vec<_>>();
         prop_assert_eq!(stream.dropped(), u64::try_from(frames.len() - good.len()).unwrap());
         prop_assert_eq!(received, good);
+    }
+
+    #[test]
+    fn garbage_is_no_more_than_dropped(
+        bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..4000),
+    ) {
+        let (stream, mut theirs) = pair();
+        let mut queue = stream.open_queue(0).unwrap();
+        theirs.write_all(&bytes).unwrap();
+        drop(theirs);
+        let mut frames = 0;
+        while stream.is_connected() {
+            match receive(&mut *queue, 20) {
+                Ok(frame) => {
+                    frames += 1;
+                    prop_assert!(frame.len() >= 14 && frame.len() < bytes.len());
+                }
+                Err(error) => prop_assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            prop_assert!(frames <= bytes.len());
+        }
     }
 
     #[test]
