@@ -152,17 +152,16 @@ impl Maker<'_> {
         self.setting(FORWARD_V6, "1")
     }
 
-    /// No other interface may have addresses of the guest's network: answers would go there.
+    /// No other interface may have an address in the guest's network: answers would go there. That a wider network of
+    /// the host has it in it does no harm, since the narrower one counts.
     fn no_overlap(&mut self, families: &[Behind], bridge: &str) -> Result<(), SetupError> {
         let interfaces = self.netlink.interfaces()?;
         for address in self.netlink.addresses()? {
             let name = interfaces.iter().find(|i| i.index == address.interface).map(|i| i.name.as_str());
-            let other = families
-                .iter()
-                .map(|ends| ends.gateway)
-                .find(|net| net.contains(address.net.address()) || address.net.contains(net.address()));
+            let gateways = families.iter().map(|ends| ends.gateway);
+            let other =
+                gateways.map(|gateway| gateway.network()).find(|net| net.contains(address.net.address()));
             if let (Some(network), Some(name)) = (other, name.filter(|name| *name != bridge)) {
-                let network = network.network();
                 return Err(SetupError::Overlap { network, other: address.net, interface: name.to_owned() });
             }
         }

@@ -4,7 +4,7 @@ use super::maker::{Maker, Save};
 use super::record::Record;
 use super::{SetupError, Wanted};
 use crate::Tap;
-use crate::netlink::{Namespace, NamespaceId, Netlink};
+use crate::netlink::{LONGEST_ALIAS, Namespace, NamespaceId, Netlink};
 
 /// What the marks of all that kubevmm makes begin with.
 pub(super) const MARK: &str = "kubevmm:";
@@ -33,7 +33,9 @@ impl HostSetup {
     /// The kernel cannot be asked about the network.
     pub fn new(owner: &str) -> Result<Self, SetupError> {
         let namespace = Namespace::current().and_then(|own| own.id()).map_err(SetupError::Namespace)?;
-        Ok(Self { netlink: Netlink::open()?, namespace, mark: format!("{MARK}{owner}") })
+        let mut mark = format!("{MARK}{owner}");
+        mark.truncate(mark.floor_char_boundary(LONGEST_ALIAS));
+        Ok(Self { netlink: Netlink::open()?, namespace, mark })
     }
 
     /// Whether what `record` tells of was made in this namespace; so is nothing at all.

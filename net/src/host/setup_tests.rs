@@ -226,7 +226,7 @@ fn packets_are_forwarded_as_long_as_one_machine_needs_it() {
             forwards,
             tap: "tap1".into(),
             bridge: "k6t-other".into(),
-            networks: vec![Behind { gateway: net("10.0.2.129/25"), guest: net("10.0.2.130/25") }],
+            networks: vec![Behind { gateway: net("10.0.2.129/24"), guest: net("10.0.2.130/24") }],
         };
         let mut setup = HostSetup::new("default/other").unwrap();
         let refused = setup.make(&other, &mut second, &mut |_| Ok(()));
@@ -240,6 +240,37 @@ fn packets_are_forwarded_as_long_as_one_machine_needs_it() {
         drop(beside);
         undo("default/other", second);
         assert!(!run("ip", "link show").contains("k6t"));
+    });
+}
+
+#[test]
+fn names_that_are_longer_than_a_mark_are_undone_too() {
+    in_namespace(|| {
+        let owner = format!("default/{}", "ä".repeat(150));
+        let wanted = Wanted::BridgePort {
+            bridge: "br9".into(),
+            create: false,
+            tap: "tap9".into(),
+            queues: 1,
+            mtu: None,
+        };
+        run("ip", "link add br9 type bridge");
+        let mut setup = HostSetup::new(&owner).unwrap();
+        drop(setup.make(&wanted, &mut Record::default(), &mut |_| Ok(())).unwrap());
+        let masquerade = Wanted::Masquerade {
+            outside: None,
+            tap: "tap8".into(),
+            bridge: "k6t-8".into(),
+            bridge_mac: MAC,
+            queues: 1,
+            mtu: 1500,
+            networks: vec![Behind { gateway: net("10.0.2.1/24"), guest: net("10.0.2.2/24") }],
+            forwards: Forwards::All,
+        };
+        let mut record = Record::default();
+        drop(setup.make(&masquerade, &mut record, &mut |_| Ok(())).unwrap());
+        undo(&owner, record);
+        assert!(!run("ip", "link show").contains("k6t-8"));
     });
 }
 

@@ -27,9 +27,10 @@ const VETH_PEER: u16 = 1;
 const BRPORT_HAIRPIN: u16 = 4;
 const BRPORT_LEARNING: u16 = 8;
 
-/// Longest name of an interface, and longest alias, in bytes.
+/// Longest name of an interface, in bytes.
 const LONGEST_NAME: usize = 15;
-const LONGEST_ALIAS: usize = 255;
+/// Longest alias of an interface, in bytes.
+pub(crate) const LONGEST_ALIAS: usize = 255;
 
 /// An interface to be made. It is switched off at first.
 #[derive(Clone, Debug)]

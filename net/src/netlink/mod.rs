@@ -14,6 +14,7 @@ mod types;
 
 pub use error::NetlinkError;
 pub(crate) use error::unless_missing;
+pub(crate) use links::LONGEST_ALIAS;
 pub use links::{NewInterface, NewKind, PortSettings};
 pub use namespace::{Namespace, NamespaceId};
 pub use save::Saved;
