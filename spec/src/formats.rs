@@ -10,8 +10,8 @@ pub(crate) fn label(text: &str) -> Option<&'static str> {
     )
 }
 
-/// An RFC 1123 subdomain: labels with dots between them.
-pub(crate) fn subdomain(text: &str) -> Option<&'static str> {
+/// An RFC 1123 subdomain: labels with dots between them, the name of an object.
+pub fn subdomain(text: &str) -> Option<&'static str> {
     let fits = !text.is_empty()
         && text.len() <= 253
         && text.split('.').all(|part| !part.is_empty() && part.bytes().all(is_label_byte) && ends_fit(part));

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cli;
 pub mod console;
+pub mod fleet;
 pub mod kvm;
 pub mod machine;
 pub mod milestone;

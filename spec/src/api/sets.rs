@@ -25,13 +25,13 @@ object! {
     /// How many machines, and what they are.
     pub struct VirtualMachineInstanceReplicaSetSpec {
         /// How many.
-        replicas: Option<i32> = "1", warn_when(When::Given, "one machine of the set is run");
+        replicas: Option<i32> = "1", warn_when(When::Given, "`kubevmm run` runs one machine of the set, `kubevmm up` all of them");
         /// The labels by which the set knows its machines.
         selector: Option<LabelSelector> [required], CLUSTER;
         /// The machine.
         template: VirtualMachineInstanceTemplateSpec [required], HONOURED;
         /// Leave the number as it is.
-        paused: bool = "false", CLUSTER;
+        paused: bool = "false", HONOURED;
     }
 
     /// A number of machines, each with a life of its own.
@@ -51,13 +51,13 @@ object! {
     /// How many machines a pool has, and what they are.
     pub struct VirtualMachinePoolSpec {
         /// How many.
-        replicas: Option<i32> = "1", warn_when(When::Given, "one machine of the pool is run");
+        replicas: Option<i32> = "1", warn_when(When::Given, "`kubevmm run` runs one machine of the pool, `kubevmm up` all of them");
         /// The labels by which the pool knows its machines.
         selector: Option<LabelSelector> [required], CLUSTER;
         /// The machine.
         virtual_machine_template: VirtualMachineTemplateSpec [required], HONOURED;
         /// Leave the number as it is.
-        paused: bool = "false", CLUSTER;
+        paused: bool = "false", HONOURED;
         /// How machines and what they refer to are named.
         name_generation: Option<NameGeneration>, CLUSTER;
         /// How many may be missing during an update.

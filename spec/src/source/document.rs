@@ -124,6 +124,11 @@ impl Document {
         Self { source, number, root }
     }
 
+    /// The text that it comes from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// The number of the document in its file, from 1; the items of a `List` share their document's.
     pub fn number(&self) -> usize {
         self.number

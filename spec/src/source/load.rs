@@ -122,6 +122,13 @@ impl Manifests {
         if errors.is_empty() { Ok(manifests) } else { Err(errors) }
     }
 
+    /// The texts that the objects come from, in the order in which they were read.
+    pub fn sources(&self) -> Vec<&Source> {
+        let mut sources: Vec<_> = self.documents.iter().map(Document::source).collect();
+        sources.dedup_by(|a, b| std::ptr::eq(*a, *b));
+        sources
+    }
+
     /// The first object of this kind, namespace and name; an empty namespace is `default`.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Document> {
         self.called(kind, name).find(|document| is_within(document, namespace))

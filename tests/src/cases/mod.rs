@@ -23,6 +23,7 @@ pub fn all() -> Vec<Case> {
     [
         host::CASES,
         crate::payload::CASES,
+        crate::payload::FLEETS,
         boot::CASES,
         block::CASES,
         net::CASES,

@@ -3,7 +3,10 @@
 #[expect(unsafe_code, reason = "assembly is placed into this program as data")]
 mod code;
 pub mod elf;
+mod fleet;
 mod life;
+
+pub use fleet::CASES as FLEETS;
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use crate::manifest::Manifest;
 use crate::vm::{Ended, Vm};
 use life::{idle_sleeps, pauses, restarts, starts_paused};
 
-/// The cases of this tier.
+/// The cases of this tier that are about one machine.
 pub const CASES: &[Case] = &[
     Case::payload("payload-greets-and-powers-off", greets),
     Case::payload("payload-resets-by-port", resets_by_port),

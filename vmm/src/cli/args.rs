@@ -154,6 +154,11 @@ impl Args {
             .collect()
     }
 
+    /// Every option that was given, in order, with its value; a switch has an empty one.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        self.options.iter().map(|(name, value)| (*name, value.as_os_str()))
+    }
+
     /// All its values, as text.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<&str>, Failure> {
         let values = self.options.iter().filter(|(option, _)| *option == name);

@@ -11,6 +11,14 @@ const MACHINES: [&str; 2] = ["VirtualMachine", "VirtualMachineInstance"];
 /// Kinds that describe many equal machines; one of them is run when it is asked for by name.
 const TEMPLATES: [&str; 2] = ["VirtualMachineInstanceReplicaSet", "VirtualMachinePool"];
 
+/// What they are called in full and in short.
+const KINDS: [(&str, &str); 4] = [
+    ("VirtualMachine", "vm"),
+    ("VirtualMachineInstance", "vmi"),
+    ("VirtualMachineInstanceReplicaSet", "vmirs"),
+    ("VirtualMachinePool", "vmpool"),
+];
+
 /// The one machine of the manifests, or the one called `name`. Where there is none, what is wrong with the manifests
 /// is said.
 pub(super) fn choose<'a>(manifests: &'a Manifests, name: Option<&str>) -> Result<&'a Document, Failure> {
@@ -28,7 +36,8 @@ pub(super) fn choose<'a>(manifests: &'a Manifests, name: Option<&str>) -> Result
         ))),
         (Some(name), _) => {
             let all: Vec<_> = machines.into_iter().chain(templates).collect();
-            all.iter().find(|document| document.name() == name).copied().ok_or_else(|| {
+            let meant = Meant::parse(name);
+            all.iter().find(|document| meant.is(document)).copied().ok_or_else(|| {
                 say_faults(manifests);
                 match all.as_slice() {
                     [] => Failure::NoMachine { found: found(manifests), hint: String::new() },
@@ -38,6 +47,39 @@ pub(super) fn choose<'a>(manifests: &'a Manifests, name: Option<&str>) -> Result
                 }
             })
         }
+    }
+}
+
+/// An object as the command line names it: `[KIND/][NAMESPACE/]NAME`.
+struct Meant<'a> {
+    kind: Option<&'a str>,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Meant<'a> {
+    fn parse(text: &'a str) -> Self {
+        let kind = |word: &str| {
+            KINDS.iter().find(|(kind, short)| [*kind, *short].contains(&word)).map(|(kind, _)| *kind)
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            [first, name] if kind(first).is_some() => Self { kind: kind(first), namespace: None, name },
+            [namespace, name] => Self { kind: None, namespace: Some(namespace), name },
+            [first, namespace, name] => {
+                Self { kind: Some(kind(first).unwrap_or(first)), namespace: Some(namespace), name }
+            }
+            _ => Self { kind: None, namespace: None, name: text },
+        }
+    }
+
+    fn is(&self, document: &Document) -> bool {
+        document.name() == self.name
+            && self.kind.is_none_or(|kind| document.kind() == kind)
+            && self.namespace.is_none_or(|namespace| match document.namespace() {
+                "" => namespace == "default",
+                other => namespace == other,
+            })
     }
 }
 
@@ -96,6 +138,28 @@ mod tests {
         let some = manifests(&[("VirtualMachine", "a"), ("VirtualMachineInstance", "b")]);
         assert!(matches!(choose(&some, None), Err(Failure::Usage(message)) if message.contains("a, b")));
         assert_eq!(choose(&some, Some("b")).unwrap().name(), "b");
+    }
+
+    #[test]
+    fn a_name_may_say_more() {
+        let some = Manifests::parse(
+            "some.yaml",
+            "kind: VirtualMachine\nmetadata: {name: a}\n---\nkind: VirtualMachine\nmetadata: {name: a, namespace: n}\n---\n\
+             kind: VirtualMachinePool\nmetadata: {name: a}\n",
+        )
+        .unwrap();
+        let number = |name: &str| choose(&some, Some(name)).map(|document| document.number()).ok();
+        for (name, expected) in [
+            ("a", Some(1)),
+            ("n/a", Some(2)),
+            ("default/a", Some(1)),
+            ("vmpool/a", Some(3)),
+            ("VirtualMachine/n/a", Some(2)),
+            ("VirtualMachinePool/n/a", None),
+            ("x/a", None),
+        ] {
+            assert_eq!(number(name), expected, "{name}");
+        }
     }
 
     #[test]

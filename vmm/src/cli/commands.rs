@@ -65,7 +65,8 @@ const PLACES: &[Opt] = &[
 
 /// Which machine, and what stands in for parts of it.
 const MACHINE: &[Opt] = &[
-    option("name", "NAME", "run this machine of several in the manifests"),
+    option("name", "NAME", "run this machine of several in the manifests: [KIND/][NAMESPACE/]NAME"),
+    option("replica", "NAME", "run a machine of this name from a replica set's or a pool's template"),
     option(
         "tap",
         "NETWORK=TAP",
@@ -92,13 +93,27 @@ const MACHINE: &[Opt] = &[
     option("append", "ARGUMENTS", "and this command line"),
 ];
 
+const RUNTIME: Opt = option(
+    "runtime-dir",
+    "DIR",
+    "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
+);
+
+/// How a fleet is kept.
+const UP: &[Opt] = &[
+    option("fleet", "NAME", "call the fleet so (default: as the first file is called)"),
+    letter(
+        'd',
+        flag("detach", "return when all machines were started; the supervisor goes on in the background"),
+    ),
+    RUNTIME,
+];
+
+const DOWN: &[Opt] = &[flag("force", "do not wait until guests have powered off"), RUNTIME];
+
 const RUN: &[Opt] = &[
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
-    option(
-        "runtime-dir",
-        "DIR",
-        "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
-    ),
+    RUNTIME,
     flag("rm", "leave no status in the runtime directory at the end"),
     option(
         "exit-report",
@@ -120,6 +135,24 @@ pub(super) const COMMANDS: &[Command] = &[
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
         operands: FILES,
         options: &[MACHINE, PLACES, RUN, HELP],
+    },
+    Command {
+        name: "up",
+        about: "start all machines of the manifests, and keep them as they ought to be",
+        details: "VirtualMachines run as their runStrategy says, replica sets and pools have as many machines as they ask for,\n\
+                  and what fails starts again, later each time. Each machine is a process of its own that outlives its supervisor:\n\
+                  the next `up` of the same fleet finds what runs and starts nothing twice. Ctrl-C or SIGTERM ends all machines, a\n\
+                  second one by force. Exit codes: 0 all machines were ended, 1 a manifest was rejected, 2 usage, 3 the host cannot.",
+        operands: FILES,
+        options: &[PLACES, UP, HELP],
+    },
+    Command {
+        name: "down",
+        about: "end all machines that `up` keeps",
+        details: "Guests are asked to power off and have their grace periods for it. Without a name the only fleet is meant. It\n\
+                  works without a supervisor, too.",
+        operands: "[FLEET…]",
+        options: &[DOWN, HELP],
     },
     Command {
         name: "plan",

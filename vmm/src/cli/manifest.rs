@@ -22,7 +22,7 @@ pub(super) const POD: &str = "/var/run/kubevirt-private";
 const PLACES: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
 
 /// Reads all files; every error is said.
-fn load(args: &Args) -> Result<Manifests, Failure> {
+pub(super) fn load(args: &Args) -> Result<Manifests, Failure> {
     spec::load(args.files()?).map_err(|errors| {
         for error in &errors {
             say(&report::load_error(error));
@@ -156,6 +156,7 @@ pub(super) fn plan(
         leave_booting_to_the_plan(&mut verdict);
     }
     let Some(machine) = verdict.machine() else { return Err(refuse(&verdict)) };
+    let machine = &replica(machine, args)?;
     let resolved = resolve(machine, &manifests, args);
     if !verdict.allowed {
         verdict.miss(document, &resolved.missing, true);
@@ -177,6 +178,18 @@ pub(super) fn plan(
             Err(if is_host { Failure::Missing } else { Failure::Rejected })
         }
     }
+}
+
+/// The machine under the name that the command line gives to one of a template.
+fn replica(machine: &VirtualMachineInstance, args: &Args) -> Result<VirtualMachineInstance, Failure> {
+    let mut machine = machine.clone();
+    if let Some(name) = args.text("replica")? {
+        if let Some(fault) = spec::formats::subdomain(&name) {
+            return Err(Failure::Usage(format!("--replica: {name:?} {fault}")));
+        }
+        machine.metadata.name = name;
+    }
+    Ok(machine)
 }
 
 fn refuse(verdict: &Verdict) -> Failure {

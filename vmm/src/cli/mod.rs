@@ -5,6 +5,8 @@ mod check;
 mod choose;
 mod commands;
 mod completion;
+mod detach;
+mod down;
 mod explain;
 mod help;
 mod image;
@@ -15,6 +17,7 @@ mod output;
 mod plan;
 mod run;
 mod surroundings;
+mod up;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -58,6 +61,12 @@ enum Failure {
     /// The machine could not be built.
     #[error(transparent)]
     Run(#[from] crate::state::RunError),
+    /// A fleet cannot be looked after.
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::FolderError),
+    /// A supervisor cannot go on.
+    #[error(transparent)]
+    Supervisor(#[from] crate::fleet::SupervisorError),
     /// Some other call of the host failed.
     #[error("{what}")]
     Host {
@@ -72,7 +81,13 @@ impl Failure {
         match self {
             Self::Rejected | Self::NoMachine { .. } => REJECTED,
             Self::Usage(_) => USAGE,
-            Self::Missing | Self::NotOpened(_) | Self::Image(_) | Self::Run(_) | Self::Host { .. } => HOST,
+            Self::Missing
+            | Self::NotOpened(_)
+            | Self::Image(_)
+            | Self::Run(_)
+            | Self::Fleet(_)
+            | Self::Supervisor(_)
+            | Self::Host { .. } => HOST,
         }
     }
 }
@@ -116,6 +131,8 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     }
     match command.name {
         "run" => run::main(&args),
+        "up" => up::main(&args),
+        "down" => down::main(&args),
         "plan" => plan::main(&args),
         "explain" => explain::explain(&args),
         "schema" => explain::schema(&args),

@@ -107,14 +107,22 @@ fn serve(runtime: &RuntimeDir, context: ApiContext) -> Result<Api, Failure> {
 }
 
 fn places(args: &Args) -> Result<Places, Failure> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    let runtime = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/run".into());
     Ok(Places {
         images: args.path("images"),
         cache: cache.unwrap_or_else(|| "/var/cache".into()).join("kubevmm"),
-        runtime: args.path("runtime-dir").unwrap_or_else(|| runtime.join("kubevmm")),
+        runtime: runtime_root(args),
         console: args.parsed("console")?.unwrap_or_default(),
         leave_nothing: args.has("rm"),
     })
+}
+
+/// Where the runtime directories of machines are.
+pub(super) fn runtime_root(args: &Args) -> PathBuf {
+    let place = || variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/run".into()).join("kubevmm");
+    args.path("runtime-dir").unwrap_or_else(place)
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -8,6 +8,7 @@ pub mod kick;
 pub mod memory;
 pub mod peer;
 pub mod poll;
+pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod terminal;

@@ -1,0 +1,223 @@
+//! Machines that are kept: many of them, killed and found again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest::sys;
+use serde_json::{Value, json};
+
+use super::{code, elf};
+use crate::case::{Case, Ctx};
+use crate::ensure;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::vm::command;
+
+/// The cases of fleets.
+pub const CASES: &[Case] = &[
+    Case::payload("payload-fleet-of-a-hundred", hundred).within(300).alone(),
+    Case::payload("payload-fleet-obeys-run-strategies", strategies).within(60),
+    Case::payload("payload-fleet-without-supervisor-ends", ends_without_supervisor).within(60),
+];
+
+/// A fleet under test, ended when dropped.
+struct Fleet<'a> {
+    ctx: &'a Ctx,
+    root: PathBuf,
+    manifest: PathBuf,
+}
+
+impl<'a> Fleet<'a> {
+    /// Writes the objects, which boot `code`.
+    fn new(ctx: &'a Ctx, objects: &[Value], code: &[u8]) -> Result<Self, Failure> {
+        let image = ctx.scratch.join("image");
+        fs::create_dir_all(&image)?;
+        fs::write(image.join("payload.elf"), elf::pvh(code, 4096)).doing("writing a payload")?;
+        let manifest = ctx.results.join("fleet.json");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        fs::write(&manifest, serde_json::to_vec_pretty(&list)?).doing("writing the manifest")?;
+        Ok(Self { ctx, root: ctx.scratch.join("run"), manifest })
+    }
+
+    fn kubevmm(&self, verb: &str, args: &[&str]) -> Outcome {
+        let mut command = command(self.ctx);
+        command.arg(verb).args(args).arg("--runtime-dir").arg(&self.root);
+        let output = command.output().doing("starting kubevmm")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubevmm {verb} ended with {}: {errors}", output.status);
+        Ok(())
+    }
+
+    fn up(&self) -> Outcome {
+        self.kubevmm("up", &["--detach", &self.manifest.to_string_lossy()])
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join(".fleets/fleet")
+    }
+
+    fn supervisor(&self) -> Result<i32, Failure> {
+        number(&self.folder().join("lock"))
+    }
+
+    /// Names of machines and the processes that say of themselves in their locks that they run them.
+    fn machines(&self) -> BTreeMap<String, i32> {
+        let Ok(entries) = fs::read_dir(self.root.join("default")) else { return BTreeMap::new() };
+        let machine = |path: PathBuf| {
+            let pid = number(&path.join("lock")).ok().filter(|pid| is_alive(*pid))?;
+            Some((path.file_name()?.to_str()?.to_owned(), pid))
+        };
+        entries.filter_map(|entry| machine(entry.ok()?.path())).collect()
+    }
+
+    /// Waits until the machines are as they should be.
+    fn wait(
+        &self,
+        limit: u64,
+        fits: impl Fn(&BTreeMap<String, i32>) -> bool,
+    ) -> Result<BTreeMap<String, i32>, Failure> {
+        let deadline = Instant::now() + Duration::from_secs(limit);
+        loop {
+            let machines = self.machines();
+            if fits(&machines) {
+                return Ok(machines);
+            }
+            ensure!(Instant::now() < deadline, "{} machines run: {machines:?}", machines.len());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How many processes of kubevmm work in this fleet's runtime root, whatever they say of themselves.
+    fn processes(&self) -> usize {
+        let root = self.root.to_string_lossy().into_owned();
+        let of_ours = |pid: &Path| {
+            let line = fs::read(pid.join("cmdline")).unwrap_or_default();
+            let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            words.get(1).is_some_and(|verb| verb == "run") && words.iter().any(|word| *word == root)
+        };
+        let Ok(all) = fs::read_dir("/proc") else { return 0 };
+        all.filter_map(Result::ok).filter(|entry| of_ours(&entry.path())).count()
+    }
+}
+
+impl Drop for Fleet<'_> {
+    fn drop(&mut self) {
+        if self.folder().exists() {
+            let _ = self.kubevmm("down", &["--force"]);
+        }
+    }
+}
+
+fn number(path: &Path) -> Result<i32, Failure> {
+    fs::read_to_string(path)?.trim().parse().doing("reading a process's number")
+}
+
+fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn machine(grace: u64) -> Value {
+    json!({
+        "terminationGracePeriodSeconds": grace,
+        "domain": {
+            "memory": {"guest": "16Mi"},
+            "devices": {"autoattachPodInterface": false},
+            "firmware": {"kernelBoot": {"container": {"image": "rootfs:IMAGE", "kernelPath": "/payload.elf"}}},
+        },
+    })
+}
+
+/// An object with a machine in it, the image's place filled in.
+fn object(ctx: &Ctx, kind: &str, name: &str, spec: &Value) -> Result<Value, Failure> {
+    let api = if kind == "VirtualMachinePool" { "pool.kubevirt.io/v1beta1" } else { "kubevirt.io/v1" };
+    let value = json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let image = ctx.scratch.join("image").display().to_string();
+    Ok(serde_json::from_str(&value.to_string().replace("IMAGE", &image))?)
+}
+
+fn pool(ctx: &Ctx, replicas: u32) -> Result<Value, Failure> {
+    let labels = json!({"pool": "tiny"});
+    let template = json!({"metadata": {"labels": labels}, "spec": machine(0)});
+    let spec = json!({
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "virtualMachineTemplate": {
+            "metadata": {"labels": labels},
+            "spec": {"runStrategy": "Always", "template": template},
+        },
+    });
+    object(ctx, "VirtualMachinePool", "tiny", &spec)
+}
+
+/// A hundred machines by one command; supervisor and twenty of them are killed, and all is as it should be again.
+fn hundred(ctx: &Ctx) -> Outcome {
+    let fleet = Fleet::new(ctx, &[pool(ctx, 100)?], code::halt())?;
+    let begun = Instant::now();
+    fleet.up()?;
+    let first = fleet.wait(60, |machines| machines.len() == 100)?;
+    ctx.note(&format!("100 machines run after {:.1} s", begun.elapsed().as_secs_f64()));
+
+    sys::kill(fleet.supervisor()?, libc::SIGKILL).doing("killing the supervisor")?;
+    let victims: Vec<&String> = first.keys().step_by(5).collect();
+    for victim in &victims {
+        sys::kill(first.get(*victim).copied().unwrap_or_default(), libc::SIGKILL)
+            .doing("killing a machine")?;
+    }
+    fleet.wait(10, |machines| machines.len() == 80)?;
+    fleet.up()?;
+    let again = fleet.wait(60, |machines| machines.len() == 100)?;
+    for (name, pid) in &first {
+        let kept = again.get(name) == Some(pid);
+        ensure!(kept != victims.contains(&name), "{name}: was process {pid}, is {:?}", again.get(name));
+    }
+    ensure!(fleet.processes() == 100, "there are {} processes", fleet.processes());
+
+    fleet.kubevmm("down", &[])?;
+    ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
+    ensure!(!fleet.folder().exists(), "the fleet's folder is left");
+    Ok(())
+}
+
+/// What is Always starts again, what runs Once does not, what is Halted never does.
+fn strategies(ctx: &Ctx) -> Outcome {
+    let vm = |name: &str, strategy: &str| {
+        let spec = json!({"runStrategy": strategy, "template": {"spec": machine(0)}});
+        object(ctx, "VirtualMachine", name, &spec)
+    };
+    let objects = [
+        vm("always", "Always")?,
+        vm("once", "Once")?,
+        vm("halted", "Halted")?,
+        vm("rerun", "RerunOnFailure")?,
+    ];
+    let fleet = Fleet::new(ctx, &objects, code::halt())?;
+    fleet.up()?;
+    let up = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        move |machines: &BTreeMap<String, i32>| machines.keys().eq(names.iter())
+    };
+    let first = fleet.wait(20, up(&["always", "once", "rerun"]))?;
+    for pid in first.values() {
+        sys::kill(*pid, libc::SIGKILL).doing("killing a machine")?;
+    }
+    // Those that lived so shortly wait for ten to fifteen seconds.
+    let again = fleet.wait(30, up(&["always", "rerun"]))?;
+    for (name, pid) in &again {
+        ensure!(first.get(name) != Some(pid), "{name} is process {pid} still");
+    }
+    fleet.kubevmm("down", &["fleet"])
+}
+
+/// `down` ends machines whose supervisor is gone.
+fn ends_without_supervisor(ctx: &Ctx) -> Outcome {
+    let fleet = Fleet::new(ctx, &[pool(ctx, 3)?], code::halt())?;
+    fleet.up()?;
+    fleet.wait(20, |machines| machines.len() == 3)?;
+    sys::kill(fleet.supervisor()?, libc::SIGKILL).doing("killing the supervisor")?;
+    fleet.kubevmm("down", &[])?;
+    ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
+    ensure!(!fleet.folder().exists(), "the fleet's folder is left");
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `kubevmm down`: the end of machines that were kept.
+
+use std::path::Path;
+
+use super::args::Args;
+use super::output::say;
+use super::up::host;
+use super::{Failure, run};
+use crate::fleet::{self, Folder, FolderError, Supervisor};
+use crate::sys::poll;
+use crate::sys::process::Process;
+use crate::sys::signals::Signals;
+
+/// Ends fleets and waits until their last machine has.
+pub(super) fn main(args: &Args) -> Result<u8, Failure> {
+    let root = run::runtime_root(args);
+    let names = match args.words()?.as_slice() {
+        [] => vec![the_only_one(&root)?],
+        names => names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    for name in names {
+        end(&root, &name, args.has("force"))?;
+        say(&format!("kubevmm: fleet {name} is down\n"));
+    }
+    Ok(0)
+}
+
+fn the_only_one(root: &Path) -> Result<String, Failure> {
+    let mut names = fleet::names(root);
+    match (names.pop(), names.as_slice()) {
+        (Some(name), []) => Ok(name),
+        (None, _) => Err(Failure::Usage("no fleet is up".into())),
+        (Some(last), others) => Err(Failure::Usage(format!(
+            "several fleets are up; name those to end: {}, {last}",
+            others.join(", ")
+        ))),
+    }
+}
+
+fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
+    let path = fleet::path(root, name)?;
+    if !path.is_dir() {
+        return Err(FolderError::None(name.to_owned()).into());
+    }
+    let signals = Signals::block().map_err(host("signals could not be taken over"))?;
+    if let Some(process) = fleet::supervisor(&path).and_then(|pid| Process::open(pid).ok()) {
+        // A second signal ends by force what the first asked to end.
+        for _ in 0..=u8::from(force) {
+            process.signal(libc::SIGTERM).map_err(host("the supervisor cannot be told"))?;
+        }
+        return poll::wait_until_readable(&process).map_err(host("the supervisor cannot be waited for"));
+    }
+    // Nobody looks after them: then this does, until they have ended.
+    let folder = Folder::take(root, name)?;
+    let Some(record) = folder.record() else {
+        folder.remove();
+        return Ok(());
+    };
+    let launch = record.launch;
+    let mut supervisor = Supervisor::new(folder, launch, Vec::new(), signals)
+        .map_err(host("the machines cannot be watched"))?;
+    supervisor.close(force);
+    Ok(supervisor.run(|| ())?)
+}

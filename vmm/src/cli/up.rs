@@ -1,0 +1,95 @@
+//! `kubevmm up`: machines that are kept.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+use spec::report;
+
+use super::args::Args;
+use super::detach::detach;
+use super::output::say;
+use super::{Failure, manifest, run};
+use crate::fleet::{Folder, Launch, Supervisor, wanted};
+use crate::sys::signals::Signals;
+
+/// Options of `run` that every machine gets.
+const HANDED_ON: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
+/// Where whoever started a service wants to be told that it is ready (sd_notify(3)).
+pub(super) const NOTIFY: &str = "NOTIFY_SOCKET";
+/// Keeps the machines of the manifests until it is told to end.
+pub(super) fn main(args: &Args) -> Result<u8, Failure> {
+    let manifests = manifest::load(args)?;
+    let (wanted, verdicts) = wanted(&manifests);
+    verdicts.iter().for_each(|verdict| say(&report::text(verdict)));
+    if verdicts.iter().any(|verdict| !verdict.allowed) {
+        return Err(Failure::Rejected);
+    }
+    if wanted.is_empty() {
+        return Err(Failure::Usage("the manifests hold nothing that could be run".into()));
+    }
+    let (root, name) = (absolute(&run::runtime_root(args))?, fleet_name(args)?);
+    if args.has("detach") {
+        return detach(args, &manifests, &root, &name);
+    }
+    // From here on this supervisor or none has the fleet.
+    let folder = Folder::take(&root, &name)?;
+    let files: Vec<_> = manifests.sources().iter().map(|source| (source.file(), source.text())).collect();
+    let files = folder.keep(&files).map_err(host("the manifests could not be kept"))?;
+    let options = handed_on(args)?;
+    let signals = Signals::block().map_err(host("signals could not be taken over"))?;
+    let launch = Launch { files, options, runtime: root };
+    let supervisor =
+        Supervisor::new(folder, launch, wanted, signals).map_err(host("the supervisor could not start"))?;
+    supervisor.run(ready)?;
+    Ok(0)
+}
+
+/// The fleet's name: as given, or as the first manifest is called.
+fn fleet_name(args: &Args) -> Result<String, Failure> {
+    if let Some(name) = args.text("fleet")? {
+        return Ok(name);
+    }
+    let stem = args.files()?.first().and_then(|file| file.file_stem()).unwrap_or_default().to_string_lossy();
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let name: String = stem.chars().map(|letter| if fits(letter) { letter } else { '-' }).collect();
+    Ok(if stem == "-" { "default".into() } else { name })
+}
+
+/// What every machine is started with: a supervisor that comes after this one may work in another folder.
+fn handed_on(args: &Args) -> Result<Vec<OsString>, Failure> {
+    let mut options = Vec::new();
+    for name in HANDED_ON {
+        if let Some(path) = args.path(name) {
+            options.extend([format!("--{name}").into(), absolute(&path)?.into_os_string()]);
+        }
+    }
+    Ok(options)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(host("the current folder is not known"))
+}
+
+/// Tells whoever started this that all machines were started.
+fn ready() {
+    let told = std::env::var_os(NOTIFY).map(|to| tell(&to));
+    if let Some(Err(error)) = told {
+        say(&format!("kubevmm: the service manager cannot be told that the fleet is up: {error}\n"));
+    }
+}
+
+fn tell(to: &OsString) -> io::Result<()> {
+    let name = to.as_encoded_bytes();
+    let address = match name.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(Path::new(to))?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(drop)
+}
+
+pub(super) fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |source| Failure::Host { what, source }
+}

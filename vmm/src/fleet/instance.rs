@@ -1,0 +1,240 @@
+//! One machine of a fleet: what is known of it, and what is to be done about it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::{self, CAME_UP};
+use super::strategy::{End, Order, Strategy};
+
+/// How long a process may take longer to stop its machine than the machine's grace period.
+const SLACK: u64 = 30;
+
+/// A machine. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    /// Kind and key of the object that it belongs to.
+    pub owner: String,
+    /// When it ought to run.
+    pub strategy: Strategy,
+    /// Seconds that its guest may take to power off.
+    pub grace: u64,
+    /// Number by which machines of one fleet are older or younger.
+    pub made: u64,
+    /// What the user said last.
+    #[serde(default)]
+    pub order: Order,
+    /// It is to end and start again.
+    #[serde(default)]
+    pub restart: bool,
+    /// It is to end and be forgotten.
+    #[serde(default)]
+    pub leaving: bool,
+    /// How it ended since it was last asked to start.
+    #[serde(default)]
+    pub last: Option<End>,
+    /// How often in a row it ended as soon as it was started.
+    #[serde(default)]
+    pub failures: u32,
+    /// It was started, and its end was not seen.
+    #[serde(default)]
+    pub up: bool,
+    /// How often it was started.
+    #[serde(default)]
+    pub starts: u64,
+    /// When it was started last.
+    #[serde(default)]
+    pub started: u64,
+    /// It does not start before this.
+    #[serde(default)]
+    pub not_before: u64,
+    /// When it was told to stop, while it stops.
+    #[serde(default)]
+    pub stopping: Option<u64>,
+}
+
+/// What is to be done about a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, until something happens.
+    Nothing,
+    /// Nothing before this time.
+    WaitUntil(u64),
+    /// Start it.
+    Start,
+    /// Tell it to stop.
+    Stop,
+    /// Kill its process: it has had its time.
+    Kill,
+    /// Forget it.
+    Forget,
+}
+
+impl Instance {
+    /// One that was never started.
+    pub fn new(owner: String, strategy: Strategy, grace: u64, made: u64) -> Self {
+        Self {
+            owner,
+            strategy,
+            grace,
+            made,
+            order: Order::None,
+            restart: false,
+            leaving: false,
+            last: None,
+            failures: 0,
+            up: false,
+            starts: 0,
+            started: 0,
+            not_before: 0,
+            stopping: None,
+        }
+    }
+
+    /// What is to be done at `now`. `closing`: the whole fleet is to end.
+    pub fn step(&self, now: u64, closing: bool) -> Step {
+        let wanted = !self.leaving && !closing && self.strategy.wants_it_up(self.order, self.last);
+        match (self.up, wanted && !self.restart) {
+            (true, true) => Step::Nothing,
+            (true, false) => match self.stopping {
+                None => Step::Stop,
+                Some(since) => {
+                    let over = since.saturating_add(self.grace).saturating_add(SLACK);
+                    if now < over { Step::WaitUntil(over) } else { Step::Kill }
+                }
+            },
+            (false, _) if self.leaving => Step::Forget,
+            (false, _) if !wanted => Step::Nothing,
+            (false, _) if now < self.not_before => Step::WaitUntil(self.not_before),
+            (false, _) => Step::Start,
+        }
+    }
+
+    /// It is being started.
+    pub fn starts_at(&mut self, now: u64) {
+        self.up = true;
+        self.starts += 1;
+        self.started = now;
+        self.restart = false;
+        self.stopping = None;
+    }
+
+    /// Its process is gone. One that was to start again forgets how it ended; any other that did not live for long waits,
+    /// and the longer the more often that happened.
+    pub fn ended(&mut self, end: End, now: u64, chance: u64) {
+        self.up = false;
+        let was_told = self.stopping.take().is_some();
+        if self.restart {
+            self.restart = false;
+            self.forget_end();
+            return;
+        }
+        self.last = Some(end);
+        if was_told || self.came_up(now) {
+            self.failures = 0;
+            self.not_before = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.not_before = now.saturating_add(backoff::pause(self.failures, chance).as_secs());
+        }
+    }
+
+    /// Whether one that ends at `now` lived for long enough to count as having come up.
+    pub fn came_up(&self, now: u64) -> bool {
+        Duration::from_secs(now.saturating_sub(self.started)) >= CAME_UP
+    }
+
+    /// The user wants it to start, or to stop.
+    pub fn ordered(&mut self, order: Order) {
+        self.order = order;
+        self.restart = false;
+        if order == Order::Start {
+            self.forget_end();
+        }
+    }
+
+    fn forget_end(&mut self) {
+        self.last = None;
+        self.failures = 0;
+        self.not_before = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn always() -> Instance {
+        Instance::new("vm".into(), Strategy::Always, 60, 0)
+    }
+
+    #[test]
+    fn it_starts_once_and_again_when_it_ends() {
+        let mut vm = always();
+        assert_eq!(vm.step(0, false), Step::Start);
+        vm.starts_at(100);
+        assert_eq!(vm.step(101, false), Step::Nothing);
+        vm.ended(End::Failed, 160, 0);
+        assert_eq!(vm.step(160, false), Step::Start, "it had come up");
+    }
+
+    #[test]
+    fn one_that_does_not_come_up_waits_longer_each_time() {
+        let mut vm = always();
+        let mut now = 1000;
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            vm.starts_at(now);
+            vm.ended(End::Failed, now + 1, 0);
+            let Step::WaitUntil(until) = vm.step(now + 1, false) else { panic!("{vm:?}") };
+            pauses.push(until - now - 1);
+            now = until;
+            assert_eq!(vm.step(now, false), Step::Start);
+        }
+        assert_eq!(pauses, [10, 40, 90, 160]);
+        vm.ordered(Order::Start);
+        assert_eq!(vm.failures, 0, "whoever asks for it need not wait");
+    }
+
+    #[test]
+    fn it_is_told_to_stop_once_and_killed_when_it_does_not() {
+        let mut vm = always();
+        vm.starts_at(0);
+        vm.ordered(Order::Stop);
+        assert_eq!(vm.step(5, false), Step::Stop);
+        vm.stopping = Some(5);
+        assert_eq!(vm.step(6, false), Step::WaitUntil(95));
+        assert_eq!(vm.step(95, false), Step::Kill);
+        vm.ended(End::Succeeded, 7, 0);
+        assert_eq!(vm.step(8, false), Step::Nothing);
+        vm.ordered(Order::Start);
+        assert_eq!(vm.step(8, false), Step::Start);
+    }
+
+    #[test]
+    fn a_restart_is_a_stop_and_a_start_whatever_the_strategy() {
+        for strategy in [Strategy::Always, Strategy::Manual, Strategy::RerunOnFailure] {
+            let mut vm = Instance { strategy, order: Order::Start, ..always() };
+            vm.starts_at(0);
+            vm.restart = true;
+            assert_eq!(vm.step(1, false), Step::Stop);
+            vm.stopping = Some(1);
+            vm.ended(End::Succeeded, 2, 0);
+            assert_eq!(vm.step(2, false), Step::Start, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn closing_and_leaving_end_it() {
+        let mut vm = always();
+        vm.starts_at(0);
+        assert_eq!(vm.step(1, true), Step::Stop);
+        vm.leaving = true;
+        assert_eq!(vm.step(1, false), Step::Stop);
+        vm.ended(End::Succeeded, 2, 0);
+        assert_eq!(vm.step(2, true), Step::Forget);
+        vm.leaving = false;
+        assert_eq!(vm.step(2, true), Step::Nothing);
+    }
+}
