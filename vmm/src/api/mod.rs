@@ -26,7 +26,7 @@ use std::sync::Arc;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use answer::{Answer, Progress, Responder, Stream};
-pub use router::{Call, Route, Shape};
+pub use router::{Call, Route, Routes, Shape};
 
 use crate::state::Requests;
 use crate::status::Board;
@@ -52,14 +52,19 @@ pub struct Api {
 }
 
 impl Api {
-    /// Serves whoever connects to `listener` and is root or the user that this process acts as.
+    /// Serves whoever connects to `listener` and is root or the user that this process acts as. Answers are made from
+    /// `context` by the first of `routes` that fits.
     ///
     /// # Errors
     /// The host has no descriptors or threads left.
-    pub fn serve(listener: UnixListener, context: ApiContext) -> io::Result<Self> {
+    pub fn serve<C: Send + 'static>(
+        listener: UnixListener,
+        context: C,
+        routes: Routes<C>,
+    ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::new(EFD_NONBLOCK)?);
         let completions = Arc::new(Completions::new(Arc::clone(&wake)));
-        let router = Router::new(context, Arc::clone(&completions), Arc::clone(&wake));
+        let router = Router::new(context, routes, Arc::clone(&completions), Arc::clone(&wake));
         Ok(Self { _thread: server::Thread::spawn(listener, wake, completions, router)? })
     }
 }

@@ -7,11 +7,14 @@ use vmm_sys_util::eventfd::EventFd;
 use super::answer::{Answer, Completions, Responder};
 use super::connection::Service;
 use super::http::{self, Method, Query, Request, Response};
-use super::{ApiContext, failure, routes};
+use super::{ApiContext, failure};
 
-/// A path, a method, and who answers.
+/// Tables of routes; the first that fits answers.
+pub type Routes<C> = &'static [&'static [Route<C>]];
+
+/// A path, a method, and who answers. `C` is what answers are made from: a machine, if nothing else is said.
 #[derive(Debug)]
-pub struct Route {
+pub struct Route<C: 'static = ApiContext> {
     /// What is to be done.
     pub method: Method,
     /// With what: segments in braces stand for any one segment.
@@ -27,7 +30,7 @@ pub struct Route {
     /// Schema of a successful answer.
     pub answer: Shape,
     /// Answers.
-    pub handle: fn(&Call<'_>) -> Answer,
+    pub handle: fn(&Call<'_, C>) -> Answer,
 }
 
 /// What a successful answer looks like.
@@ -44,20 +47,20 @@ pub enum Shape {
 }
 
 /// A request on its way to being answered.
-pub struct Call<'a> {
+pub struct Call<'a, C = ApiContext> {
     /// The request.
     pub request: &'a Request,
     /// Its query.
     pub query: Query,
-    /// What the machine offers.
-    pub context: &'a ApiContext,
+    /// What answers are made from.
+    pub context: &'a C,
     parameters: Vec<(&'static str, String)>,
     connection: u64,
     completions: &'a Arc<Completions>,
     wake: &'a Arc<EventFd>,
 }
 
-impl Call<'_> {
+impl<C> Call<'_, C> {
     /// What stands in the path for the segment `{name}`.
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
@@ -87,15 +90,21 @@ impl Call<'_> {
 }
 
 /// Answers requests by the table of routes.
-pub(super) struct Router {
-    context: ApiContext,
+pub(super) struct Router<C: 'static> {
+    context: C,
+    routes: Routes<C>,
     completions: Arc<Completions>,
     wake: Arc<EventFd>,
 }
 
-impl Router {
-    pub(super) fn new(context: ApiContext, completions: Arc<Completions>, wake: Arc<EventFd>) -> Self {
-        Self { context, completions, wake }
+impl<C> Router<C> {
+    pub(super) fn new(
+        context: C,
+        routes: Routes<C>,
+        completions: Arc<Completions>,
+        wake: Arc<EventFd>,
+    ) -> Self {
+        Self { context, routes, completions, wake }
     }
 
     fn call<'a>(
@@ -103,18 +112,18 @@ impl Router {
         request: &'a Request,
         parameters: Vec<(&'static str, String)>,
         connection: u64,
-    ) -> Call<'a> {
+    ) -> Call<'a, C> {
         let (context, completions, wake) = (&self.context, &self.completions, &self.wake);
         let query = Query::parse(&request.query);
         Call { request, query, context, parameters, connection, completions, wake }
     }
 }
 
-impl Service for Router {
+impl<C> Service for Router<C> {
     fn answer(&self, request: &Request, connection: u64) -> Answer {
         let method = if request.method == Method::Head { Method::Get } else { request.method };
         let mut allowed = Vec::new();
-        for route in routes::all() {
+        for route in self.routes.iter().copied().flatten() {
             let Some(parameters) = matches(route.path, &request.path) else { continue };
             if route.method == method {
                 return (route.handle)(&self.call(request, parameters, connection));

@@ -6,7 +6,7 @@ use super::args::Args;
 use super::output::say;
 use super::up::host;
 use super::{Failure, run};
-use crate::fleet::{self, Folder, FolderError, Supervisor};
+use crate::fleet::{self, Folder, FolderError, Supervisor, orders};
 use crate::sys::poll;
 use crate::sys::process::Process;
 use crate::sys::signals::Signals;
@@ -56,9 +56,11 @@ fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
         folder.remove();
         return Ok(());
     };
-    let launch = record.launch;
-    let mut supervisor = Supervisor::new(folder, launch, Vec::new(), signals)
-        .map_err(host("the machines cannot be watched"))?;
+    let failed = || host("the machines cannot be watched");
+    // Nobody asks for anything any more.
+    let (_, inbox) = orders().map_err(failed())?;
+    let mut supervisor =
+        Supervisor::new(folder, record.launch, Vec::new(), signals, inbox).map_err(failed())?;
     supervisor.close(force);
     Ok(supervisor.run(|| ())?)
 }

@@ -62,6 +62,7 @@ pub(super) fn called(document: &Document) -> String {
 /// A plan, and the manifest that it was made from.
 pub(super) struct Planned {
     pub(super) plan: Plan,
+    machine: VirtualMachineInstance,
     verdict: Verdict,
     document: Document,
 }
@@ -69,8 +70,7 @@ pub(super) struct Planned {
 impl Planned {
     /// The machine that the manifest describes, admitted and with KubeVirt's defaults.
     pub(super) fn machine(&self) -> VirtualMachineInstance {
-        // Nothing is planned without.
-        self.verdict.machine().cloned().unwrap_or_default()
+        self.machine.clone()
     }
 
     /// What is still needed once everything is open: neither the manifest nor what was read of it into disks.
@@ -156,20 +156,20 @@ pub(super) fn plan(
         leave_booting_to_the_plan(&mut verdict);
     }
     let Some(machine) = verdict.machine() else { return Err(refuse(&verdict)) };
-    let machine = &replica(machine, args)?;
-    let resolved = resolve(machine, &manifests, args);
+    let machine = replica(machine, args)?;
+    let resolved = resolve(&machine, &manifests, args);
     if !verdict.allowed {
         verdict.miss(document, &resolved.missing, true);
         return Err(refuse(&verdict));
     }
     let interfaces = format!("{}spec.domain.devices.interfaces", verdict.machine_base());
     options.cards_are_defaults = !document.has(&interfaces);
-    let surroundings = look(machine)?;
-    match plan::make(machine, &options, &resolved, &surroundings) {
+    let surroundings = look(&machine)?;
+    match plan::make(&machine, &options, &resolved, &surroundings) {
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));
-            Ok(Planned { plan, verdict, document: document.clone() })
+            Ok(Planned { plan, machine, verdict, document: document.clone() })
         }
         Err(errors) => {
             fault(&mut verdict, document, &errors);

@@ -1,7 +1,5 @@
 //! `kubevmm run`.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,11 +96,8 @@ fn boot(
 /// Lets others reach the machine by its socket.
 fn serve(runtime: &RuntimeDir, context: ApiContext) -> Result<Api, Failure> {
     let path = runtime.path().join(api::SOCKET);
-    let listener = socket::listen(&path).and_then(|listener| {
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(listener)
-    });
-    let served = listener.and_then(|listener| Api::serve(listener, context));
+    let served =
+        socket::listen_privately(&path).and_then(|listener| Api::serve(listener, context, api::routes::ALL));
     served.map_err(|source| Failure::Host { what: "the API's socket could not be set up", source })
 }
 

@@ -12,8 +12,10 @@ use super::args::Args;
 use super::detach::detach;
 use super::output::say;
 use super::{Failure, manifest, run};
-use crate::fleet::{Folder, Launch, Supervisor, wanted};
+use crate::api::{self, Api};
+use crate::fleet::{FleetContext, Folder, Launch, ROUTES, Supervisor, orders, wanted};
 use crate::sys::signals::Signals;
+use crate::sys::socket;
 
 /// Options of `run` that every machine gets.
 const HANDED_ON: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
@@ -40,9 +42,14 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let files = folder.keep(&files).map_err(host("the manifests could not be kept"))?;
     let options = handed_on(args)?;
     let signals = Signals::block().map_err(host("signals could not be taken over"))?;
-    let launch = Launch { files, options, runtime: root };
-    let supervisor =
-        Supervisor::new(folder, launch, wanted, signals).map_err(host("the supervisor could not start"))?;
+    let launch = Launch { files, options, runtime: root.clone() };
+    let failed = || host("the supervisor could not start");
+    let (orders, inbox) = orders().map_err(failed())?;
+    let socket = folder.path().join(api::SOCKET);
+    let supervisor = Supervisor::new(folder, launch, wanted, signals, inbox).map_err(failed())?;
+    let context = FleetContext { orders, view: supervisor.view(), runtime: root };
+    let listener = socket::listen_privately(&socket).map_err(failed())?;
+    let _api = Api::serve(listener, context, ROUTES).map_err(failed())?;
     supervisor.run(ready)?;
     Ok(0)
 }

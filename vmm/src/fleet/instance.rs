@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Key;
 use super::backoff::{self, CAME_UP};
 use super::strategy::{End, Order, Strategy};
+use crate::state::{Done, Refusal};
 
 /// How long a process may take longer to stop its machine than the machine's grace period.
 const SLACK: u64 = 30;
@@ -143,6 +145,46 @@ impl Instance {
     /// Whether one that ends at `now` lived for long enough to count as having come up.
     pub fn came_up(&self, now: u64) -> bool {
         Duration::from_secs(now.saturating_sub(self.started)) >= CAME_UP
+    }
+
+    /// The user wants it to run (`virtctl start`).
+    ///
+    /// # Errors
+    /// It runs, or its strategy leaves no say.
+    pub fn start(&mut self, key: &Key) -> Result<Done, Refusal> {
+        if self.strategy == Strategy::Once {
+            return Err(Refusal::conflict("Once does not support manual start requests"));
+        }
+        if self.up && self.stopping.is_none() {
+            return Err(Refusal::conflict(format!("VM {} is already running", key.name)));
+        }
+        self.ordered(Order::Start);
+        Ok(Done::Begun)
+    }
+
+    /// The user wants it to end, and not to start again by itself (`virtctl stop`).
+    ///
+    /// # Errors
+    /// It does not run, nor would it.
+    pub fn stop(&mut self, key: &Key) -> Result<Done, Refusal> {
+        if !self.up && !self.strategy.wants_it_up(self.order, self.last) {
+            return Err(Refusal::conflict(format!("VM {} is not running", key.name)));
+        }
+        self.ordered(Order::Stop);
+        Ok(Done::Begun)
+    }
+
+    /// The user wants it to end and to start again (`virtctl restart`).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn restart(&mut self, key: &Key) -> Result<Done, Refusal> {
+        if !self.up {
+            return Err(Refusal::conflict(format!("VM {} is not running", key.name)));
+        }
+        self.ordered(Order::Start);
+        self.restart = true;
+        Ok(Done::Begun)
     }
 
     /// The user wants it to start, or to stop.

@@ -1,25 +1,29 @@
 //! Keeps what a fleet is at what it ought to be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use devices::say;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
+use super::clock::{chance, now};
 use super::instance::{Instance, Step};
+use super::orders::{Inbox, Wish as Asked};
 use super::process::{self, Found, Running};
 use super::record::{Key, Record, Scale};
 use super::replicas::{self, Replica};
 use super::strategy::Strategy;
+use super::view::View;
 use super::wanted::{Owner, Wanted};
 use super::{Folder, Launch, backoff};
+use crate::state::{Done, Refusal, RefusalKind};
 use crate::sys::signals::{Signals, Wish};
 
-/// Token of signals; machines have those after it.
+/// Tokens of signals and of what others ask for; machines have those after them.
 const SIGNALS: u64 = 0;
+const INBOX: u64 = 1;
 /// How soon one looks again at a machine whose process does not say what it is.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -43,19 +47,11 @@ pub struct Supervisor {
     next_token: u64,
     events: Epoll,
     signals: Signals,
+    inbox: Inbox,
+    view: View,
     closing: bool,
     /// The record is not on the disk as it is here.
     changed: bool,
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A number that nobody foresees.
-fn chance() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The earlier of two times, where none is never.
@@ -69,8 +65,15 @@ impl Supervisor {
     ///
     /// # Errors
     /// The host has no descriptors left.
-    pub fn new(folder: Folder, launch: Launch, wanted: Vec<Wanted>, signals: Signals) -> io::Result<Self> {
+    pub fn new(
+        folder: Folder,
+        launch: Launch,
+        wanted: Vec<Wanted>,
+        signals: Signals,
+        inbox: Inbox,
+    ) -> io::Result<Self> {
         let events = Epoll::new()?;
+        events.ctl(ControlOperation::Add, inbox.fd(), EpollEvent::new(EventSet::IN, INBOX))?;
         events.ctl(
             ControlOperation::Add,
             signals.as_fd().as_raw_fd(),
@@ -90,14 +93,21 @@ impl Supervisor {
             wanted,
             running,
             tokens,
-            next_token: SIGNALS + 1,
+            next_token: INBOX + 1,
             events,
             signals,
+            inbox,
+            view: View::default(),
             closing: false,
             changed: true,
         };
         this.take_over();
         Ok(this)
+    }
+
+    /// What everyone can see of the fleet.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Runs until the fleet is to end and its last machine has. `settled` is called once all that can be started at
@@ -109,6 +119,9 @@ impl Supervisor {
         let mut settled = Some(settled);
         loop {
             let deadline = self.settle();
+            if self.changed {
+                self.view.show(&self.wanted, &self.record);
+            }
             self.save();
             if let Some(settled) = settled.take() {
                 settled();
@@ -403,6 +416,7 @@ impl Supervisor {
         for event in events.iter().take(count) {
             match event.data() {
                 SIGNALS => self.signalled(),
+                INBOX => self.asked(),
                 token => {
                     if let Some(key) = self.tokens.get(&token).cloned() {
                         self.ended(&key);
@@ -411,6 +425,48 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// Does what others ask for.
+    fn asked(&mut self) {
+        while let Some((wish, reply)) = self.inbox.take() {
+            let done = self.obey(wish);
+            if done.is_ok() {
+                self.changed = true;
+            }
+            reply.send(done);
+        }
+    }
+
+    fn obey(&mut self, wish: Asked) -> Result<Done, Refusal> {
+        match wish {
+            Asked::Start(key) => self.machine(&key)?.start(&key),
+            Asked::Stop(key) => self.machine(&key)?.stop(&key),
+            Asked::Restart(key) => self.machine(&key)?.restart(&key),
+            Asked::Scale { id, replicas } => {
+                let scale = self.record.scales.entry(id).or_default();
+                *scale = Scale { replicas: Some(replicas), ..Scale::default() };
+                Ok(Done::Begun)
+            }
+        }
+    }
+
+    /// The machine of a VirtualMachine, its own or a pool's.
+    fn machine(&mut self, key: &Key) -> Result<&mut Instance, Refusal> {
+        let missing = || {
+            Refusal::new(
+                RefusalKind::NotFound,
+                format!("virtualmachines.kubevirt.io \"{}\" not found", key.name),
+            )
+        };
+        let is_vm = |instance: &Instance| {
+            instance.owner.starts_with("VirtualMachine/") || instance.owner.starts_with("VirtualMachinePool/")
+        };
+        self.record
+            .instances
+            .get_mut(key)
+            .filter(|instance| is_vm(instance) && !instance.leaving)
+            .ok_or_else(missing)
     }
 
     fn signalled(&mut self) {

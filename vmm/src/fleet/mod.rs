@@ -6,18 +6,25 @@
 //! every machine's runtime directory, not by the supervisor's memory.
 
 mod backoff;
+mod clock;
 mod folder;
 mod instance;
 mod keeper;
+mod orders;
 mod process;
 mod record;
 pub mod replicas;
+mod routes;
 mod strategy;
+mod view;
 mod wanted;
 
 pub use folder::{Folder, FolderError, names, path, supervisor};
 pub use keeper::{Supervisor, SupervisorError};
+pub use orders::{Orders, orders};
 pub use process::Launch;
 pub use record::{Key, Record};
+pub use routes::{ALL as ROUTES, FleetContext};
 pub use strategy::{End, Order, Strategy};
+pub use view::View;
 pub use wanted::{Owner, Wanted, wanted};

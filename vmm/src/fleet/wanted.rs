@@ -1,5 +1,6 @@
 //! What the manifests ask for.
 
+use serde_json::Value;
 use spec::{Manifests, Object, Verdict};
 
 use super::record::Key;
@@ -14,6 +15,8 @@ pub struct Wanted {
     pub owner: Owner,
     /// Seconds that its guests may take to power off.
     pub grace: u64,
+    /// The object with KubeVirt's defaults.
+    pub object: Value,
 }
 
 /// How the machines of an object come about.
@@ -86,7 +89,7 @@ impl Wanted {
             },
             _ => return None,
         };
-        Some(Self { key, owner, grace: machine.grace_period_seconds() })
+        Some(Self { key, owner, grace: machine.grace_period_seconds(), object: object.to_json() })
     }
 }
 

@@ -11,6 +11,11 @@ pub(super) fn now() -> Time {
     Time(seconds(SystemTime::now()))
 }
 
+/// Seconds since 1970 as RFC 3339 has them.
+pub fn rfc3339(seconds: u64) -> String {
+    self::seconds(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+}
+
 /// A point in time in whole seconds, such as `2026-11-26T18:41:17Z`.
 pub(super) fn seconds(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,8 +1,9 @@
 //! Unix sockets at paths of any length.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -16,6 +17,20 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     let folder = File::open(folder.unwrap_or(Path::new(".")))?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     UnixListener::bind(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+}
+
+/// The same for nobody but this user, in place of what an earlier process may have left there.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = listen(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 #[cfg(test)]

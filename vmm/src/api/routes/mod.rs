@@ -7,11 +7,14 @@ mod machine;
 mod openapi;
 mod operate;
 
-use super::router::Route;
+use super::router::{Route, Routes};
+use crate::api::ApiContext;
 
-/// All routes; the first that fits answers.
+/// The routes of a machine.
+pub const ALL: Routes<ApiContext> =
+    &[machine::ROUTES, operate::ROUTES, events::ROUTES, health::ROUTES, discovery::ROUTES, openapi::ROUTES];
+
+/// One after the other.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    [machine::ROUTES, operate::ROUTES, events::ROUTES, health::ROUTES, discovery::ROUTES, openapi::ROUTES]
-        .into_iter()
-        .flatten()
+    ALL.iter().copied().flatten()
 }
