@@ -144,18 +144,18 @@ mod tests {
     fn a_name_may_say_more() {
         let some = Manifests::parse(
             "some.yaml",
-            "kind: VirtualMachine\nmetadata: {name: a}\n---\nkind: VirtualMachine\nmetadata: {name: a, namespace: n}\n---\n\
+            "kind: VirtualMachine\nmetadata: {name: a}\n---\nkind: VirtualMachine\nmetadata: {name: a, namespace: ns}\n---\n\
              kind: VirtualMachinePool\nmetadata: {name: a}\n",
         )
         .unwrap();
         let number = |name: &str| choose(&some, Some(name)).map(|document| document.number()).ok();
         for (name, expected) in [
             ("a", Some(1)),
-            ("n/a", Some(2)),
+            ("ns/a", Some(2)),
             ("default/a", Some(1)),
             ("vmpool/a", Some(3)),
-            ("VirtualMachine/n/a", Some(2)),
-            ("VirtualMachinePool/n/a", None),
+            ("VirtualMachine/ns/a", Some(2)),
+            ("VirtualMachinePool/ns/a", None),
             ("x/a", None),
         ] {
             assert_eq!(number(name), expected, "{name}");

@@ -73,16 +73,6 @@ const MACHINE: &[Opt] = &[
         "put the card on NETWORK on this tap or macvtap of the host, or on its open files fd:N[,N…] (repeatable)",
     ),
     option(
-        "multus",
-        "NETWORK=PARENT",
-        "the bridge or interface of the host that stands for NETWORK of multus (repeatable)",
-    ),
-    option(
-        "pod-network",
-        "INTERFACE",
-        "treat INTERFACE as a pod's: bridge gives its address to the guest, masquerade forwards all its ports",
-    ),
-    option(
         "disk-limit",
         "DISK=LIMIT",
         "let the guest use this disk no faster: requests:N, bytes:SIZE or both, a second (repeatable)",
@@ -98,6 +88,20 @@ const RUNTIME: Opt = option(
     "DIR",
     "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
 );
+
+/// What of the host stands for networks.
+const NETWORKS: &[Opt] = &[
+    option(
+        "multus",
+        "NETWORK=PARENT",
+        "the bridge or interface of the host that stands for NETWORK of multus (repeatable)",
+    ),
+    option(
+        "pod-network",
+        "INTERFACE",
+        "treat INTERFACE as a pod's: bridge gives its address to the guest, masquerade forwards all its ports",
+    ),
+];
 
 /// How a fleet is kept.
 const UP: &[Opt] = &[
@@ -134,7 +138,7 @@ pub(super) const COMMANDS: &[Command] = &[
                   SIGINT and SIGHUP. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
         operands: FILES,
-        options: &[MACHINE, PLACES, RUN, HELP],
+        options: &[MACHINE, NETWORKS, PLACES, RUN, HELP],
     },
     Command {
         name: "up",
@@ -144,7 +148,7 @@ pub(super) const COMMANDS: &[Command] = &[
                   the next `up` of the same fleet finds what runs and starts nothing twice. Ctrl-C or SIGTERM ends all machines, a\n\
                   second one by force. Exit codes: 0 all machines were ended, 1 a manifest was rejected, 2 usage, 3 the host cannot.",
         operands: FILES,
-        options: &[PLACES, UP, HELP],
+        options: &[NETWORKS, PLACES, UP, HELP],
     },
     Command {
         name: "down",
@@ -159,7 +163,7 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "print the machine that the manifests describe, opening nothing",
         details: "Every address, interrupt, file and queue is shown as run would use it.",
         operands: FILES,
-        options: &[MACHINE, PLACES, &[OUTPUT], HELP],
+        options: &[MACHINE, NETWORKS, PLACES, &[OUTPUT], HELP],
     },
     Command {
         name: "check",

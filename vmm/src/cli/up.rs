@@ -17,8 +17,10 @@ use crate::fleet::{FleetContext, Folder, Launch, ROUTES, Supervisor, orders, wan
 use crate::sys::signals::Signals;
 use crate::sys::socket;
 
-/// Options of `run` that every machine gets.
-const HANDED_ON: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
+/// Options of `run` that every machine gets, with paths as their values.
+const PATHS: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
+/// Options of `run` that every machine gets as they are.
+const WORDS: [&str; 2] = ["multus", "pod-network"];
 /// Where whoever started a service wants to be told that it is ready (sd_notify(3)).
 pub(super) const NOTIFY: &str = "NOTIFY_SOCKET";
 /// Keeps the machines of the manifests until it is told to end.
@@ -68,10 +70,13 @@ fn fleet_name(args: &Args) -> Result<String, Failure> {
 /// What every machine is started with: a supervisor that comes after this one may work in another folder.
 fn handed_on(args: &Args) -> Result<Vec<OsString>, Failure> {
     let mut options = Vec::new();
-    for name in HANDED_ON {
-        if let Some(path) = args.path(name) {
-            options.extend([format!("--{name}").into(), absolute(&path)?.into_os_string()]);
-        }
+    for (name, value) in args.given() {
+        let value = match name {
+            name if PATHS.contains(&name) => absolute(Path::new(value))?.into_os_string(),
+            name if WORDS.contains(&name) => value.to_owned(),
+            _ => continue,
+        };
+        options.extend([format!("--{name}").into(), value]);
     }
     Ok(options)
 }

@@ -18,6 +18,7 @@ use super::strategy::Strategy;
 use super::view::View;
 use super::wanted::{Owner, Wanted};
 use super::{Folder, Launch, backoff};
+use crate::open::RuntimeDir;
 use crate::state::{Done, Refusal, RefusalKind};
 use crate::sys::signals::{Signals, Wish};
 
@@ -351,6 +352,8 @@ impl Supervisor {
     fn forget(&mut self, key: &Key) {
         if let Some(instance) = self.record.instances.remove(key) {
             self.folder.forget(key, instance.starts);
+            // How it ended interests nobody any more. What cannot be removed is cleared by the next machine of this name.
+            let _ = RuntimeDir::remove(&self.record.launch.runtime, &key.namespace, &key.name);
             self.changed = true;
         }
     }
