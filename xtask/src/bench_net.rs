@@ -111,7 +111,7 @@ fn print(vmms: &[Vmm], figures: &BTreeMap<String, f64>) {
 fn peers(store: &Store, request: &Request) -> Result<PathBuf> {
     let tree = debian::unpack(store, "qemu-system-x86", With::Dependencies)?.root;
     let qemu = tree.join("usr/bin/qemu-system-x86_64");
-    let mut inputs = Fingerprint::new("peers 1").file(&qemu).text(&FIRMWARE.join(" "));
+    let mut inputs = Fingerprint::new("peers 2").file(&qemu).text(&FIRMWARE.join(" "));
     if let Some(path) = &request.cloud_hypervisor {
         inputs = inputs.file(path);
     }
@@ -135,7 +135,9 @@ fn place_qemu(tree: &Path, qemu: &Path, into: &Path) -> Result<()> {
     let path = std::env::join_paths(&folders).map_err(|error| error.to_string())?;
     let text = process::output(Command::new("ldd").env("LD_LIBRARY_PATH", path).arg(qemu))?;
     for library in libraries(&text) {
-        let name = library.file_name().ok_or("a library has no name")?;
+        let name = library.file_name().ok_or("a library has no name")?.to_owned();
+        // Links are followed: what they lead to may not be where they say on the disk.
+        let library = fs::canonicalize(&library).doing("looking at a library")?;
         place(&library, &into.join("lib").join(name))?;
     }
     for name in FIRMWARE {
