@@ -172,9 +172,9 @@ mod tests {
     fn a_request_names_known_machines() {
         let request = Request::parse(&["--vmm", "kubevmm,qemu"]).unwrap();
         assert_eq!(request.vmms, [Vmm::Kubevmm, Vmm::Qemu]);
-        assert_eq!(Request::parse(&[]).unwrap().vmms, [Vmm::Kubevmm, Vmm::Qemu, Vmm::QemuVhost]);
+        assert_eq!(Request::parse(&[]).unwrap().vmms, Vmm::ALL[..4]);
         let peer = Request::parse(&["--peer", "cloud-hypervisor=/x"]).unwrap();
-        assert_eq!((peer.vmms.len(), peer.cloud_hypervisor), (4, Some("/x".into())));
+        assert_eq!((peer.vmms.len(), peer.cloud_hypervisor), (5, Some("/x".into())));
         for bad in [
             &["--vmm", "bochs"][..],
             &["--vmm"],

@@ -54,7 +54,7 @@ Tasks of the kubevmm repository
       --binary PATH                     measure a kubevmm that is there already
   cargo xtask bench net [OPTIONS]     measure traffic between guest and host, in instructions, beside QEMU (with and
                                       without vhost-net)
-      --vmm NAME,NAME                   only these: kubevmm, qemu, qemu-vhost
+      --vmm NAME,NAME                   only these: kubevmm, kubevmm-vhost, qemu, qemu-vhost
       --peer cloud-hypervisor=PATH      measure this cloud-hypervisor as well
       --binary PATH                     measure a kubevmm that is there already
   cargo xtask conformance             compare check's verdicts with KubeVirt's and print the score

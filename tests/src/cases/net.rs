@@ -1,8 +1,12 @@
 //! Frames between the guest and a tap.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+
+use crate::agent::Agent;
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
@@ -11,14 +15,22 @@ use crate::vm::{END, Vm, wait};
 
 use super::tools::{busybox, tap};
 
-pub(super) const CASES: &[Case] =
-    &[Case::host("net-ping", ping), Case::host("net-bulk-both-ways", bulk).within(150)];
+pub(super) const CASES: &[Case] = &[
+    Case::host("net-ping", ping),
+    Case::host("net-bulk-both-ways", bulk).within(150),
+    Case::host("net-vhost", vhost).within(150),
+];
 
 const MAC: &str = "02:00:00:aa:bb:01";
 
 fn start(ctx: &Ctx) -> Result<Vm, Failure> {
+    start_with(ctx, &[])
+}
+
+fn start_with(ctx: &Ctx, annotations: &[(&str, &str)]) -> Result<Vm, Failure> {
     tap("tap0", "10.77.0.1/24")?;
-    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
+    let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
+    manifest.set("/metadata/annotations", json!(BTreeMap::from_iter(annotations.iter().copied())));
     Vm::start(ctx, &manifest, &["--tap", "lan=tap0"])
 }
 
@@ -37,12 +49,42 @@ fn ping(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// The kernel moves the frames, also after its queues were stopped and started.
+fn vhost(ctx: &Ctx) -> Outcome {
+    let mut vm = start_with(ctx, &[("kubevmm.io/vhost-net", "true")])?;
+    let mut agent = vm.agent()?;
+    let is_worker = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.and_then(|entry| fs::read_to_string(entry.path().join("comm")));
+        name.is_ok_and(|name| name.starts_with("vhost-"))
+    };
+    ensure!(fs::read_dir("/proc")?.any(is_worker), "no worker of the kernel serves the card");
+    let driver = "/sys/bus/virtio/drivers/virtio_net";
+    for round in 0..3 {
+        if round > 0 {
+            agent.script(&format!(
+                "cd {driver}; card=$(echo virtio*); echo $card > unbind; echo $card > bind; sleep 0.5"
+            ))?;
+        }
+        agent.run_ok("ip link set eth0 up")?;
+        agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
+        for size in ["56", "9000"] {
+            agent.run_ok(&format!("ping -c 3 -W 5 -i 0.2 -s {size} 10.77.0.1"))?;
+            busybox(&["ping", "-c", "3", "-W", "5", "-i", "0.2", "-s", size, "10.77.0.2"])?;
+        }
+    }
+    transfer(ctx, &mut agent)
+}
+
 /// A file each way over TCP, so that segmentation offloads, merged buffers and full rings are used.
 fn bulk(ctx: &Ctx) -> Outcome {
     let mut vm = start(ctx)?;
     let mut agent = vm.agent()?;
     agent.run_ok("ip link set eth0 up")?;
     agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
+    transfer(ctx, &mut agent)
+}
+
+fn transfer(ctx: &Ctx, agent: &mut Agent) -> Outcome {
     let file = ctx.claim("other", 8 << 20, 11)?;
     let sum = busybox(&["md5sum", &file.to_string_lossy()])?;
     let sum = sum.split(' ').next().unwrap_or_default();

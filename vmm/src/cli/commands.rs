@@ -101,6 +101,11 @@ const NETWORKS: &[Opt] = &[
         "INTERFACE",
         "treat INTERFACE as a pod's: bridge gives its address to the guest, masquerade forwards all its ports",
     ),
+    option(
+        "nic-limit",
+        "NETWORK=LIMIT",
+        "let the card on NETWORK be no faster: packets:N, bytes:SIZE or both, a second and direction (repeatable)",
+    ),
 ];
 
 /// How a fleet is kept.

@@ -1,6 +1,7 @@
 //! From files to the one machine that a command is about.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use devices::chain;
 use spec::api::VirtualMachineInstance;
@@ -12,9 +13,7 @@ use super::choose::choose;
 use super::images;
 use super::output::say;
 use crate::open::{OpenFault, Subject};
-use crate::plan::{
-    self, BadLimit, BadTap, DiskLimit, Fault, Options, Plan, PlanError, Surroundings, TapSource,
-};
+use crate::plan::{self, BadLimit, BadTap, Fault, Options, Plan, PlanError, Surroundings, TapSource};
 
 /// Where KubeVirt's pods have what their machine refers to.
 pub(super) const POD: &str = "/var/run/kubevirt-private";
@@ -119,10 +118,11 @@ impl Planned {
     }
 }
 
-fn disk_limits(args: &Args) -> Result<Vec<(String, DiskLimit)>, Failure> {
-    let fault = |error: BadLimit| Failure::Usage(format!("--disk-limit: {error}"));
-    let pairs = args.pairs("disk-limit")?.into_iter();
-    pairs.map(|(disk, limit)| Ok((disk, limit.parse().map_err(fault)?))).collect()
+/// What an option limits, with the limits.
+fn limits<L: FromStr<Err = BadLimit>>(args: &Args, option: &str) -> Result<Vec<(String, L)>, Failure> {
+    let fault = |error: BadLimit| Failure::Usage(format!("--{option}: {error}"));
+    let pairs = args.pairs(option)?.into_iter();
+    pairs.map(|(name, limit)| Ok((name, limit.parse().map_err(fault)?))).collect()
 }
 
 fn taps(args: &Args) -> Result<Vec<(String, TapSource)>, Failure> {
@@ -145,8 +145,9 @@ pub(super) fn plan(
         multus: args.pairs("multus")?,
         pod_network: args.text("pod-network")?,
         cards_are_defaults: false,
-        disk_limits: disk_limits(args)?,
         clocks_run_while_paused: args.has("guest-sees-pauses"),
+        disk_limits: limits(args, "disk-limit")?,
+        nic_limits: limits(args, "nic-limit")?,
     };
     let name = args.text("name")?;
     let manifests = load(args)?;

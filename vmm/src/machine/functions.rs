@@ -13,7 +13,7 @@ use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
 use devices::virtio::net::{NetConfig, NetDevice};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
-use devices::virtio::{Threads, VirtioDevice};
+use devices::virtio::{RateLimit, Threads, VirtioDevice};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BuildError;
@@ -91,8 +91,19 @@ fn device(
             Ok(Box::new(device))
         }
         (DevicePlan::Nic(plan), Backend::Nic(nic)) => {
-            let config = NetConfig { queue_pairs: plan.queue_pairs, ..NetConfig::new(plan.mac.0) };
-            Ok(Box::new(NetDevice::new(Arc::clone(&nic.link), config, threads)))
+            let limit = plan.limit.unwrap_or_default();
+            let config = NetConfig {
+                queue_pairs: plan.queue_pairs,
+                link_up: plan.link_up,
+                limit: RateLimit { operations: limit.packets, bytes: limit.bytes },
+                ..NetConfig::new(plan.mac.0)
+            };
+            let link = Arc::clone(&nic.link);
+            Ok(Box::new(if nic.workers.is_empty() {
+                NetDevice::new(link, config, threads)
+            } else {
+                NetDevice::with_vhost(link, config, threads, nic.workers.clone())
+            }))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
             let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use net::{Answered, Link, Tap};
+use net::{Answered, Link, Tap, VhostNet};
 
 use super::{HostNetwork, OpenError};
 use crate::plan::{BindingPlan, NicPlan};
@@ -16,6 +16,8 @@ pub struct NicLink {
     pub link: Arc<dyn Link>,
     /// The tap or macvtap, if it is on one.
     pub tap: Option<Arc<Tap>>,
+    /// The kernel's workers, one a queue pair, if they move the frames.
+    pub workers: Vec<Arc<VhostNet>>,
 }
 
 /// Opens what the card `name` is on, and makes it before if the plan says so.
@@ -40,7 +42,7 @@ pub(super) fn open(name: &str, nic: &NicPlan, host: &mut HostNetwork) -> Result<
     };
     let tap = Arc::new(tap);
     let link = answered(name, Arc::clone(&tap) as _, nic)?;
-    Ok(NicLink { link, tap: Some(tap) })
+    Ok(NicLink { link, tap: Some(tap), workers: workers(name, nic)? })
 }
 
 /// The link, with what the plan says answered in front of it.
@@ -48,4 +50,11 @@ fn answered(name: &str, link: Arc<dyn Link>, nic: &NicPlan) -> Result<Arc<dyn Li
     let Some(answers) = nic.answers.clone() else { return Ok(link) };
     let fail = |source| OpenError::Host { what: format!("DHCP for interface {name}"), source };
     Ok(Arc::new(Answered::new(link, answers).map_err(fail)?))
+}
+
+/// The kernel's workers that the plan asks for.
+fn workers(name: &str, nic: &NicPlan) -> Result<Vec<Arc<VhostNet>>, OpenError> {
+    let fail = |source| OpenError::Host { what: format!("vhost-net for interface {name}"), source };
+    let count = if nic.vhost { nic.queue_pairs } else { 0 };
+    (0..count).map(|_| VhostNet::open().map(Arc::new).map_err(fail)).collect()
 }

@@ -7,8 +7,8 @@ use spec::api::{
 use spec::cloud_init::TaggedDevice;
 use spec::resolve::Resolved;
 
-use super::disk_limit::DiskLimit;
 use super::disk_source::{self, DiskSource};
+use super::limits::DiskLimit;
 use super::{DevicePlan, Function, PlanError};
 
 /// Host caching of a disk.

@@ -10,7 +10,8 @@ use spec::api::VirtualMachineInstance;
 use super::io_threads::IoThreads;
 use super::pci::Allocator;
 use super::{
-    Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, Plan, PlanError, Surroundings, TapSource,
+    Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, NicLimit, Plan, PlanError, Surroundings,
+    TapSource,
 };
 use super::{cpu, disks, firmware, host, kernel, memory, network, pci};
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub disk_limits: Vec<(String, DiskLimit)>,
     /// The guest is to see how long it was paused.
     pub clocks_run_while_paused: bool,
+    /// Names of networks, and how fast their cards may be.
+    pub nic_limits: Vec<(String, NicLimit)>,
 }
 
 /// Plans the machine that `vmi` describes. `resolved` holds what it refers to, `surroundings` what its host's network looks

@@ -5,7 +5,6 @@
 
 mod cpu;
 mod devices;
-mod disk_limit;
 mod disk_source;
 mod disks;
 mod error;
@@ -13,6 +12,7 @@ mod firmware;
 mod host;
 mod io_threads;
 mod kernel;
+mod limits;
 mod make;
 mod memory;
 mod network;
@@ -21,12 +21,12 @@ mod text;
 
 pub use cpu::CpuPlan;
 pub use devices::{DevicePlan, Function};
-pub use disk_limit::{BadLimit, DiskLimit};
 pub use disk_source::{DiskSource, IsoFile, Storage};
 pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
 pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
 pub use kernel::{FileSource, KernelPlan};
+pub use limits::{BadLimit, DiskLimit, NicLimit};
 pub use make::{Options, make};
 pub use memory::{Backing, MemoryPlan};
 pub use net::MacAddress;

@@ -10,6 +10,7 @@ mod bindings;
 mod found;
 mod options;
 mod passt;
+mod speed;
 #[cfg(test)]
 mod tests;
 mod vif_cache;
@@ -28,7 +29,7 @@ use spec::api::{Interface, InterfaceState, InterfaceStatus, Network, VirtualMach
 pub use options::{BadTap, TapSource};
 pub use vif_cache::VifCache;
 
-use super::{Options, PlanError};
+use super::{NicLimit, Options, PlanError};
 use answers::Context;
 use bindings::Choice;
 
@@ -44,6 +45,12 @@ pub struct NicPlan {
     pub mac: MacAddress,
     /// Pairs of queues.
     pub queue_pairs: u16,
+    /// How fast it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<NicLimit>,
+    /// The host's kernel moves its frames by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vhost: bool,
     /// Whether a cable is in it from the start.
     pub link_up: bool,
     /// What is answered in place of the network, if anything.
@@ -170,6 +177,7 @@ pub(super) fn plan(given: &Given<'_>) -> Cards {
     let options = [
         ("--tap", given.options.taps.iter().map(|(name, _)| name).collect::<Vec<_>>()),
         ("--multus", given.options.multus.iter().map(|(name, _)| name).collect()),
+        ("--nic-limit", given.options.nic_limits.iter().map(|(name, _)| name).collect()),
     ];
     for (option, names) in options {
         let is_unknown = |name: &&&String| !interfaces.iter().any(|interface| interface.name == ***name);
@@ -205,11 +213,15 @@ impl Card<'_> {
         };
         let context = Context { card: self, binding: &binding, pod_interface: &pod_interface, mac };
         let (answers, addresses) = context.answers(warnings);
+        let on_tap = !matches!(binding, BindingPlan::Passt(_)) && answers.is_none();
+        let vhost = self.vhost(on_tap, warnings)?;
         Ok(NicPlan {
             network: self.interface.name.clone(),
             binding,
             mac,
             queue_pairs,
+            limit: self.limit(),
+            vhost,
             link_up: self.interface.state != Some(InterfaceState::Down),
             answers,
             addresses,

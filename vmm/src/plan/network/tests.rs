@@ -362,3 +362,42 @@ fn passt_forwards_what_is_named() {
     let range = Forward { protocol: Protocol::Tcp, first: 80, last: 80, range: false };
     assert_eq!(passt.forwards, Forwards::Only(vec![range]));
 }
+
+#[test]
+fn cards_are_limited_and_handed_to_the_kernel_as_asked() {
+    let plan = |annotation: &str, limits: &[(&str, &str)], tap: bool| {
+        let mut host = host();
+        let limit = |(name, limit): &(&str, &str)| (name.to_string(), limit.parse().unwrap());
+        host.options.nic_limits = limits.iter().map(limit).collect();
+        if tap {
+            host.options.taps = vec![("default".into(), "tap0".parse().unwrap())];
+        }
+        let text = format!(
+            "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata:\n  name: x\n  annotations: {{{annotation}}}\n\
+             spec:\n  domain:\n    memory: {{guest: 256Mi}}\n    devices:\n      interfaces: [{{name: default, masquerade: {{}}}}]\n  \
+             networks: [{{name: default, pod: {{}}}}]\n"
+        );
+        let manifests = Manifests::parse("x", &text).unwrap();
+        let verdict = spec::admit(&manifests.documents[0], &manifests);
+        let vmi = verdict.machine().unwrap();
+        let resolved = spec::resolve(vmi, &manifests, &Places::default());
+        let Host { survey, options, vif_cache, .. } = &host;
+        plan(&Given { vmi, options, resolved: &resolved, survey, vif_cache, queue_pairs: 1 })
+    };
+    let vhost = "kubevmm.io/vhost-net: \"true\"";
+    let cards = plan("", &[("default", "packets:5,bytes:1k"), ("default", "bytes:2k")], false);
+    let limit = cards.cards[0].1.limit.unwrap();
+    assert_eq!((limit.packets, limit.bytes.map(|bytes| bytes.get())), (None, Some(2000)));
+    assert!(!cards.cards[0].1.vhost);
+    assert_eq!(plan("", &[("other", "bytes:1")], false).errors.len(), 1);
+    assert!(plan(vhost, &[], true).cards[0].1.vhost);
+    let answered = plan(vhost, &[], false);
+    assert!(
+        !answered.cards[0].1.vhost && answered.warnings.iter().any(|it| it.message.contains("vhost-net"))
+    );
+    for refused in
+        [plan("kubevmm.io/vhost-net: \"yes\"", &[], true), plan(vhost, &[("default", "bytes:1")], true)]
+    {
+        assert!(refused.cards.is_empty() && refused.errors[0].field == "metadata.annotations");
+    }
+}
