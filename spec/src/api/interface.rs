@@ -27,8 +27,7 @@ object! {
         /// The card's ACPI index, from which the guest names it (`eno<N>`).
         acpi_index: i64, warn("the guest does not learn the ACPI index");
         /// Whether the card is there and its link up.
-        state: Option<InterfaceState> = "up",
-            warn_when(When::OneOf(&["down"]), "the link is up");
+        state: Option<InterfaceState> = "up", HONOURED;
         ..binding: InterfaceBinding;
     }
 

@@ -5,7 +5,7 @@
 //! and files removed only while the folder's own lock is held, so that nobody locks a file that is about to go.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -205,7 +205,8 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
-    fs::write(&new, text)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&text)?;
     fs::rename(&new, path)
 }
 

@@ -95,6 +95,15 @@ pub enum OpenError {
         #[source]
         source: HostNetworkError,
     },
+    /// User-mode networking could not be started.
+    #[error("interface {name}")]
+    Passt {
+        /// Name of the interface in the manifest.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<net::passt::PasstError>,
+    },
     /// The VM runs already.
     #[error("{namespace}/{name} runs already (its runtime directory {} is locked)", directory.display())]
     Running {

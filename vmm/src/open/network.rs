@@ -1,8 +1,8 @@
 //! Opening what a network card is on.
 
-use std::io;
 use std::sync::Arc;
 
+use net::passt::Passt;
 use net::{Answered, Link, Tap, VhostNet};
 
 use super::{HostNetwork, OpenError};
@@ -35,9 +35,14 @@ pub(super) fn open(name: &str, nic: &NicPlan, host: &mut HostNetwork) -> Result<
         BindingPlan::Made(wanted) => {
             host.make(wanted).map_err(|source| OpenError::Network { name: name.to_owned(), source })?
         }
-        BindingPlan::Passt(_) => {
-            let source = io::Error::new(io::ErrorKind::Unsupported, "kubevmm does not start it yet");
-            return Err(OpenError::Host { what: format!("passt for interface {name}"), source });
+        BindingPlan::Passt(plan) => {
+            let passt = Passt::start(plan)
+                .map_err(|source| OpenError::Passt { name: name.to_owned(), source: Box::new(source) })?;
+            return Ok(NicLink {
+                link: answered(name, Arc::new(passt), nic)?,
+                tap: None,
+                workers: Vec::new(),
+            });
         }
     };
     let tap = Arc::new(tap);

@@ -30,7 +30,7 @@ pub use limits::{BadLimit, DiskLimit, NicLimit};
 pub use make::{Options, make};
 pub use memory::{Backing, MemoryPlan};
 pub use net::MacAddress;
-pub use network::{BadTap, BindingPlan, NicPlan, PasstPlan, Surroundings, TapSource, VifCache};
+pub use network::{BadTap, BindingPlan, NicPlan, Surroundings, TapSource, VifCache};
 pub use pci::PciPlan;
 pub use text::render;
 

@@ -17,11 +17,11 @@ mod vif_cache;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use net::MacAddress;
 use net::dhcp::Answers;
-use net::host::{Forwards, Survey, Wanted};
+use net::host::{Survey, Wanted};
+use net::passt::PasstPlan;
 use serde::{Deserialize, Serialize};
 use spec::Resolved;
 use spec::api::{Interface, InterfaceState, InterfaceStatus, Network, VirtualMachineInstance};
@@ -100,16 +100,6 @@ pub enum BindingPlan {
     Made(Wanted),
     /// By the program passt, without any rights over the host's network.
     Passt(PasstPlan),
-}
-
-/// What passt is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PasstPlan {
-    /// The program.
-    pub program: PathBuf,
-    /// Which of the host's ports lead to the guest.
-    pub forwards: Forwards,
 }
 
 /// What is around the machine on its host's network.

@@ -2,9 +2,10 @@
 
 use net::host::Forwards;
 use net::nft::{Forward, Protocol};
+use net::passt::PasstPlan;
 
 use super::bindings::Choice;
-use super::{BindingPlan, Card, PasstPlan, PlanError};
+use super::{BindingPlan, Card, PlanError};
 
 impl Card<'_> {
     /// User-mode networking.
@@ -20,8 +21,9 @@ impl Card<'_> {
             _ => Forwards::Only(Vec::new()),
         };
         let primary = self.given.survey.primary();
+        let interface = self.pod_network().map(|pod| pod.name.clone());
         Ok(Choice {
-            binding: BindingPlan::Passt(PasstPlan { program, forwards }),
+            binding: BindingPlan::Passt(PasstPlan { interface, ..PasstPlan::new(program, forwards) }),
             own_mac: None,
             pod_interface: primary.map(|primary| primary.name.clone()).unwrap_or_default(),
         })
