@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod console;
 pub mod fleet;
 pub mod kvm;

@@ -7,6 +7,7 @@
 
 mod answer;
 mod connection;
+mod console;
 pub mod failure;
 pub mod http;
 mod limits;
@@ -18,16 +19,19 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod watch;
+pub(crate) mod websocket;
 
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use answer::{Answer, Progress, Responder, Stream};
 pub use router::{Call, Route, Routes, Shape};
 
+use crate::console::ConsoleHub;
 use crate::state::Requests;
 use crate::status::Board;
 use answer::Completions;
@@ -36,6 +40,8 @@ use router::Router;
 /// The API's socket in the runtime directory.
 pub const SOCKET: &str = "api.sock";
 
+pub(crate) use routes::{CONSOLE_ROLE, CONSOLE_TYPIST};
+
 /// What the API has of the machine.
 #[derive(Clone, Debug)]
 pub struct ApiContext {
@@ -43,6 +49,26 @@ pub struct ApiContext {
     pub requests: Requests,
     /// Where to see how it is.
     pub board: Board,
+    /// The serial console.
+    pub console: ConsoleHub,
+    /// Whether it is to be forgotten when it has ended.
+    pub deletion: Deletion,
+}
+
+/// Whether somebody asked for a machine not only to end, but to leave nothing. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion(Arc<AtomicBool>);
+
+impl Deletion {
+    /// Somebody did.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody did.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// A running API; dropping it lets clients read the last that is said, for half a second, and ends it.

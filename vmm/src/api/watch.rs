@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Progress, Stream};
-use super::failure;
 use super::http::Response;
 use super::router::Call;
+use super::{Deletion, failure};
 use crate::status::{Board, Subscription};
 
 /// What a watch is to show.
@@ -39,6 +39,7 @@ pub(super) struct Watch {
     /// The machine was shown.
     is_known: bool,
     ends: Option<Instant>,
+    deletion: Deletion,
 }
 
 impl Watch {
@@ -68,6 +69,7 @@ impl Watch {
             is_blind: !is_selected,
             shown,
             is_known: version > 0,
+            deletion: call.context.deletion.clone(),
             ends: limit.and_then(|limit| Instant::now().checked_add(limit)),
         })
     }
@@ -123,10 +125,9 @@ impl Stream for Watch {
 
     fn farewell(&mut self, out: &mut Vec<u8>) {
         let progress = self.advance(out);
-        let current = self.board.current();
-        let is_deleted = current.vmi.metadata.deletion_timestamp.is_some();
-        if progress == Progress::Goes && self.subject == Subject::Machine && is_deleted && !self.is_blind {
-            line(Change::Deleted, &current.text, out);
+        let is_shown = self.subject == Subject::Machine && !self.is_blind;
+        if progress == Progress::Goes && is_shown && self.deletion.is_asked() {
+            line(Change::Deleted, &self.board.current().text, out);
         }
     }
 

@@ -83,7 +83,7 @@ const MACHINE: &[Opt] = &[
     option("append", "ARGUMENTS", "and this command line"),
 ];
 
-const RUNTIME: Opt = option(
+pub(super) const RUNTIME: Opt = option(
     "runtime-dir",
     "DIR",
     "sockets and locks of running machines (default /run/kubevmm or $XDG_RUNTIME_DIR/kubevmm)",
@@ -122,6 +122,7 @@ const DOWN: &[Opt] = &[flag("force", "do not wait until guests have powered off"
 
 const RUN: &[Opt] = &[
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
+    option("console-log", "FILE", "also add the serial console's output to FILE"),
     RUNTIME,
     flag("rm", "leave no status in the runtime directory at the end"),
     option(
@@ -134,8 +135,13 @@ const RUN: &[Opt] = &[
 
 pub(super) const HELP: &[Opt] = &[Opt { name: "help", short: Some('h'), value: None, about: "this text" }];
 
-/// All commands.
-pub(super) const COMMANDS: &[Command] = &[
+/// All commands: those for manifests and images, and those for machines that run.
+pub(super) fn all() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().chain(super::operate::commands::COMMANDS)
+}
+
+/// Commands for manifests and images.
+const COMMANDS: &[Command] = &[
     Command {
         name: "run",
         about: "boot the machine of the manifests",
@@ -224,7 +230,7 @@ pub(super) const WORDS: &[(&str, &str)] =
 
 /// The command called `name`.
 pub(super) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name)
+    all().find(|command| command.name == name)
 }
 
 impl Command {

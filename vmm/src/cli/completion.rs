@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Failure;
 use super::args::Args;
-use super::commands::{COMMANDS, Command, Opt, WORDS};
+use super::commands::{Command, Opt, WORDS, all};
 use super::image;
 use super::output::print;
 
@@ -27,11 +27,16 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     print(&script()).map(|()| 0)
 }
 
+/// Prints the names of machines, for a shell to choose from.
+const MACHINES: &str = "kubevmm ps -o name 2>/dev/null";
+
 /// What the value of an option, or an operand, is.
 enum Values {
     Files,
     Folders,
     OneOf(&'static [&'static str]),
+    /// Machines of this host.
+    Machines,
     /// Something that cannot be listed.
     Free,
 }
@@ -42,6 +47,15 @@ impl Values {
         match word.trim_end_matches('…') {
             "FILE" => Self::Files,
             "DIR" => Self::Folders,
+            "[NAMESPACE/]NAME" => Self::Machines,
+            "VIEW" => Self::OneOf(&["text", "wide", "name", "json", "yaml"]),
+            "WHAT" => Self::OneOf(&[
+                "condition=Ready",
+                "condition=Paused",
+                "phase=Running",
+                "phase=Succeeded",
+                "delete",
+            ]),
             "FORMAT" => Self::OneOf(&["text", "json", "yaml"]),
             "SHELL" => Self::OneOf(&["bash", "zsh", "fish"]),
             _ => Self::Free,
@@ -57,7 +71,7 @@ fn spellings(option: &Opt) -> Vec<String> {
 
 /// All that can stand for a command.
 fn verbs() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COMMANDS.iter().map(|command| (command.name, command.about)).chain(WORDS.iter().copied())
+    all().map(|command| (command.name, command.about)).chain(WORDS.iter().copied())
 }
 
 /// The commands of `kubevmm image`, without that name.
@@ -84,7 +98,7 @@ fn bash() -> String {
     );
     text.push_str(&bash_image());
     text.push_str("    case ${COMP_WORDS[1]}:$before in\n");
-    for command in COMMANDS {
+    for command in all() {
         for option in command.all_options() {
             let Some(value) = option.value else { continue };
             let patterns: Vec<_> =
@@ -93,7 +107,7 @@ fn bash() -> String {
         }
     }
     text.push_str("    esac\n    case ${COMP_WORDS[1]} in\n");
-    for command in COMMANDS {
+    for command in all() {
         let options: Vec<_> = command.all_options().flat_map(spellings).collect();
         let operands = bash_values(command.operands);
         let _ = writeln!(
@@ -138,6 +152,7 @@ fn bash_values(word: &str) -> String {
         Values::Files => format!("compopt -o filenames; {}", list("-f")),
         Values::Folders => format!("compopt -o filenames; {}", list("-d")),
         Values::OneOf(words) => list(&format!("-W '{}'", words.join(" "))),
+        Values::Machines => list(&format!("-W \"$({MACHINES})\"")),
         Values::Free => ":".into(),
     }
 }
@@ -176,7 +191,7 @@ fn zsh() -> String {
         "    image) if ((CURRENT == 2)); then _values command {}; else _files; fi ;;",
         image_names()
     );
-    for command in COMMANDS.iter().filter(|command| command.name != "image") {
+    for command in all().filter(|command| command.name != "image") {
         let mut arguments = Vec::new();
         for option in command.all_options() {
             for name in spellings(option) {
@@ -199,6 +214,7 @@ fn zsh_values(word: &str) -> String {
         Values::Files => ":file:_files".into(),
         Values::Folders => ":folder:_files -/".into(),
         Values::OneOf(words) => format!(":word:({})", words.join(" ")),
+        Values::Machines => format!(":machine:($({MACHINES}))"),
         Values::Free => format!(":{}:", word.trim_matches(['[', ']', '…'])),
     }
 }
@@ -222,7 +238,7 @@ fn fish() -> String {
         "complete -c kubevmm -n '__fish_seen_subcommand_from image' -F -a '{}'",
         image_names()
     );
-    for command in COMMANDS {
+    for command in all() {
         let when = quoted(&format!("__fish_seen_subcommand_from {}", command.name));
         for option in command.all_options() {
             let short = option.short.map(|short| format!(" -s {short}")).unwrap_or_default();
@@ -241,6 +257,9 @@ fn fish() -> String {
             Values::OneOf(words) => {
                 let _ = writeln!(text, "complete -c kubevmm -n {when} -a '{}'", words.join(" "));
             }
+            Values::Machines => {
+                let _ = writeln!(text, "complete -c kubevmm -n {when} -a '({MACHINES})'");
+            }
             Values::Folders | Values::Free => {}
         }
     }
@@ -252,6 +271,7 @@ fn fish_values(word: &str) -> String {
         Values::Files => " -r -F".into(),
         Values::Folders => " -x -a '(__fish_complete_directories)'".into(),
         Values::OneOf(words) => format!(" -x -a '{}'", words.join(" ")),
+        Values::Machines => format!(" -x -a '({MACHINES})'"),
         Values::Free => " -x".into(),
     }
 }

@@ -41,7 +41,7 @@ fn bash_proposes_commands_options_and_values() {
 fn every_script_knows_every_option() {
     for (shell, script) in SHELLS {
         let text = script();
-        for command in COMMANDS {
+        for command in all() {
             assert!(text.contains(command.name), "{shell}: {}", command.name);
             assert!(text.contains(&image_names()), "{shell}: image");
             for option in command.all_options() {

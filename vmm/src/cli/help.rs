@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Failure;
-use super::commands::{COMMANDS, Command, Opt, WORDS, find};
+use super::commands::{Command, Opt, WORDS, all, find};
 
 /// What the program is and which commands it has.
 pub(super) fn overview() -> String {
@@ -12,8 +12,8 @@ pub(super) fn overview() -> String {
          Usage: kubevmm COMMAND [OPTION]… FILE…\n\nCommands:\n",
     );
     let words = WORDS.iter().copied();
-    for (name, about) in COMMANDS.iter().map(|command| (command.name, command.about)).chain(words) {
-        let _ = writeln!(text, "  {name:<10} {about}");
+    for (name, about) in all().map(|command| (command.name, command.about)).chain(words) {
+        let _ = writeln!(text, "  {name:<11} {about}");
     }
     text.push('\n');
     text.push_str("FILE holds YAML or JSON documents; - is standard input.\n");
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn every_command_and_option_is_explained() {
         let overview = overview();
-        for one in COMMANDS {
+        for one in all() {
             assert!(overview.contains(one.name) && !one.about.is_empty());
             let text = command(one);
             for option in one.all_options() {

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use super::Failure;
 use super::args::Args;
-use super::commands::{COMMANDS, Command};
+use super::commands::{Command, all};
 use super::output::print;
 use super::{help, image};
 
 /// What stands under the exit codes, one a line.
 const EXITS: [(&str, &str); 6] = [
     ("0", "the guest powered off; all manifests are allowed"),
-    ("1", "a manifest is rejected"),
+    ("1", "a manifest is rejected; a machine refuses; what was waited for did not come"),
     ("2", "the command line makes no sense"),
-    ("3", "the host cannot: no /dev/kvm, a missing file, a busy tap"),
+    ("3", "the host cannot: no /dev/kvm, a missing file, a busy tap; there is no such machine"),
     ("4", "the guest crashed: a panic, or a triple fault"),
     ("5", "the machine was stopped by force"),
 ];
@@ -42,7 +42,7 @@ fn page() -> String {
         )
     );
     text.push_str(".SH COMMANDS\n");
-    for command in COMMANDS.iter().chain(image::COMMANDS) {
+    for command in all().chain(image::COMMANDS) {
         describe(command, &mut text);
     }
     text.push_str(".SH EXIT STATUS\n");
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn the_page_has_every_command_and_option() {
         let page = page();
-        for command in COMMANDS.iter().chain(image::COMMANDS) {
+        for command in all().chain(image::COMMANDS) {
             assert!(page.contains(&format!(".SS kubevmm {}", roff(command.name))), "{}", command.name);
             for option in command.all_options() {
                 assert!(page.contains(&roff(&help::names(option))), "{}", option.name);

@@ -13,6 +13,7 @@ mod image;
 mod images;
 mod man;
 mod manifest;
+mod operate;
 mod output;
 mod plan;
 mod run;
@@ -25,7 +26,9 @@ use std::process::ExitCode;
 use args::Args;
 use devices::chain;
 
-/// Exit code: a manifest is rejected.
+use crate::client::ClientError;
+
+/// Exit code: a manifest is rejected, or a machine refuses.
 const REJECTED: u8 = 1;
 /// Exit code: the command line makes no sense.
 const USAGE: u8 = 2;
@@ -67,6 +70,12 @@ enum Failure {
     /// A supervisor cannot go on.
     #[error(transparent)]
     Supervisor(#[from] crate::fleet::SupervisorError),
+    /// A machine cannot be reached, or refuses.
+    #[error(transparent)]
+    Client(#[from] crate::client::ClientError),
+    /// What was waited for did not come.
+    #[error("{0}")]
+    NotSo(String),
     /// Some other call of the host failed.
     #[error("{what}")]
     Host {
@@ -79,7 +88,8 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Rejected | Self::NoMachine { .. } => REJECTED,
+            Self::Rejected | Self::NoMachine { .. } | Self::NotSo(_) => REJECTED,
+            Self::Client(ClientError::Refused { .. }) => REJECTED,
             Self::Usage(_) => USAGE,
             Self::Missing
             | Self::NotOpened(_)
@@ -87,6 +97,7 @@ impl Failure {
             | Self::Run(_)
             | Self::Fleet(_)
             | Self::Supervisor(_)
+            | Self::Client(_)
             | Self::Host { .. } => HOST,
         }
     }
@@ -128,6 +139,9 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     let args = Args::parse(command, rest)?;
     if args.has("help") {
         return output::print(&help::command(command)).map(|()| 0);
+    }
+    if let Some(done) = operate::main(command.name, &args) {
+        return done;
     }
     match command.name {
         "run" => run::main(&args),

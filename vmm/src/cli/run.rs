@@ -9,9 +9,11 @@ use super::args::Args;
 use super::manifest::Planned;
 use super::output::say;
 use super::{Failure, manifest, surroundings};
-use crate::api::{self, Api, ApiContext};
+use crate::api::{self, Api, ApiContext, Deletion};
+use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
 use crate::milestone::{Milestone, Milestones};
-use crate::open::{OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
+use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
+use crate::plan::Plan;
 use crate::state::{Driver, Mailbox, Outcome, Requests, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
@@ -70,18 +72,40 @@ fn boot(
     if places.leave_nothing {
         runtime.leave_nothing();
     }
+    let deletion = Deletion::default();
+    let ended = boot_in(&runtime, planned, places, milestones, signals, deletion.clone());
+    if deletion.is_asked() {
+        runtime.leave_nothing();
+    }
+    ended
+}
+
+/// The same in the runtime directory.
+fn boot_in(
+    runtime: &RuntimeDir,
+    planned: Planned,
+    places: &Places,
+    milestones: &Arc<Milestones>,
+    signals: Signals,
+    deletion: Deletion,
+) -> Result<Outcome, Failure> {
     let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
     keeper.write_to(runtime.path());
     let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
 
-    let context = ApiContext { requests: Requests::new(mailbox.clone()), board: keeper.board() };
-    // It goes before the runtime directory and after all else, so that its clients hear of the end.
-    let _api = serve(&runtime, context)?;
+    let console = ConsoleHub::new().map_err(|source| Failure::Host { what: "no serial console", source })?;
+    let (requests, board) = (Requests::new(mailbox.clone()), keeper.board());
+    let context = ApiContext { requests, board, console: console.clone(), deletion };
+    // It goes after all else, so that its clients hear of the end.
+    let _api = serve(runtime, context)?;
 
     keeper.enter(Phase::Scheduling);
     keeper.publish();
-    let resources = match Resources::open(&planned.plan, places, &runtime) {
-        Ok(resources) => resources,
+    let opened = Resources::open(&planned.plan, places, runtime, console.clone())
+        // Last, because it changes the user's terminal.
+        .and_then(|resources| Ok((pump(&planned.plan, places, runtime, console, &mailbox)?, resources)));
+    let (_pump, resources) = match opened {
+        Ok(opened) => opened,
         Err(faults) => {
             let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
             keeper.fail(&all.join("; "));
@@ -91,6 +115,27 @@ fn boot(
     };
     milestones.reach(Milestone::Opened);
     Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper)?.run()?)
+}
+
+/// Connects the console to where the command line wants it.
+fn pump(
+    plan: &Plan,
+    places: &Places,
+    runtime: &RuntimeDir,
+    hub: ConsoleHub,
+    mailbox: &Mailbox,
+) -> Result<ConsolePump, Vec<OpenFault>> {
+    let fault = |what: String, source| {
+        vec![OpenFault { subject: Subject::Machine, error: OpenError::Host { what, source } }]
+    };
+    let own_log = plan.logs_console.then(|| runtime.path().join(LOG_FILE));
+    let log = places.console_log.clone().or(own_log).map(|path| {
+        ConsoleLog::open(&path).map_err(|error| fault(format!("the console's log {}", path.display()), error))
+    });
+    let what = || format!("the serial console ({})", places.console);
+    let log = log.transpose()?;
+    let console = Console::open(&places.console).map_err(|error| fault(what(), error))?;
+    ConsolePump::spawn(console, log, hub, mailbox.clone()).map_err(|error| fault(what(), error))
 }
 
 /// Lets others reach the machine by its socket.
@@ -108,6 +153,7 @@ fn places(args: &Args) -> Result<Places, Failure> {
         cache: cache.unwrap_or_else(|| "/var/cache".into()).join("kubevmm"),
         runtime: runtime_root(args),
         console: args.parsed("console")?.unwrap_or_default(),
+        console_log: args.path("console-log"),
         leave_nothing: args.has("rm"),
     })
 }

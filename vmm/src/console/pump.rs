@@ -1,30 +1,28 @@
-//! The thread between the serial port and its host side.
+//! The console's thread: between the guest's serial port, the hub, and the side that `--console` names.
 //!
-//! It never lets the guest wait: output that nobody takes stays in the port's ring, which drops its oldest bytes.
+//! It never lets the guest wait. It starts with the process and stays over resets of the guest.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use devices::platform::serial::{ConsoleRing, Serial};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::Console;
-use super::target::SocketFile;
+use super::hub::{ConsoleHub, Keyboard, Listener, Port, Typed};
+use super::log::ConsoleLog;
+use super::side::Side;
 use crate::state::{Event, Mailbox};
 
 /// Ctrl-]: the key that `virtctl console` and telnet use.
-const ESCAPE: u8 = 0x1d;
+pub const ESCAPE: u8 = 0x1d;
 /// At most this much is written at once: a pipe that is writable takes it without blocking (POSIX PIPE_BUF).
 const WRITE_CHUNK: usize = 4096;
 /// How long the end of a run waits for a slow reader.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
 /// How long a reader that takes nothing is left alone, in milliseconds.
 const STALLED_MS: i32 = 20;
 
@@ -33,35 +31,48 @@ const STOP: u64 = 1;
 const INPUT: u64 = 2;
 const ROOM: u64 = 3;
 const LISTENER: u64 = 4;
+const NEWS: u64 = 5;
 
-/// A running pump; dropping it shows what is left and ends the thread.
+/// The running thread; dropping it shows what is left, ends it, and gives the terminal its mode back.
 #[derive(Debug)]
 pub struct ConsolePump {
     stop: EventFd,
     thread: Option<JoinHandle<()>>,
+    _console: Console,
 }
 
 impl ConsolePump {
-    /// Starts a pump between `serial`, whose output is in `ring`, and `console`. `mailbox` hears of the escape key.
+    /// Starts a thread between `hub` and `console`, which also writes `log`. `mailbox` hears of the escape key.
     pub fn spawn(
-        console: &Console,
-        serial: Arc<Serial>,
-        ring: Arc<ConsoleRing>,
+        console: Console,
+        log: Option<ConsoleLog>,
+        hub: ConsoleHub,
         mailbox: Mailbox,
     ) -> io::Result<Self> {
         let stop = EventFd::new(EFD_NONBLOCK)?;
-        let side = Side::of(console)?;
-        let pump =
-            Pump { epoll: Epoll::new()?, side, serial, ring, mailbox, keys: Vec::new(), pending: Vec::new() };
-        pump.watch(pump.ring.event().as_raw_fd(), RING, EventSet::IN)?;
+        let side = Side::of(&console)?;
+        // It is this thread that brings the hub what there is to listen to.
+        let listener = hub.listen(Keyboard::No, usize::MAX, None);
+        let log = log.map(|log| (log, hub.listen(Keyboard::No, usize::MAX, None)));
+        let mut pump = Pump {
+            epoll: Epoll::new()?,
+            side,
+            hub,
+            listener,
+            log,
+            port: None,
+            mailbox,
+            pending: Vec::new(),
+            held_back: Vec::new(),
+        };
         pump.watch(stop.as_raw_fd(), STOP, EventSet::IN)?;
-        pump.watch(pump.serial.room().as_raw_fd(), ROOM, EventSet::IN)?;
+        pump.watch(pump.hub.news().as_raw_fd(), NEWS, EventSet::IN)?;
         pump.watch_side();
         let thread = std::thread::Builder::new()
             .name("console".into())
             .stack_size(128 << 10)
             .spawn(move || pump.run())?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, thread: Some(thread), _console: console })
     }
 }
 
@@ -75,64 +86,20 @@ impl Drop for ConsolePump {
     }
 }
 
-/// The host side as the thread owns it.
-enum Side {
-    Stream { input: Option<File>, output: File, escape: bool },
-    Socket { listener: std::os::unix::net::UnixListener, client: Option<UnixStream> },
-    Off,
-}
-
-impl Side {
-    fn of(console: &Console) -> io::Result<Self> {
-        Ok(match console {
-            Console::Stream { input, output, raw } => Self::Stream {
-                input: input.as_ref().map(|fd| fd.try_clone().map(File::from)).transpose()?,
-                output: output.try_clone()?.into(),
-                escape: raw.is_some(),
-            },
-            Console::Socket(socket) => {
-                Self::Socket { listener: SocketFile::listener(socket).try_clone()?, client: None }
-            }
-            Console::Off => Self::Off,
-        })
-    }
-
-    fn input(&self) -> Option<RawFd> {
-        match self {
-            Self::Stream { input, .. } => input.as_ref().map(AsRawFd::as_raw_fd),
-            Self::Socket { client, .. } => client.as_ref().map(AsRawFd::as_raw_fd),
-            Self::Off => None,
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Stream { input: Some(input), .. } => input.read(buffer),
-            Self::Socket { client: Some(client), .. } => client.read(buffer),
-            _ => Ok(0),
-        }
-    }
-
-    /// Writes what the other side takes without blocking; `None` if nobody is there to take anything.
-    fn write(&mut self, data: &[u8]) -> Option<io::Result<usize>> {
-        match self {
-            Self::Stream { output, .. } => Some(output.write(data)),
-            Self::Socket { client: Some(client), .. } => Some(client.write(data)),
-            _ => None,
-        }
-    }
-}
-
 struct Pump {
     epoll: Epoll,
     side: Side,
-    serial: Arc<Serial>,
-    ring: Arc<ConsoleRing>,
+    hub: ConsoleHub,
+    /// What the side listens by.
+    listener: Listener,
+    log: Option<(ConsoleLog, Listener)>,
+    /// The port that is watched.
+    port: Option<Arc<Port>>,
     mailbox: Mailbox,
-    /// Keys that the port had no room for.
-    keys: Vec<u8>,
-    /// Output on its way.
+    /// Output on its way to the side.
     pending: Vec<u8>,
+    /// Keys of the side that there was no room for.
+    held_back: Vec<u8>,
 }
 
 impl Pump {
@@ -152,18 +119,20 @@ impl Pump {
             let mut stop = false;
             for event in events.iter().take(count) {
                 match event.data() {
-                    RING => {
-                        let _ = self.ring.event().read();
-                    }
-                    ROOM => {
-                        let _ = self.serial.room().read();
-                    }
+                    RING | ROOM => self.clear_port_events(),
                     INPUT => self.read_keys(),
                     LISTENER => self.accept(),
+                    NEWS => {
+                        let _ = self.hub.news().read();
+                        self.watch_port();
+                    }
                     _ => stop = true,
                 }
             }
-            self.give_keys();
+            self.hub.hear();
+            self.hub.give_keys();
+            self.type_held_back();
+            self.hub.give_keys();
             self.show();
             if stop {
                 return self.show_last_words();
@@ -175,26 +144,66 @@ impl Pump {
         self.epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(events, token))
     }
 
-    /// Watches what the host side brings. Regular files cannot be watched and need not be: they have no keys.
-    fn watch_side(&self) {
-        if let Side::Socket { listener, .. } = &self.side {
-            let _ = self.watch(listener.as_raw_fd(), LISTENER, EventSet::IN);
+    fn forget(&self, fd: RawFd) {
+        // Nothing is lost if it was not watched.
+        let _ = self.epoll.ctl(ControlOperation::Delete, fd, EpollEvent::default());
+    }
+
+    /// Watches the port that is plugged in now.
+    fn watch_port(&mut self) {
+        let now = self.hub.port();
+        let is_same = match (&self.port, &now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
+            return;
         }
-        if let Some(input) = self.side.input() {
-            let _ = self.watch(input, INPUT, EventSet::IN);
+        if let Some(before) = self.port.take() {
+            self.forget(before.ring.event().as_raw_fd());
+            self.forget(before.serial.room().as_raw_fd());
+        }
+        if let Some(now) = &now {
+            let watched = self
+                .watch(now.ring.event().as_raw_fd(), RING, EventSet::IN)
+                .and_then(|()| self.watch(now.serial.room().as_raw_fd(), ROOM, EventSet::IN));
+            if let Err(error) = watched {
+                devices::say!("kubevmm: the serial port cannot be watched: {error}");
+            }
+        }
+        self.port = now;
+    }
+
+    fn clear_port_events(&self) {
+        if let Some(port) = &self.port {
+            let _ = port.ring.event().read();
+            let _ = port.serial.room().read();
+        }
+    }
+
+    /// Watches what the side brings. Regular files cannot be watched and need not be: they have no keys.
+    fn watch_side(&mut self) {
+        if let Some(listener) = self.side.listener() {
+            let _ = self.watch(listener, LISTENER, EventSet::IN);
+        }
+        self.watch_input();
+    }
+
+    fn watch_input(&mut self) {
+        let Some(input) = self.side.input() else { return };
+        if self.watch(input, INPUT, EventSet::IN).is_ok() {
+            self.listener.reach_for(Keyboard::IfFree);
         }
     }
 
     fn accept(&mut self) {
-        let Side::Socket { listener, client } = &mut self.side else { return };
-        let Ok((stream, _)) = listener.accept() else { return };
-        // One client at a time: others are turned away by closing their connection.
-        if client.is_some() || stream.set_nonblocking(true).is_err() {
-            return;
+        if self.side.accept() {
+            // As on a cable: what was said before it was plugged in is not heard.
+            self.listener.skip();
+            self.pending.clear();
+            self.watch_input();
         }
-        let fd = stream.as_raw_fd();
-        *client = Some(stream);
-        let _ = self.watch(fd, INPUT, EventSet::IN);
     }
 
     fn read_keys(&mut self) {
@@ -202,12 +211,12 @@ impl Pump {
         match self.side.read(&mut buffer) {
             Ok(0) => self.close_input(),
             Ok(count) => {
-                let escape = matches!(self.side, Side::Stream { escape: true, .. });
+                let escape = self.side.has_escape();
                 for key in buffer.iter().take(count) {
                     if escape && *key == ESCAPE {
                         self.mailbox.post(Event::Escape);
                     } else {
-                        self.keys.push(*key);
+                        self.held_back.push(*key);
                     }
                 }
             }
@@ -217,60 +226,52 @@ impl Pump {
     }
 
     fn close_input(&mut self) {
-        if let Some(fd) = self.side.input() {
-            let _ = self.epoll.ctl(ControlOperation::Delete, fd, EpollEvent::default());
+        if let Some(input) = self.side.input() {
+            self.forget(input);
         }
-        match &mut self.side {
-            Side::Stream { input, .. } => *input = None,
-            Side::Socket { client, .. } => *client = None,
-            Side::Off => {}
-        }
+        self.side.close_input();
+        self.listener.reach_for(Keyboard::No);
     }
 
-    /// Gives the port as many keys as it takes; while it is full nothing more is read.
-    fn give_keys(&mut self) {
-        if self.keys.is_empty() {
+    /// Types as many keys as there is room for; while there is none, nothing more is read.
+    fn type_held_back(&mut self) {
+        if self.held_back.is_empty() {
             return;
         }
-        let taken = self.serial.input(&self.keys);
-        self.keys.drain(..taken.min(self.keys.len()));
+        match self.listener.type_keys(&self.held_back) {
+            Typed::Taken(count) => drop(self.held_back.drain(..count)),
+            Typed::NotTheTypist => self.held_back.clear(),
+        }
         if let Some(input) = self.side.input() {
-            let wanted = if self.keys.is_empty() { EventSet::IN } else { EventSet::empty() };
+            let wanted = if self.held_back.is_empty() { EventSet::IN } else { EventSet::empty() };
             let _ = self.epoll.ctl(ControlOperation::Modify, input, EpollEvent::new(wanted, INPUT));
         }
     }
 
-    /// Shows what the other side takes now.
+    /// Shows what the side takes now, and logs all.
     fn show(&mut self) {
-        if self.pending.is_empty() {
-            self.ring.drain(&mut self.pending);
+        if let Some((log, listener)) = &mut self.log {
+            log.write_all_of(listener);
         }
-        while !self.pending.is_empty() && self.is_writable() {
-            let chunk = self.pending.get(..WRITE_CHUNK).unwrap_or(&self.pending);
-            match self.side.write(chunk) {
-                Some(Ok(count)) => {
-                    self.pending.drain(..count.min(self.pending.len()));
-                }
+        loop {
+            if self.pending.is_empty() && self.listener.read(WRITE_CHUNK, &mut self.pending).bytes == 0 {
+                return;
+            }
+            match self.side.write(&self.pending) {
+                Some(Ok(count)) => drop(self.pending.drain(..count.min(self.pending.len()))),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Nobody is there, or is there any more: as on a cable that is not plugged in.
-                _ => self.pending.clear(),
-            }
-            if self.pending.is_empty() {
-                self.ring.drain(&mut self.pending);
+                _ => {
+                    self.pending.clear();
+                    self.listener.skip();
+                }
             }
         }
-    }
-
-    /// Whether a write would go through at once. A pipe or terminal whose reader sleeps would block this thread.
-    fn is_writable(&mut self) -> bool {
-        let Side::Stream { output, .. } = &self.side else { return true };
-        crate::sys::poll::is_writable(output)
     }
 
     fn show_last_words(&mut self) {
         let deadline = Instant::now() + LAST_WORDS;
-        self.show();
         while !self.pending.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
             self.show();

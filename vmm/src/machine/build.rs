@@ -11,7 +11,6 @@ use kvm_ioctls::{Cap, VmFd};
 
 use super::disk_watch::DiskWatch;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
-use crate::console::ConsolePump;
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
 use crate::milestone::Milestones;
 use crate::open::Resources;
@@ -43,13 +42,7 @@ impl Machine {
         let (hypervisor, vm, devices) = made;
         let Devices { space, chipset, functions, io_threads } = devices;
         let functions::Functions { all: functions, disks, balloon } = functions;
-        let pump = ConsolePump::spawn(
-            &resources.console,
-            Arc::clone(&chipset.serial),
-            Arc::clone(&chipset.console),
-            mailbox.clone(),
-        )
-        .map_err(|source| BuildError::Device { what: "the serial console".into(), source })?;
+        let console = resources.console.plug(Arc::clone(&chipset.serial), Arc::clone(&chipset.console));
 
         let disk_watch = DiskWatch::new(plan, &disks, mailbox.clone())
             .map_err(|source| BuildError::Device { what: "the watch over disks".into(), source })?;
@@ -71,7 +64,7 @@ impl Machine {
             clocks: None,
             clocks_stop: !plan.clocks_run_while_paused,
             _io_threads: io_threads,
-            _pump: pump,
+            _console: console,
             chipset,
             vm: Arc::clone(&vm),
             _ram: ram,

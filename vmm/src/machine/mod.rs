@@ -23,7 +23,7 @@ use devices::io_thread::IoThread;
 use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::transport::VirtioPci;
 
-use crate::console::ConsolePump;
+use crate::console::Plugged;
 use crate::kvm::{StoppedClocks, inject_nmi};
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
@@ -46,7 +46,7 @@ pub struct Machine {
     /// The guest's clocks stand while it is paused.
     clocks_stop: bool,
     _io_threads: Vec<IoThread>,
-    _pump: ConsolePump,
+    _console: Plugged,
     chipset: Chipset,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,

@@ -20,7 +20,7 @@ pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
 pub use network::NicLink;
 pub use runtime::RuntimeDir;
 
-use crate::console::{Console, ConsoleTarget};
+use crate::console::{ConsoleHub, ConsoleTarget};
 use crate::plan::{DevicePlan, FileSource, Function, Plan};
 use crate::sys::socket;
 
@@ -158,6 +158,8 @@ pub struct Places {
     pub runtime: PathBuf,
     /// Where the serial console goes.
     pub console: ConsoleTarget,
+    /// File that the serial console's output is added to.
+    pub console_log: Option<PathBuf>,
     /// Nothing is to be left in the runtime directory at the end.
     pub leave_nothing: bool,
 }
@@ -193,19 +195,23 @@ pub struct Resources {
     pub initrd: Option<NamedFile>,
     /// In step with the plan's functions.
     pub backends: Vec<Backend>,
-    /// The serial console's host side.
-    pub console: Console,
+    /// The serial console, for every machine that is built to plug itself in.
+    pub console: ConsoleHub,
     /// What was made in the host's network. Last, so that it goes when nothing uses it any more.
     pub network: HostNetwork,
 }
 
 impl Resources {
-    /// Opens all that `plan` names; sockets are made in `runtime`.
+    /// Opens all that `plan` names; sockets are made in `runtime`. Its serial port is to be plugged into `console`.
     ///
     /// # Errors
     /// Everything that could not be opened; what could be is closed again.
-    pub fn open(plan: &Plan, places: &Places, runtime: &RuntimeDir) -> Result<Self, Vec<OpenFault>> {
-        let machine = |error| vec![OpenFault { subject: Subject::Machine, error }];
+    pub fn open(
+        plan: &Plan,
+        places: &Places,
+        runtime: &RuntimeDir,
+        console: ConsoleHub,
+    ) -> Result<Self, Vec<OpenFault>> {
         let store = Store::new(places.images.clone(), places.cache.clone());
         let mut faults = Vec::new();
         let mut open = |what, source: &FileSource| {
@@ -224,10 +230,6 @@ impl Resources {
             backends.extend(keep(&mut faults, subject_of(function), backend));
         }
         let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
-        // Last, because it changes the user's terminal.
-        let console = Console::open(&places.console).map_err(|source| {
-            machine(OpenError::Host { what: format!("the serial console ({})", places.console), source })
-        })?;
         Ok(Self { kernel, initrd, backends, console, network })
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
-use crate::status;
+use crate::{console, status};
 
 /// Held open and locked as long as the VM runs. It says which process that is.
 const LOCK: &str = "lock";
@@ -73,7 +73,7 @@ impl Drop for RuntimeDir {
     fn drop(&mut self) {
         // Whatever cannot be removed now is cleared by the next start of the same VM.
         if !self.leave_nothing {
-            let _ = clear(&self.path, &status::FILES);
+            let _ = clear(&self.path, &[status::FILES.as_slice(), &console::LOG_FILES].concat());
             return;
         }
         let _ = clear(&self.path, &[]);

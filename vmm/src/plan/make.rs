@@ -117,6 +117,7 @@ pub fn make(
         io_threads,
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
+        logs_console: domain.devices.log_serial_console.unwrap_or(false),
         starts_paused: vmi.starts_paused(),
         clocks_run_while_paused: options.clocks_run_while_paused,
     };

@@ -65,6 +65,9 @@ pub struct Plan {
     pub grace_period: Duration,
     /// The guest may reset the machine; if not, a reset ends it.
     pub reboots: bool,
+    /// What the guest says on its serial console is kept in the runtime directory.
+    #[serde(default)]
+    pub logs_console: bool,
     /// The machine is paused when it starts.
     #[serde(default)]
     pub starts_paused: bool,

@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 /// Listens at `path`. An address has room for 107 bytes only, and the names of VMs and their folders may have more, so the
@@ -13,10 +13,23 @@ use std::path::Path;
 /// # Errors
 /// As [`UnixListener::bind`]; a path without a file name is invalid.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    by_folder(path, |short| UnixListener::bind(short))
+}
+
+/// Connects to the socket at `path`, however long that is.
+///
+/// # Errors
+/// As [`UnixStream::connect`]; a path without a file name is invalid.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    by_folder(path, |short| UnixStream::connect(short))
+}
+
+/// Calls `reach` with a short path to the same file, which is good for the length of the call.
+fn by_folder<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = File::open(folder.unwrap_or(Path::new(".")))?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    UnixListener::bind(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+    reach(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
 /// The same for nobody but this user, in place of what an earlier process may have left there.
@@ -44,6 +57,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("agent.sock");
         let _listener = listen(&path).unwrap();
+        connect(&path).unwrap();
         assert!(path.exists());
         assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(listen(Path::new("/")).is_err());

@@ -1,7 +1,6 @@
 //! The VirtualMachineInstance itself: to be seen, watched and deleted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -61,7 +60,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::Delete,
         path: "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}",
         id: "deleteNamespacedVirtualMachineInstance",
-        about: "Stops the machine: its guest is asked to power off, and stopped by force when its time is over.",
+        about: "Stops the machine as the subresource stop does; then it leaves nothing in its runtime directory.",
         query: &[("gracePeriodSeconds", "the guest's time, instead of terminationGracePeriodSeconds")],
         body: &[("gracePeriodSeconds", "the same; it goes before the query's")],
         answer: Shape::Object("Status"),
@@ -162,17 +161,16 @@ fn try_delete(call: &Call<'_>) -> Result<Answer, Response> {
         (None, None) => None,
     };
     let grace = operate::grace(asked)?;
-    let responder = call.responder();
+    let (responder, deletion) = (call.responder(), call.context.deletion.clone());
     let reply = Reply::new(move |result| {
         responder.answer(match result {
-            Ok(_) => done,
+            Ok(_) => {
+                deletion.ask();
+                done
+            }
             Err(refusal) => failure::refused(&refusal),
         });
     });
-    call.context.requests.ask(delete_verb(grace), reply);
+    call.context.requests.ask(Verb::Stop { grace }, reply);
     Ok(Answer::Later)
-}
-
-fn delete_verb(grace: Option<Duration>) -> Verb {
-    Verb::Stop { grace }
 }

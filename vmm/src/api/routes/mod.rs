@@ -1,5 +1,6 @@
 //! The routes, a file a subject.
 
+mod console;
 mod discovery;
 mod events;
 mod health;
@@ -7,12 +8,21 @@ mod machine;
 mod openapi;
 mod operate;
 
+pub(crate) use console::{ROLE as CONSOLE_ROLE, TYPIST as CONSOLE_TYPIST};
+
 use super::router::{Route, Routes};
 use crate::api::ApiContext;
 
 /// The routes of a machine.
-pub const ALL: Routes<ApiContext> =
-    &[machine::ROUTES, operate::ROUTES, events::ROUTES, health::ROUTES, discovery::ROUTES, openapi::ROUTES];
+pub const ALL: Routes<ApiContext> = &[
+    machine::ROUTES,
+    operate::ROUTES,
+    console::ROUTES,
+    events::ROUTES,
+    health::ROUTES,
+    discovery::ROUTES,
+    openapi::ROUTES,
+];
 
 /// One after the other.
 pub fn all() -> impl Iterator<Item = &'static Route> {

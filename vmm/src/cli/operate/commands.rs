@@ -1,0 +1,139 @@
+//! Their names and options.
+
+use crate::cli::commands::{Command, HELP, Opt, RUNTIME, flag, letter, option};
+
+const NAME: &str = "[NAMESPACE/]NAME";
+const NAMES: &str = "[NAMESPACE/]NAME…";
+
+const NAMESPACE: Opt = letter(
+    'n',
+    option("namespace", "NAMESPACE", "namespace of names that are given without one (default: default)"),
+);
+const WHERE: &[Opt] = &[NAMESPACE, RUNTIME];
+const VIEW: Opt = letter('o', option("output", "VIEW", "text (default), wide, name, json or yaml"));
+const GRACE: Opt =
+    option("grace-period", "SECONDS", "the guest's time, instead of terminationGracePeriodSeconds");
+const FORCE: Opt = flag("force", "by force, and at once");
+
+/// Exit codes of all of them, for their help.
+const EXITS: &str =
+    "Exit codes: 0 done, 1 refused by the machine, 2 usage, 3 there is no such machine, or it does not run.";
+
+/// A command that has something done with machines.
+const fn verb(
+    name: &'static str,
+    about: &'static str,
+    details: &'static str,
+    options: &'static [&'static [Opt]],
+) -> Command {
+    Command { name, about, details, operands: NAMES, options }
+}
+
+/// The commands of this folder.
+pub(in crate::cli) const COMMANDS: &[Command] = &[
+    Command {
+        name: "ps",
+        about: "list machines: those that run, and those that ended and were not deleted",
+        details: "PHASE is KubeVirt's. A machine whose process was killed has the phase that it had then, and a ? behind it.\n\
+                  -o name prints NAMESPACE/NAME, which all commands take.",
+        operands: "",
+        options: &[&[VIEW], WHERE, HELP],
+    },
+    Command {
+        name: "status",
+        about: "show how a machine is, or how it was at its end",
+        details: "-o json and -o yaml print the VirtualMachineInstance with its status.",
+        operands: NAMES,
+        options: &[&[VIEW], WHERE, HELP],
+    },
+    Command {
+        name: "console",
+        about: "connect the terminal to a machine's serial console",
+        details: "Many may read it, one types: the first, until it leaves. --force takes the keyboard from whoever has it.\n\
+                  Ctrl-] ends it; the machine goes on. Exit codes: 0 it was ended by either side, 2 usage, 3 it cannot be reached.",
+        operands: NAME,
+        options: &[
+            &[
+                flag("force", "take the keyboard from whoever types"),
+                flag("read-only", "do not type"),
+                option(
+                    "history",
+                    "BYTES",
+                    "begin with the last so many bytes of output (default 8192, at most 262144)",
+                ),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
+        name: "logs",
+        about: "print what a machine said on its serial console",
+        details: "From the file that logSerialConsole: true in the manifest asks for, or else the last 256 KiB of a machine that runs.",
+        operands: NAME,
+        options: &[
+            &[
+                letter('f', flag("follow", "and what it says from now on")),
+                option("history", "BYTES", "only the last so many bytes"),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
+        name: "events",
+        about: "list what happened to a machine",
+        details: "-o json prints the Event objects, one a line.",
+        operands: NAME,
+        options: &[
+            &[
+                letter('w', flag("watch", "and what happens from now on")),
+                letter('o', option("output", "FORMAT", "text (default), json or yaml")),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
+        name: "wait",
+        about: "wait until a machine is as it should be",
+        details: "--for=condition=Ready, condition=Paused=false, phase=Running, delete (its process has ended), or\n\
+                  jsonpath={.status.phase}=Running. Exit codes: 0 it is so, 1 it did not come to be in time, or cannot any more,\n\
+                  2 usage, 3 there is no such machine.",
+        operands: NAME,
+        options: &[
+            &[
+                option("for", "WHAT", "what to wait for"),
+                option(
+                    "timeout",
+                    "TIME",
+                    "how long: 30, 30s, 5m, 1h (default 30s; 0 looks once, -1s waits for a week)",
+                ),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
+    verb("pause", "stop the processors and queues of machines where they are", EXITS, &[WHERE, HELP]),
+    verb("unpause", "let paused machines go on", EXITS, &[WHERE, HELP]),
+    verb(
+        "stop",
+        "have guests power off, and stop them by force when their time is over",
+        EXITS,
+        &[&[GRACE, FORCE], WHERE, HELP],
+    ),
+    verb(
+        "restart",
+        "have guests power off, by force when their time is over, and boot their machines again",
+        EXITS,
+        &[&[GRACE, FORCE], WHERE, HELP],
+    ),
+    verb("soft-reboot", "ask guests to reboot; they may refuse", EXITS, &[WHERE, HELP]),
+    verb("reset", "reset machines at once, whatever their guests do", EXITS, &[WHERE, HELP]),
+    verb(
+        "delete",
+        "stop machines, wait for their end, and forget what they left",
+        EXITS,
+        &[&[GRACE, FORCE, flag("no-wait", "do not wait for the end")], WHERE, HELP],
+    ),
+];

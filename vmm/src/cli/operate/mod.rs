@@ -1,0 +1,28 @@
+//! The commands that see and operate machines that run: clients of their APIs.
+
+mod age;
+pub(super) mod commands;
+mod console;
+mod events;
+mod logs;
+mod names;
+mod show;
+mod table;
+mod verbs;
+mod wait;
+
+use super::Failure;
+use super::args::Args;
+
+/// Runs the command if it is one of these.
+pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
+    Some(match name {
+        "ps" => show::ps(args),
+        "status" => show::status(args),
+        "console" => console::main(args),
+        "logs" => logs::main(args),
+        "events" => events::main(args),
+        "wait" => wait::main(args),
+        _ => verbs::main(name, args)?,
+    })
+}

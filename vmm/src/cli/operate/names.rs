@@ -1,0 +1,40 @@
+//! Which machines are meant.
+
+use crate::cli::Failure;
+use crate::cli::args::Args;
+use crate::cli::run::runtime_root;
+use crate::client::Machine;
+
+/// The namespace that names without one are in, if it was given.
+pub(super) fn namespace(args: &Args) -> Result<Option<String>, Failure> {
+    args.text("namespace")
+}
+
+/// The machines that are named; there has to be one.
+pub(super) fn machines(args: &Args) -> Result<Vec<Machine>, Failure> {
+    let words = args.words()?;
+    if words.is_empty() {
+        return Err(Failure::Usage("give the name of a machine; kubevmm ps lists all".into()));
+    }
+    words.into_iter().map(|word| find(args, word)).collect()
+}
+
+/// The one machine that is named.
+pub(super) fn machine(args: &Args) -> Result<Machine, Failure> {
+    match args.words()?.as_slice() {
+        [word] => find(args, word),
+        words => Err(Failure::Usage(format!("give the name of one machine; {} were given", words.len()))),
+    }
+}
+
+fn find(args: &Args, word: &str) -> Result<Machine, Failure> {
+    // What kubectl calls them is understood, too.
+    let kinds = ["virtualmachineinstance.kubevirt.io/", "virtualmachineinstances/", "vmi/", "vm/"];
+    let word = kinds.iter().find_map(|kind| word.strip_prefix(kind)).unwrap_or(word);
+    let given = namespace(args)?;
+    let (namespace, name) = match word.split_once('/') {
+        Some((namespace, name)) => (namespace, name),
+        None => (given.as_deref().unwrap_or("default"), word),
+    };
+    Ok(Machine::find(&runtime_root(args), namespace, name)?)
+}

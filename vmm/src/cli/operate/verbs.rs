@@ -1,0 +1,91 @@
+//! Commands that have something done.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use crate::cli::Failure;
+use crate::cli::args::Args;
+use crate::cli::output::print;
+use crate::client::{ClientError, Machine};
+
+use super::names;
+
+/// How often it is looked whether a machine has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs the command if it is one of these. What one machine refuses does not keep the others from it.
+pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
+    let verb: fn(&Machine, &Args) -> Result<String, Failure> = match name {
+        "pause" => |machine, _| put(machine, &machine.subresource("pause"), "", "is paused"),
+        "unpause" => |machine, _| put(machine, &machine.subresource("unpause"), "", "goes on"),
+        "soft-reboot" => |machine, _| put(machine, &machine.subresource("softreboot"), "", "reboots"),
+        "reset" => |machine, _| put(machine, &machine.subresource("reset"), "", "is reset"),
+        "stop" => |machine, args| {
+            put(machine, &machine.vm_subresource("stop"), &grace(args, "gracePeriod")?, "is stopped")
+        },
+        "restart" => |machine, args| {
+            put(machine, &machine.vm_subresource("restart"), &grace(args, "gracePeriodSeconds")?, "restarts")
+        },
+        "delete" => delete,
+        _ => return None,
+    };
+    Some(each(args, verb))
+}
+
+fn each(args: &Args, verb: impl Fn(&Machine, &Args) -> Result<String, Failure>) -> Result<u8, Failure> {
+    let mut last = Ok(0);
+    for machine in names::machines(args)? {
+        match verb(&machine, args) {
+            Ok(text) => print(&format!("{text}\n"))?,
+            Err(failure) => {
+                if let Err(earlier) = std::mem::replace(&mut last, Err(failure)) {
+                    let _ = writeln!(std::io::stderr(), "kubevmm: {}", devices::chain(&earlier));
+                }
+            }
+        }
+    }
+    last
+}
+
+fn put(machine: &Machine, path: &str, body: &str, done: &str) -> Result<String, Failure> {
+    let answer = machine.ask("PUT", path, body)?;
+    let begun = if answer.code == 202 { ": its guest was asked to" } else { "" };
+    Ok(format!("VMI {machine} {done}{begun}"))
+}
+
+/// The guest's time as the body of a request.
+fn grace(args: &Args, key: &str) -> Result<String, Failure> {
+    let seconds: Option<u32> = args.parsed("grace-period")?;
+    Ok(match (args.has("force"), seconds) {
+        (true, Some(1..)) => {
+            return Err(Failure::Usage("--force leaves no time: give it or --grace-period".into()));
+        }
+        (true, _) => format!("{{\"{key}\":0}}"),
+        (false, Some(seconds)) => format!("{{\"{key}\":{seconds}}}"),
+        (false, None) => String::new(),
+    })
+}
+
+fn delete(machine: &Machine, args: &Args) -> Result<String, Failure> {
+    match machine.ask("DELETE", &machine.path(), &grace(args, "gracePeriodSeconds")?) {
+        Ok(_) if args.has("no-wait") => return Ok(format!("VMI {machine} is to be deleted")),
+        Ok(_) => wait_for_end(machine)?,
+        Err(ClientError::Ended(_)) => machine.forget()?,
+        Err(error) => return Err(error.into()),
+    }
+    Ok(format!("VMI {machine} is deleted"))
+}
+
+/// Waits until the process has ended. It has its own time limit.
+fn wait_for_end(machine: &Machine) -> Result<(), Failure> {
+    let slow = Instant::now() + Duration::from_secs(5);
+    let mut is_told = false;
+    while machine.runs() {
+        std::thread::sleep(LOOK);
+        if !is_told && Instant::now() > slow {
+            is_told = true;
+            let _ = writeln!(std::io::stderr(), "kubevmm: waiting for the guest of {machine} to power off");
+        }
+    }
+    Ok(())
+}
