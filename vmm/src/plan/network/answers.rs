@@ -241,7 +241,8 @@ impl Context<'_> {
         v6.collect()
     }
 
-    /// The host's search domains, and that of the machine's subdomain before them.
+    /// The host's search domains, and that of the machine's subdomain before them, if they are a cluster's
+    /// (`pkg/network/dns/resolveconf.go`, `DomainNameWithSubdomain`).
     fn search(&self) -> Vec<String> {
         let given = self.card.given;
         let mut search = given.survey.resolver.search.clone();
@@ -249,8 +250,8 @@ impl Context<'_> {
             search.push(USUAL_DOMAIN.to_owned());
         }
         let subdomain = given.vmi.spec.subdomain.as_deref().unwrap_or_default();
-        let longest = search.iter().max_by_key(|domain| domain.len());
-        if let Some(longest) = longest.filter(|_| !subdomain.is_empty())
+        let services = search.iter().filter(|domain| domain.contains(".svc."));
+        if let Some(longest) = services.max_by_key(|domain| domain.len()).filter(|_| !subdomain.is_empty())
             && !longest.starts_with(&format!("{subdomain}."))
         {
             search.insert(0, format!("{subdomain}.{longest}"));

@@ -353,6 +353,10 @@ fn a_subdomain_is_searched_first() {
     host.subdomain = "shop";
     let cards = plan_with(&host, "[{name: default, masquerade: {}}]", POD, "");
     assert_eq!(lease(card(&cards)).search[0], "shop.default.svc.cluster.local");
+    // Elsewhere than in a cluster nobody keeps such names.
+    host.survey.resolver.search = vec!["example.com".to_owned()];
+    let cards = plan_with(&host, "[{name: default, masquerade: {}}]", POD, "");
+    assert_eq!(lease(card(&cards)).search, ["example.com"]);
 }
 
 #[test]
