@@ -87,3 +87,26 @@ pub(crate) fn send_raw(interface: &str, frame: &[u8]) {
         assert_eq!(usize::try_from(sent), Ok(frame.len()));
     }
 }
+
+/// Takes all rights from the calling thread, and from no other.
+pub(crate) fn give_up_rights() {
+    // linux/capability.h: version 3, the calling thread; effective, permitted and inheritable, twice.
+    let header = [0x2008_0522_u32, 0];
+    let none = [0_u32; 6];
+    // SAFETY: both are as long as that version has them.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    assert_eq!(result, 0);
+}
+
+/// Makes the calling thread, and no other, an ordinary user's.
+pub(crate) fn become_nobody() {
+    let nobody = 65_534_u32;
+    // SAFETY: no pointers are passed. The C library's functions would change all threads.
+    let results = unsafe {
+        [
+            libc::syscall(libc::SYS_setresgid, nobody, nobody, nobody),
+            libc::syscall(libc::SYS_setresuid, nobody, nobody, nobody),
+        ]
+    };
+    assert_eq!(results, [0, 0]);
+}

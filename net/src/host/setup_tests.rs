@@ -5,7 +5,7 @@ use std::io;
 use super::*;
 use crate::netlink::{MacvtapMode, Namespace, Netlink, NetlinkError, NewInterface, NewKind};
 use crate::nft::{Forward, Protocol};
-use crate::testing::{in_namespace, run};
+use crate::testing::{give_up_rights, in_namespace, run};
 use crate::{IpNet, Link, MacAddress};
 
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
@@ -271,6 +271,31 @@ fn names_that_are_longer_than_a_mark_are_undone_too() {
         drop(setup.make(&masquerade, &mut record, &mut |_| Ok(())).unwrap());
         undo(&owner, record);
         assert!(!run("ip", "link show").contains("k6t-8"));
+    });
+}
+
+#[test]
+fn without_rights_nothing_is_made_and_it_is_said_what_to_do() {
+    in_namespace(|| {
+        let outside = Namespace::create().unwrap();
+        pod(&outside);
+        let before = picture();
+        assert!(Survey::gather().unwrap().rights.configure);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                give_up_rights();
+                let survey = Survey::gather().unwrap();
+                assert!(!survey.rights.configure && survey.primary().is_some(), "looking needs none");
+                for wanted in &wanted() {
+                    let (record, made) = die_at(wanted, usize::MAX);
+                    let error = made.unwrap_err();
+                    assert!(matches!(error, SetupError::Forbidden(_)), "{error:?}");
+                    assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
+                    undo("default/vm", record);
+                }
+            });
+        });
+        assert_eq!(picture(), before);
     });
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::host::Forwards;
 use crate::netlink::Namespace;
 use crate::nft::{Forward, Protocol};
-use crate::testing::{in_namespace, io_buf, run, wait_readable};
+use crate::testing::{become_nobody, in_namespace, io_buf, run, wait_readable};
 
 const PASST: &str = "/usr/bin/passt";
 const LIMIT: Duration = Duration::from_secs(10);
@@ -240,6 +240,19 @@ fn a_forwarded_port_leads_to_the_guest() {
         let refused =
             world.run(|| TcpStream::connect_timeout(&"10.1.2.3:81".parse().unwrap(), LIMIT).is_err());
         assert!(refused.unwrap(), "no other port does");
+    });
+}
+
+#[test]
+fn it_needs_no_rights() {
+    with_passt(|_| {
+        become_nobody();
+        let passt = Passt::start(&plan(&[8080])).unwrap();
+        let mut guest = guest(&passt);
+        guest.arp(GATEWAY);
+        let pid = passt.pid().unwrap();
+        drop(passt);
+        assert!(!is_alive(pid));
     });
 }
 
