@@ -19,6 +19,7 @@ use crate::vm::command;
 pub const CASES: &[Case] = &[
     Case::payload("payload-fleet-of-a-hundred", hundred).within(300).alone(),
     Case::payload("payload-fleet-obeys-run-strategies", strategies).within(60),
+    Case::payload("payload-fleet-scales", scales).within(90),
     Case::payload("payload-fleet-without-supervisor-ends", ends_without_supervisor).within(60),
 ];
 
@@ -208,6 +209,37 @@ fn strategies(ctx: &Ctx) -> Outcome {
         ensure!(first.get(name) != Some(pid), "{name} is process {pid} still");
     }
     fleet.kubevmm("down", &["fleet"])
+}
+
+/// A replica set has one machine, three, and one again; what is stopped stays so until it is started.
+fn scales(ctx: &Ctx) -> Outcome {
+    let labels = json!({"set": "web"});
+    let spec = json!({
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": machine(0)},
+    });
+    let vm = json!({"runStrategy": "Always", "template": {"spec": machine(0)}});
+    let objects = [
+        object(ctx, "VirtualMachineInstanceReplicaSet", "web", &spec)?,
+        object(ctx, "VirtualMachine", "db", &vm)?,
+    ];
+    let fleet = Fleet::new(ctx, &objects, code::halt())?;
+    fleet.up()?;
+    let first = fleet.wait(20, |machines| machines.len() == 2)?;
+    fleet.kubevmm("scale", &["vmirs/web", "--replicas", "3"])?;
+    let grown = fleet.wait(20, |machines| machines.len() == 4)?;
+    ensure!(first.iter().all(|(name, pid)| grown.get(name) == Some(pid)), "{first:?} became {grown:?}");
+    fleet.kubevmm("scale", &["vmirs/web", "--replicas", "1"])?;
+    let shrunk = fleet.wait(20, |machines| machines.len() == 2)?;
+    ensure!(first == shrunk, "the oldest should stay: {first:?} became {shrunk:?}");
+    fleet.kubevmm("stop", &["db"])?;
+    fleet.wait(20, |machines| machines.len() == 1)?;
+    fleet.kubevmm("start", &["db"])?;
+    let started = fleet.wait(20, |machines| machines.len() == 2)?;
+    fleet.kubevmm("restart", &["db"])?;
+    fleet.wait(20, |machines| machines.len() == 2 && machines.get("db") != started.get("db"))?;
+    fleet.kubevmm("down", &[])
 }
 
 /// `down` ends machines whose supervisor is gone.

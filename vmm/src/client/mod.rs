@@ -2,6 +2,7 @@
 
 mod console;
 mod error;
+mod fleet;
 mod http;
 mod machine;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod tests;
 
 pub use console::{Console, ConsoleKeyboard};
 pub use error::ClientError;
+pub use fleet::{Fleet, Kind, fleets, keeper};
 pub use http::{Answer, Lines};
 pub use machine::{Machine, all};

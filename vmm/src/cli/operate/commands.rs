@@ -123,6 +123,27 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
         &[&[GRACE, FORCE], WHERE, HELP],
     ),
     verb(
+        "start",
+        "start VirtualMachines that kubevmm up keeps and that do not run",
+        "As virtctl start: one that is Halted or was stopped is kept running from then on. Exit codes: 0 done, 1 refused, 2\n\
+         usage or no fleet keeps it, 3 the fleet cannot be reached.",
+        &[WHERE, HELP],
+    ),
+    Command {
+        name: "scale",
+        about: "give a replica set or a pool that kubevmm up keeps another number of machines",
+        details: "SET is vmirs/NAME or vmpool/NAME. The number holds until the fleet is down. Exit codes as of start.",
+        operands: "SET",
+        options: &[&[option("replicas", "N", "how many machines it is to have")], WHERE, HELP],
+    },
+    Command {
+        name: "fleet",
+        about: "list what kubevmm up keeps: VirtualMachines, replica sets and pools",
+        details: "STATE is KubeVirt's printableStatus of a VirtualMachine; a set is settled when all its machines are ready.",
+        operands: "",
+        options: &[WHERE, HELP],
+    },
+    verb(
         "restart",
         "have guests power off, by force when their time is over, and boot their machines again",
         EXITS,

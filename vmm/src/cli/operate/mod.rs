@@ -4,6 +4,7 @@ mod age;
 pub(super) mod commands;
 mod console;
 mod events;
+mod kept;
 mod logs;
 mod names;
 mod show;
@@ -22,6 +23,9 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "console" => console::main(args),
         "logs" => logs::main(args),
         "events" => events::main(args),
+        "start" => kept::start(args),
+        "scale" => kept::scale(args),
+        "fleet" => kept::list(args),
         "wait" => wait::main(args),
         _ => verbs::main(name, args)?,
     })

@@ -27,7 +27,14 @@ pub(super) fn machine(args: &Args) -> Result<Machine, Failure> {
     }
 }
 
+/// The machine that a word means.
 fn find(args: &Args, word: &str) -> Result<Machine, Failure> {
+    let (namespace, name) = split(args, word)?;
+    Ok(Machine::find(&runtime_root(args), &namespace, &name)?)
+}
+
+/// Namespace and name that a word means.
+pub(super) fn split(args: &Args, word: &str) -> Result<(String, String), Failure> {
     // What kubectl calls them is understood, too.
     let kinds = ["virtualmachineinstance.kubevirt.io/", "virtualmachineinstances/", "vmi/", "vm/"];
     let word = kinds.iter().find_map(|kind| word.strip_prefix(kind)).unwrap_or(word);
@@ -36,5 +43,5 @@ fn find(args: &Args, word: &str) -> Result<Machine, Failure> {
         Some((namespace, name)) => (namespace, name),
         None => (given.as_deref().unwrap_or("default"), word),
     };
-    Ok(Machine::find(&runtime_root(args), namespace, name)?)
+    Ok((namespace.to_owned(), name.to_owned()))
 }

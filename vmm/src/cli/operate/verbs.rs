@@ -8,7 +8,7 @@ use crate::cli::args::Args;
 use crate::cli::output::print;
 use crate::client::{ClientError, Machine};
 
-use super::names;
+use super::{kept, names};
 
 /// How often it is looked whether a machine has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -21,15 +21,32 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "soft-reboot" => |machine, _| put(machine, &machine.subresource("softreboot"), "", "reboots"),
         "reset" => |machine, _| put(machine, &machine.subresource("reset"), "", "is reset"),
         "stop" => |machine, args| {
+            // Otherwise the fleet would start it again. With its own time or none it is stopped here, too.
+            if order_kept(machine, args, "stop")? && is_plain(args) {
+                return Ok(format!("VM {machine} was scheduled to stop"));
+            }
             put(machine, &machine.vm_subresource("stop"), &grace(args, "gracePeriod")?, "is stopped")
         },
         "restart" => |machine, args| {
+            if is_plain(args) && order_kept(machine, args, "restart")? {
+                return Ok(format!("VM {machine} was scheduled to restart"));
+            }
             put(machine, &machine.vm_subresource("restart"), &grace(args, "gracePeriodSeconds")?, "restarts")
         },
         "delete" => delete,
         _ => return None,
     };
     Some(each(args, verb))
+}
+
+/// Whether the guest has its usual time.
+fn is_plain(args: &Args) -> bool {
+    !args.has("force") && args.value("grace-period").is_none()
+}
+
+/// Asks the fleet that keeps the machine for `verb`; false if none does.
+fn order_kept(machine: &Machine, args: &Args, verb: &str) -> Result<bool, Failure> {
+    kept::order_kept(args, &machine.namespace, &machine.name, verb)
 }
 
 fn each(args: &Args, verb: impl Fn(&Machine, &Args) -> Result<String, Failure>) -> Result<u8, Failure> {
