@@ -11,6 +11,7 @@ mod examples;
 mod host;
 mod lifecycle;
 mod net;
+mod pause;
 pub(crate) mod tools;
 mod volumes;
 
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
         block::CASES,
         net::CASES,
         lifecycle::CASES,
+        pause::CASES,
         devices::CASES,
         examples::CASES,
         volumes::CASES,

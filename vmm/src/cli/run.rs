@@ -11,6 +11,7 @@ use super::output::say;
 use super::{Failure, manifest, surroundings};
 use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
+use crate::machine::Devices;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
@@ -91,6 +92,7 @@ fn boot_in(
 ) -> Result<Outcome, Failure> {
     let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
     keeper.write_to(runtime.path());
+    let devices = Devices::default();
     let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
 
     let console = ConsoleHub::new().map_err(|source| Failure::Host { what: "no serial console", source })?;
@@ -114,7 +116,8 @@ fn boot_in(
         }
     };
     milestones.reach(Milestone::Opened);
-    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper)?.run()?)
+    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper, devices)?
+        .run()?)
 }
 
 /// Connects the console to where the command line wants it.

@@ -41,7 +41,7 @@ impl Machine {
         })?;
         let (hypervisor, vm, devices) = made;
         let Devices { space, chipset, functions, io_threads } = devices;
-        let functions::Functions { all: functions, disks, balloon } = functions;
+        let functions::Functions { all: functions, disks, cards, balloon } = functions;
         let console = resources.console.plug(Arc::clone(&chipset.serial), Arc::clone(&chipset.console));
 
         let disk_watch = DiskWatch::new(plan, &disks, mailbox.clone())
@@ -58,16 +58,18 @@ impl Machine {
             gate,
             functions,
             disks,
+            cards,
             balloon,
             disk_watch,
             queue_stop: None,
             clocks: None,
             clocks_stop: !plan.clocks_run_while_paused,
-            _io_threads: io_threads,
+            is_over: false,
+            io_threads,
             _console: console,
             chipset,
             vm: Arc::clone(&vm),
-            _ram: ram,
+            ram,
         };
         machine.add_vcpus(plan, &hypervisor, &vm, entry, &shared)?;
         Ok(machine)

@@ -10,7 +10,7 @@ use devices::pci::{PciBus, PciFunction};
 use devices::virtio::balloon::{BalloonConfig, BalloonDevice, BalloonHandle};
 use devices::virtio::blk::{BlkConfig, BlkDevice};
 use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
-use devices::virtio::net::{NetConfig, NetDevice};
+use devices::virtio::net::{NetConfig, NetDevice, NetHandle};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
 use devices::virtio::{RateLimit, Threads, VirtioDevice};
@@ -41,6 +41,8 @@ pub(super) struct Functions {
     pub(super) all: Vec<Arc<VirtioPci>>,
     /// Those that are disks.
     pub(super) disks: Vec<DiskHandle>,
+    /// Those that are network cards, by name.
+    pub(super) cards: Vec<(String, NetHandle)>,
     /// The memory balloon, if there is one.
     pub(super) balloon: Option<BalloonHandle>,
 }
@@ -99,11 +101,13 @@ fn device(
                 ..NetConfig::new(plan.mac.0)
             };
             let link = Arc::clone(&nic.link);
-            Ok(Box::new(if nic.workers.is_empty() {
+            let device = if nic.workers.is_empty() {
                 NetDevice::new(link, config, threads)
             } else {
                 NetDevice::with_vhost(link, config, threads, nic.workers.clone())
-            }))
+            };
+            functions.cards.push((planned.name.clone(), device.handle()));
+            Ok(Box::new(device))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
             let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };

@@ -8,8 +8,10 @@ mod disk_watch;
 mod disks;
 mod error;
 mod functions;
+mod handles;
 mod memory;
 mod pause;
+mod power_off;
 mod queues;
 
 use std::os::fd::RawFd;
@@ -17,10 +19,12 @@ use std::sync::Arc;
 
 pub use address_space::AddressSpace;
 pub use error::BuildError;
+pub use handles::{Devices, Handles};
 pub use pause::PauseError;
 
 use devices::io_thread::IoThread;
 use devices::virtio::balloon::BalloonHandle;
+use devices::virtio::net::NetHandle;
 use devices::virtio::transport::VirtioPci;
 
 use crate::console::Plugged;
@@ -37,6 +41,7 @@ pub struct Machine {
     gate: Arc<Gate>,
     functions: Vec<Arc<VirtioPci>>,
     disks: Vec<DiskHandle>,
+    cards: Vec<(String, NetHandle)>,
     balloon: Option<BalloonHandle>,
     disk_watch: DiskWatch,
     /// The queues stop, or have stopped.
@@ -45,18 +50,26 @@ pub struct Machine {
     clocks: Option<StoppedClocks>,
     /// The guest's clocks stand while it is paused.
     clocks_stop: bool,
-    _io_threads: Vec<IoThread>,
+    /// It was powered off.
+    is_over: bool,
+    io_threads: Vec<IoThread>,
     _console: Plugged,
     chipset: Chipset,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,
-    _ram: devices::GuestRam,
+    ram: devices::GuestRam,
 }
 
 impl Machine {
     /// Lets the vCPUs go.
     pub fn start(&self) {
         self.gate.open();
+    }
+
+    /// What others may read of the devices.
+    pub fn handles(&self) -> Handles {
+        let disks = self.disks.iter().map(|disk| (disk.name().to_owned(), disk.device().clone()));
+        Handles { disks: disks.collect(), cards: self.cards.clone(), balloon: self.balloon.clone() }
     }
 
     /// Descriptor that is readable when the file of a disk was changed.
@@ -108,15 +121,5 @@ impl Machine {
     /// Lets the real-time clock do what its timer was set for.
     pub fn clock_timer_fired(&self) {
         self.chipset.rtc.timer_fired();
-    }
-}
-
-/// Powers the machine off: vCPUs first, then queues, then the rest. Work in flight is finished.
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.gate.end();
-        self.vcpus.iter().for_each(VcpuThread::kick);
-        self.vcpus.drain(..).for_each(VcpuThread::join);
-        self.functions.iter().for_each(|function| function.pause());
     }
 }

@@ -17,11 +17,11 @@ const QUEUES: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PauseError {
     /// A vCPU waits for something of the host's.
-    #[error("a vCPU did not stop within {} s: the host keeps it waiting", VCPUS.as_secs())]
-    Vcpu,
+    #[error("a vCPU did not stop within {} s: the host keeps it waiting", .0.as_secs())]
+    Vcpu(Duration),
     /// A disk does not finish its requests.
-    #[error("the requests of a disk were not finished within {} s: its storage does not answer", QUEUES.as_secs())]
-    Queue,
+    #[error("the requests of a disk were not finished within {} s: its storage does not answer", .0.as_secs())]
+    Queue(Duration),
 }
 
 impl Machine {
@@ -43,12 +43,12 @@ impl Machine {
         };
         if !stopped {
             self.queue_stop = queues.ok();
-            return Err(PauseError::Vcpu);
+            return Err(PauseError::Vcpu(VCPUS));
         }
-        let queues = queues.map_err(|_| PauseError::Queue)?;
+        let queues = queues.map_err(|_| PauseError::Queue(QUEUES))?;
         let stopped = queues.wait(QUEUES);
         self.queue_stop = Some(queues);
-        if stopped { Ok(()) } else { Err(PauseError::Queue) }
+        if stopped { Ok(()) } else { Err(PauseError::Queue(QUEUES)) }
     }
 
     /// Lets queues and vCPUs go on, and has disks try again what they held back.

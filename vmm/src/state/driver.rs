@@ -10,7 +10,7 @@ use devices::{chain, say};
 use super::policy::{Input, Order, Rules, State};
 use super::waiting::Waiting;
 use super::{Event, ExitReason, Mailbox, Reply, Verb};
-use crate::machine::{BuildError, Machine};
+use crate::machine::{BuildError, Devices, Handles, Machine, PauseError};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
@@ -60,6 +60,7 @@ pub struct Driver {
     mailbox: Mailbox,
     waiting: Waiting,
     first_output: Arc<OnceLock<Instant>>,
+    devices: Devices,
     pub(super) keeper: StatusKeeper,
     pub(super) rules: Rules,
     pub(super) state: State,
@@ -70,7 +71,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver for the planned machine, which others reach by `mailbox` and whose status is in `keeper`. `signals` are
+    /// A driver for the planned machine, which others reach by `mailbox` and whose status is in `keeper`; its devices are
+    /// shown in `devices`. `signals` are
     /// blocked already, so that no thread to come takes them.
     pub fn new(
         plan: Plan,
@@ -79,6 +81,7 @@ impl Driver {
         signals: Signals,
         mailbox: Mailbox,
         keeper: StatusKeeper,
+        devices: Devices,
     ) -> Result<Self, RunError> {
         let waiting = Waiting::new(&[mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()])?;
         let rules = Rules { reboots: plan.reboots, starts_paused: plan.starts_paused };
@@ -90,6 +93,7 @@ impl Driver {
             mailbox,
             waiting,
             first_output: Arc::default(),
+            devices,
             keeper,
             rules,
             state: rules.first(),
@@ -121,13 +125,16 @@ impl Driver {
         let reason = loop {
             let mut machine = self.build()?;
             self.milestones.reach(Milestone::Built);
+            self.devices.show(machine.handles());
             self.begin(&machine, reboots);
             let end = self.watch(&mut machine);
-            self.stop(machine);
+            let stopped = self.stop(machine);
             self.mailbox.forget_guest();
-            match end? {
-                Some(reason) => break reason,
-                None => reboots += 1,
+            match (end?, stopped) {
+                (Some(reason), _) => break reason,
+                (None, Ok(())) => reboots += 1,
+                // Its disks are in use still.
+                (None, Err(error)) => break ExitReason::HostFailure { message: error.to_string() },
             }
         };
         self.milestones.reach(Milestone::GuestExit);
@@ -158,12 +165,17 @@ impl Driver {
         }
     }
 
-    fn stop(&self, machine: Machine) {
+    fn stop(&self, machine: Machine) -> Result<(), PauseError> {
+        self.devices.show(Handles::default());
         self.waiting.remove(&machine);
-        drop(machine);
+        let stopped = machine.power_off();
+        if let Err(error) = &stopped {
+            say!("kubevmm: {error}");
+        }
         if let Some(first) = self.first_output.get() {
             self.milestones.reach_at(Milestone::FirstConsoleByte, *first);
         }
+        stopped
     }
 
     /// Watches a running machine; gives back why it ended, or `None` if it is to boot again.

@@ -52,41 +52,44 @@ fn table() -> String {
         ("power button", Verb::PowerButton, true),
         ("NMI", Verb::Nmi, true),
     ];
-    let mut text = String::from("| state | request | what is done | then |\n|---|---|---|---|\n");
+    let head: String = requests.iter().map(|(request, ..)| format!("| {request} ")).collect();
+    let mut text = format!("| state {head}|\n|{}\n", "---|".repeat(requests.len() + 1));
     for (name, state) in states() {
-        for (request, verb, patience) in &requests {
-            let (done, then) = match RULES.decide(state, verb, *patience) {
-                Ok((next, order)) => (describe(&order), describe_state(next, &order)),
-                Err(refusal) => (format!("refused: {refusal}"), name.to_owned()),
+        let _ = write!(text, "| **{name}** ");
+        for (_, verb, patience) in &requests {
+            let cell = match RULES.decide(state, verb, *patience) {
+                Ok((next, order)) if next == state || matches!(order, Order::End(_)) => {
+                    describe(&order).into()
+                }
+                Ok((next, order)) => format!("{} → {}", describe(&order), name_of(next)),
+                Err(refusal) => format!("*{refusal}*"),
             };
-            let _ = writeln!(text, "| {name} | {request} | {done} | {then} |");
+            let _ = write!(text, "| {cell} ");
         }
+        text.push_str("|\n");
     }
     text
 }
 
-fn describe(order: &Order) -> String {
+fn describe(order: &Order) -> &'static str {
     match order {
-        Order::Nothing => "nothing".into(),
-        Order::Pause => "vCPUs and queues stop".into(),
-        Order::Resume => "they go on".into(),
-        Order::AskToPowerOff => "the power button is pressed".into(),
-        Order::ResumeAndAskToPowerOff => "the guest goes on, and the power button is pressed".into(),
-        Order::PressPowerButton => "the power button is pressed once".into(),
-        Order::AskToReboot => "the guest is asked to reboot".into(),
-        Order::HurryUp => "its time ends earlier, if so asked".into(),
-        Order::InjectNmi => "every vCPU gets an NMI".into(),
-        Order::BootAgain => "the machine is built again".into(),
-        Order::End(reason) => format!("the end: {}", reason.describe()),
+        Order::Nothing => "nothing",
+        Order::Pause => "stops",
+        Order::Resume => "goes on",
+        Order::AskToPowerOff | Order::PressPowerButton => "button",
+        Order::ResumeAndAskToPowerOff => "goes on, button",
+        Order::AskToReboot => "asked",
+        Order::HurryUp => "hurried",
+        Order::InjectNmi => "NMI",
+        Order::BootAgain => "built again",
+        Order::End(ExitReason::Killed) => "ended by force",
+        Order::End(_) => "ended",
     }
 }
 
-fn describe_state(state: State, order: &Order) -> String {
-    if matches!(order, Order::End(_)) {
-        return "ended".into();
-    }
+fn name_of(state: State) -> &'static str {
     let found = states().into_iter().find(|(_, known)| *known == state);
-    found.unwrap_or_else(|| panic!("an unknown state {state:?}")).0.to_owned()
+    found.unwrap_or_else(|| panic!("an unknown state {state:?}")).0
 }
 
 #[test]

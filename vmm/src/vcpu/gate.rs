@@ -101,6 +101,12 @@ impl Gate {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// Waits until `count` threads have left for good, for `limit` at most; false if some had not by then.
+    pub fn wait_until_gone(&self, count: usize, limit: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.state(), limit, |state| state.gone < count);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     fn set(&self, phase: Phase) {
         let mut state = self.state();
         if state.phase != Phase::Ended {
@@ -151,6 +157,9 @@ mod tests {
         assert!(gate.pass());
         gate.close();
         gate.leave();
+        assert!(
+            gate.wait_until_gone(1, Duration::ZERO) && !gate.wait_until_gone(2, Duration::from_millis(20))
+        );
         gate.wait_for(4);
         gate.end();
         gate.open();
