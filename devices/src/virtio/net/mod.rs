@@ -18,6 +18,7 @@ mod features;
 mod filter;
 mod handle;
 mod header;
+mod lull;
 mod ports;
 #[cfg(test)]
 mod restart_tests;
