@@ -2,7 +2,6 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use vmm_sys_util::epoll::EventSet;
 
@@ -113,7 +112,7 @@ impl FromDriverMessages {
         if let Effect::GuestOpen(index, open) = effect
             && let Some(port) = self.0.ports.get(index)
         {
-            port.guest_open.store(open, Ordering::Release);
+            port.set_open_in_guest(open);
             wake(&port.input_wake);
         }
         wake(&self.0.outbox);

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use vmm_sys_util::epoll::EventSet;
 
@@ -105,8 +104,7 @@ impl InputQueue {
 
     /// Whether bytes may be given to the guest: without several ports there is nobody to say so.
     fn guest_listens(&self) -> bool {
-        self.ring.features() & MULTIPORT == 0
-            || self.port().is_some_and(|port| port.guest_open.load(Ordering::Acquire))
+        self.ring.features() & MULTIPORT == 0 || self.port().is_some_and(Port::is_open_in_guest)
     }
 
     /// Moves bytes from the source to the chain loaded last.

@@ -22,7 +22,7 @@ use virtio_queue::QueueState;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub use self::counters::ConsoleCounters;
-pub use self::port::{PortBackend, PortConfig};
+pub use self::port::{PortBackend, PortConfig, PortWatcher};
 pub use self::state::{ConsoleState, PortState};
 
 use self::control::Control;
@@ -132,7 +132,7 @@ impl ConsoleHandle {
 
     /// Whether a process in the guest has the port open.
     pub fn is_open_in_guest(&self, port: usize) -> bool {
-        self.0.ports.get(port).is_some_and(|port| port.guest_open.load(Ordering::Acquire))
+        self.0.ports.get(port).is_some_and(Port::is_open_in_guest)
     }
 
     /// What the console did so far.
@@ -160,7 +160,7 @@ impl ConsoleDevice {
         let failed = |port| move |source| ConsoleError::Backend { port, source };
         let mut made = Vec::with_capacity(ports.len());
         for (index, config) in ports.into_iter().enumerate() {
-            let port = Port::new(config.backend).map_err(failed(index))?;
+            let port = Port::new(config.backend, config.watcher).map_err(failed(index))?;
             control.host_open(index, port.is_always_open());
             made.push(port);
         }
@@ -228,7 +228,7 @@ impl VirtioDevice for ConsoleDevice {
         self.shared.notice.disconnect();
         lock(&self.shared.control).reset();
         for port in &self.shared.ports {
-            port.guest_open.store(false, Ordering::Release);
+            port.set_open_in_guest(false);
             port.output_skip.store(0, Ordering::Release);
         }
     }
@@ -247,7 +247,7 @@ impl VirtioDevice for ConsoleDevice {
             return false;
         }
         for (saved, port) in state.ports.iter().zip(&self.shared.ports) {
-            port.guest_open.store(saved.guest_open, Ordering::Release);
+            port.set_open_in_guest(saved.guest_open);
             port.output_skip.store(saved.output_skip, Ordering::Release);
         }
         true

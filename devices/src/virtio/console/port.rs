@@ -1,11 +1,12 @@
 //! Ports and who is on their host side.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -21,6 +22,15 @@ pub struct PortConfig {
     pub console: bool,
     /// Its host side.
     pub backend: PortBackend,
+    /// Who is told when the guest opens or closes it.
+    pub watcher: Option<Arc<dyn PortWatcher>>,
+}
+
+/// Somebody on the host who wants to know whether a process in the guest has a port open.
+pub trait PortWatcher: fmt::Debug + Send + Sync {
+    /// A process in the guest has opened or closed the port, or the device was reset, which closes it. It is called by
+    /// threads that have other work to do and must not wait, and it is called as often as the guest likes.
+    fn guest_open(&self, open: bool);
 }
 
 /// The host side of a port.
@@ -52,10 +62,11 @@ enum Host {
 #[derive(Debug)]
 pub(super) struct Port {
     host: Host,
+    watcher: Option<Arc<dyn PortWatcher>>,
     /// Whoever is connected to the listener. Survives stopped queues and resets of the device.
     client: Mutex<Option<File>>,
     /// A process in the guest has the port open.
-    pub(super) guest_open: AtomicBool,
+    guest_open: AtomicBool,
     /// Bytes of the oldest chain of the output queue that are already with the host, while that queue is stopped.
     pub(super) output_skip: AtomicU32,
     /// Wakes the input queue when the guest opens or closes the port.
@@ -65,7 +76,7 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(backend: PortBackend) -> io::Result<Self> {
+    pub(super) fn new(backend: PortBackend, watcher: Option<Arc<dyn PortWatcher>>) -> io::Result<Self> {
         let host = match backend {
             PortBackend::None => Host::None,
             PortBackend::Listener(listener) => {
@@ -82,12 +93,26 @@ impl Port {
         };
         Ok(Self {
             host,
+            watcher,
             client: Mutex::new(None),
             guest_open: AtomicBool::new(false),
             output_skip: AtomicU32::new(0),
             input_wake: EventFd::new(EFD_NONBLOCK)?,
             output_wake: EventFd::new(EFD_NONBLOCK)?,
         })
+    }
+
+    /// Whether a process in the guest has the port open.
+    pub(super) fn is_open_in_guest(&self) -> bool {
+        self.guest_open.load(Ordering::Acquire)
+    }
+
+    /// A process in the guest has opened or closed the port.
+    pub(super) fn set_open_in_guest(&self, open: bool) {
+        self.guest_open.store(open, Ordering::Release);
+        if let Some(watcher) = &self.watcher {
+            watcher.guest_open(open);
+        }
     }
 
     /// The descriptor on which clients arrive.

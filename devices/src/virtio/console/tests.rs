@@ -24,7 +24,7 @@ const TO_DRIVER: u16 = 2;
 const FROM_DRIVER: u16 = 3;
 
 fn port(name: Option<&str>, console: bool, backend: PortBackend) -> PortConfig {
-    PortConfig { name: name.map(str::to_owned), console, backend }
+    PortConfig { name: name.map(str::to_owned), console, backend, watcher: None }
 }
 
 impl Setup {
@@ -348,4 +348,37 @@ proptest! {
         garbage.2.splice(..8, [control[0] % 3, 0, 0, 0, control[1] % 8, 0, control[0] % 2, 0]);
         feed_garbage_with(&mut setup.device, &setup.machine, index, &garbage, MULTIPORT);
     }
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<bool>>);
+
+impl PortWatcher for Heard {
+    fn guest_open(&self, open: bool) {
+        self.0.lock().unwrap().push(open);
+    }
+}
+
+#[test]
+fn the_host_hears_when_the_guest_opens_and_closes_a_port() {
+    let machine = Machine::new();
+    let heard = Arc::new(Heard::default());
+    let watcher = Some(Arc::clone(&heard) as Arc<dyn PortWatcher>);
+    let ports = vec![
+        port(None, true, PortBackend::None),
+        PortConfig { watcher, ..port(Some("agent"), false, PortBackend::None) },
+    ];
+    let device = ConsoleDevice::new(ports, machine.thread.handle()).unwrap();
+    let mut setup = Setup { machine, device, ..Setup::new() };
+    setup.open_in_guest();
+    assert!(setup.device.handle().is_open_in_guest(1));
+    assert_eq!(*heard.0.lock().unwrap(), [true]);
+    let state = setup.device.save();
+    setup.device.reset();
+    assert!(setup.device.restore(&state));
+    assert_eq!(
+        *heard.0.lock().unwrap(),
+        [true, false, true],
+        "a reset closes it, a restored machine has it open"
+    );
 }

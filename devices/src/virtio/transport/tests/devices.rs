@@ -49,7 +49,8 @@ impl Kind {
             Self::Rng => Box::new(RngDevice::new(thread)),
             Self::Blk(disk) => Box::new(BlkDevice::new(Arc::clone(disk), BlkConfig::default(), thread)),
             Self::Console => {
-                let port = PortConfig { name: None, console: true, backend: PortBackend::None };
+                let port =
+                    PortConfig { name: None, console: true, backend: PortBackend::None, watcher: None };
                 Box::new(ConsoleDevice::new(vec![port], thread).unwrap())
             }
             Self::Balloon => {
