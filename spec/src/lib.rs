@@ -26,7 +26,7 @@ pub mod yaml;
 pub use admit::{Cause, Object, Reason, Verdict, Warning, admit};
 pub use explain::{ExplainError, Explanation, explain};
 pub use machine::Topology;
-pub use resolve::{Places, Resolved, resolve};
+pub use resolve::{Places, Resolved, read_values, resolve};
 pub use schema::schema;
 pub use source::{Document, LoadError, Location, Manifests, load};
 pub use uuid::Uuid;

@@ -4,6 +4,7 @@
 //! [`open`] opens what the plan names, [`machine`] builds it, [`vcpu`] runs it, and the driver in [`state`] watches it to
 //! its end.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod client;

@@ -47,9 +47,9 @@ object! {
         /// The volumes that disks and file systems show.
         volumes: Vec<Volume>, HONOURED;
         /// When the VM counts as hung.
-        liveness_probe: Option<Probe>, warn("the guest is not probed");
+        liveness_probe: Option<Probe>, HONOURED;
         /// When the VM counts as ready.
-        readiness_probe: Option<Probe>, warn("the guest is not probed");
+        readiness_probe: Option<Probe>, HONOURED;
         /// The guest's host name.
         hostname: Option<String> = "the VM's name up to the first dot", HONOURED;
         /// The guest's subdomain within the cluster.
@@ -110,7 +110,8 @@ object! {
         /// The host, the VM by default.
         host: String, HONOURED;
         /// HTTP or HTTPS.
-        scheme: String = "HTTP", HONOURED;
+        scheme: String = "HTTP",
+            warn_when(When::NoneOf(&["HTTP"]), "kubevmm speaks no TLS: only whether the port takes connections is probed");
         /// Headers to send.
         http_headers: Vec<HttpHeader>, HONOURED;
     }
@@ -174,7 +175,7 @@ object! {
         /// By cloud-init's NoCloud volume.
         no_cloud: Option<super::Presence>, HONOURED;
         /// By the guest agent.
-        qemu_guest_agent: Option<GuestAgentUsers>, warn("the guest agent is not spoken to: the key is not put in");
+        qemu_guest_agent: Option<GuestAgentUsers>, HONOURED;
     }
 
     /// The users who get a key.
@@ -186,7 +187,7 @@ object! {
     /// How a password gets into the guest.
     pub struct PasswordPropagationMethod {
         /// By the guest agent.
-        qemu_guest_agent: Option<super::Presence>, warn("the guest agent is not spoken to: the password is not set");
+        qemu_guest_agent: Option<super::Presence>, HONOURED;
     }
 
     /// Devices claimed by dynamic resource allocation.

@@ -7,7 +7,7 @@ mod references;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::api::VirtualMachineInstance;
 use crate::cni::CniConfig;
@@ -56,6 +56,8 @@ pub enum Claim {
 pub struct Resolved {
     /// Secrets by name.
     pub secrets: BTreeMap<String, Values>,
+    /// The folders that Secrets were found in, by name; those among the given objects have none.
+    pub secret_folders: BTreeMap<String, PathBuf>,
     /// ConfigMaps by name.
     pub config_maps: BTreeMap<String, Values>,
     /// Files of service accounts by name.
@@ -88,11 +90,16 @@ pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: 
     for reference in references::of(machine) {
         let name = reference.name.clone();
         let found = match reference.kind {
-            Kind::Secret => {
-                search.secret(&reference).map(|values| resolved.secrets.insert(name, values)).err()
-            }
+            Kind::Secret => search
+                .secret(&reference)
+                .map(|(values, folder)| {
+                    resolved.secret_folders.extend(folder.map(|folder| (name.clone(), folder)));
+                    resolved.secrets.insert(name, values);
+                })
+                .err(),
             Kind::ConfigMap => {
-                search.config_map(&reference).map(|values| resolved.config_maps.insert(name, values)).err()
+                let found = search.config_map(&reference);
+                found.map(|(values, _)| resolved.config_maps.insert(name, values)).err()
             }
             Kind::ServiceAccount => search
                 .service_account(&name)
@@ -116,6 +123,16 @@ pub fn resolve(machine: &VirtualMachineInstance, manifests: &Manifests, places: 
         }
     }
     resolved
+}
+
+/// Reads a folder as a Secret or ConfigMap again: a file for each key. `None` if there is no such folder.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_values(folder: &Path) -> Result<Option<Values>, String> {
+    values::read_folder(folder).map_err(|unfound| match unfound {
+        Unfound::Absent(message) | Unfound::Bad(message) => message,
+    })
 }
 
 /// Why there is nothing, and what to do about it.

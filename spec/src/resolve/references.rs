@@ -35,12 +35,11 @@ pub(super) fn of(machine: &VirtualMachineInstance) -> Vec<Reference> {
         of_volume(volume, &format!("spec.volumes[{index}].{key}"), &mut all);
     }
     for (index, credential) in machine.spec.access_credentials.iter().enumerate() {
-        let key = credential.ssh_public_key.as_ref().filter(|key| {
-            let method = &key.propagation_method;
-            method.no_cloud.is_some() || method.config_drive.is_some()
-        });
-        if let Some(secret) = key.and_then(|key| key.source.secret.as_ref()) {
-            let path = format!("spec.accessCredentials[{index}].sshPublicKey.source.secret");
+        let key = credential.ssh_public_key.as_ref().map(|key| ("sshPublicKey", &key.source));
+        let password = credential.user_password.as_ref().map(|password| ("userPassword", &password.source));
+        for (kind, source) in key.into_iter().chain(password) {
+            let Some(secret) = source.secret.as_ref() else { continue };
+            let path = format!("spec.accessCredentials[{index}].{kind}.source.secret");
             let folder = format!("{}-access-cred", secret.secret_name);
             all.push(Reference {
                 kind: Kind::Secret,

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::references::Reference;
 use super::{Search, Unfound, Values, plain_name};
 use crate::admit::Object;
 use crate::api::{ConfigMap, Secret};
+
+/// Values, and the folder that they were found in, if in one.
+type Found = (Values, Option<PathBuf>);
 
 /// The most bytes read of one folder, as in a cluster: a whole Secret or ConfigMap has at most 1 MiB.
 const MOST_BYTES: u64 = 1 << 20;
@@ -24,17 +27,17 @@ impl Search<'_> {
     }
 
     /// The values of a Secret, or what to do about it.
-    pub(super) fn secret(&self, reference: &Reference) -> Result<Values, Unfound> {
+    pub(super) fn secret(&self, reference: &Reference) -> Result<Found, Unfound> {
         if let Some(Object::Secret(secret)) = self.object("Secret", &reference.name) {
-            return Ok(Secret::values(&secret));
+            return Ok((Secret::values(&secret), None));
         }
         self.in_folders("Secret", "--secrets", self.places.secrets.as_deref(), reference)
     }
 
     /// The values of a ConfigMap, or what to do about it.
-    pub(super) fn config_map(&self, reference: &Reference) -> Result<Values, Unfound> {
+    pub(super) fn config_map(&self, reference: &Reference) -> Result<Found, Unfound> {
         if let Some(Object::ConfigMap(map)) = self.object("ConfigMap", &reference.name) {
-            return Ok(ConfigMap::values(&map));
+            return Ok((ConfigMap::values(&map), None));
         }
         self.in_folders("ConfigMap", "--configmaps", self.places.config_maps.as_deref(), reference)
     }
@@ -45,12 +48,14 @@ impl Search<'_> {
         option: &str,
         folder: Option<&Path>,
         reference: &Reference,
-    ) -> Result<Values, Unfound> {
+    ) -> Result<Found, Unfound> {
         let name = &reference.name;
         if let Some(values) = folder_values(folder, name)? {
-            return Ok(values);
+            return Ok((values, folder.map(|folder| folder.join(name))));
         }
-        self.pod_values(reference.shelf, &reference.folder)?.ok_or_else(|| {
+        let shelf = self.places.pod.as_ref().map(|pod| pod.join(reference.shelf));
+        let values = folder_values(shelf.as_deref(), &reference.folder)?;
+        values.map(|values| (values, shelf.map(|shelf| shelf.join(&reference.folder)))).ok_or_else(|| {
             Unfound::Absent(format!(
                 "the {kind} {name:?} is not among the given objects{}: add its manifest, or a folder {name} to {option}",
                 nor(folder)
@@ -86,11 +91,8 @@ impl Search<'_> {
 
     /// The files of a downward API volume, where a pod has them.
     pub(super) fn downward(&self, volume: &str) -> Result<Option<Values>, Unfound> {
-        self.pod_values("downwardapi", volume)
-    }
-
-    fn pod_values(&self, shelf: &str, folder: &str) -> Result<Option<Values>, Unfound> {
-        folder_values(self.places.pod.as_ref().map(|pod| pod.join(shelf)).as_deref(), folder)
+        let shelf = self.places.pod.as_ref().map(|pod| pod.join("downwardapi"));
+        folder_values(shelf.as_deref(), volume)
     }
 }
 
@@ -108,7 +110,7 @@ fn folder_values(folder: Option<&Path>, name: &str) -> Result<Option<Values>, Un
 }
 
 /// The files of a folder as values; the kubelet's own entries (`..data`) are left out, and so are folders.
-fn read_folder(folder: &Path) -> Result<Option<Values>, Unfound> {
+pub(super) fn read_folder(folder: &Path) -> Result<Option<Values>, Unfound> {
     let shown = |path: &Path, what: &str| Unfound::Bad(format!("{} {what}", path.display()));
     let unread = |path: &Path, error: io::Error| shown(path, &format!("cannot be read: {error}"));
     let entries = match fs::read_dir(folder) {

@@ -8,6 +8,7 @@
 mod answer;
 mod connection;
 mod console;
+pub mod duration;
 pub mod failure;
 pub mod http;
 mod limits;
@@ -31,6 +32,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 pub use answer::{Answer, Progress, Responder, Stream};
 pub use router::{Call, Route, Routes, Shape};
 
+use crate::agent::AgentHandle;
 use crate::console::ConsoleHub;
 use crate::state::Requests;
 use crate::status::Board;
@@ -49,6 +51,8 @@ pub struct ApiContext {
     pub requests: Requests,
     /// Where to see how it is.
     pub board: Board,
+    /// Where to ask something of the guest's agent, if kubevmm speaks to it.
+    pub agent: Option<AgentHandle>,
     /// The serial console.
     pub console: ConsoleHub,
     /// Whether it is to be forgotten when it has ended.

@@ -125,6 +125,10 @@ const RUN: &[Opt] = &[
     option("console-log", "FILE", "also add the serial console's output to FILE"),
     RUNTIME,
     flag("rm", "leave no status in the runtime directory at the end"),
+    flag(
+        "agent-socket",
+        "do not speak to the guest's agent: leave its port to whoever connects to agent.sock in the machine's folder",
+    ),
     option(
         "exit-report",
         "FILE",

@@ -9,6 +9,7 @@ use super::args::Args;
 use super::manifest::Planned;
 use super::output::say;
 use super::{Failure, manifest, surroundings};
+use crate::agent::Attendants;
 use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
 use crate::machine::Devices;
@@ -97,12 +98,16 @@ fn boot_in(
 
     let console = ConsoleHub::new().map_err(|source| Failure::Host { what: "no serial console", source })?;
     let (requests, board) = (Requests::new(mailbox.clone()), keeper.board());
-    let context = ApiContext { requests, board, console: console.clone(), deletion };
+    let attendants = Attendants::start(&planned.plan, places.agent_socket, &board, &mailbox)
+        .map_err(|source| Failure::Host { what: "the guest agent's thread", source })?;
+    let agent = attendants.agent();
+    let context = ApiContext { requests, board, agent: agent.clone(), console: console.clone(), deletion };
     // It goes after all else, so that its clients hear of the end.
     let _api = serve(runtime, context)?;
 
     keeper.enter(Phase::Scheduling);
     keeper.publish();
+    let places = &Places { agent, ..places.clone() };
     let opened = Resources::open(&planned.plan, places, runtime, console.clone())
         // Last, because it changes the user's terminal.
         .and_then(|resources| Ok((pump(&planned.plan, places, runtime, console, &mailbox)?, resources)));
@@ -158,6 +163,8 @@ fn places(args: &Args) -> Result<Places, Failure> {
         console: args.parsed("console")?.unwrap_or_default(),
         console_log: args.path("console-log"),
         leave_nothing: args.has("rm"),
+        agent_socket: args.has("agent-socket"),
+        agent: None,
     })
 }
 

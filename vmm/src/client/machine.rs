@@ -123,7 +123,21 @@ impl Machine {
     /// # Errors
     /// It cannot be reached, or refuses.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer, ClientError> {
-        let connection = Connection::new(self.connect()?, self.to_string(), Some(PATIENCE))?;
+        self.ask_within(method, path, body, PATIENCE)
+    }
+
+    /// The same of an answer that may take so long.
+    ///
+    /// # Errors
+    /// As [`Machine::ask`].
+    pub fn ask_within(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        patience: Duration,
+    ) -> Result<Answer, ClientError> {
+        let connection = Connection::new(self.connect()?, self.to_string(), Some(patience))?;
         connection.request(method, path, body)?.read()
     }
 

@@ -18,6 +18,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BuildError;
 use super::disks::{self, DiskHandle};
+use crate::agent::PortEnd;
 use crate::kvm::{KvmDoorbells, KvmRoutes};
 use crate::open::{Backend, Resources};
 use crate::plan::{Blocks, DevicePlan, DiskPlan, DiskSource, Function, Plan, Storage};
@@ -112,10 +113,17 @@ fn device(
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
             let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
             let backend = PortBackend::Listener(listener.try_clone().map_err(fail)?);
-            let port = PortConfig { name: Some(port.clone()), console: false, backend };
-            let console =
-                ConsoleDevice::new(vec![port], threads).map_err(|error| fail(io::Error::other(error)))?;
-            Ok(Box::new(console))
+            let port = PortConfig { name: Some(port.clone()), console: false, backend, watcher: None };
+            console(port, threads).map_err(fail)
+        }
+        (DevicePlan::Console { port }, Backend::Agent(agent)) => {
+            let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
+            let PortEnd { stream, watcher } = agent.plug().map_err(fail)?;
+            let input = stream.try_clone().map_err(fail)?;
+            let backend = PortBackend::Files { input: Some(input.into()), output: Some(stream.into()) };
+            let port =
+                PortConfig { name: Some(port.clone()), console: false, backend, watcher: Some(watcher) };
+            console(port, threads).map_err(fail)
         }
         (DevicePlan::Rng, _) => Ok(Box::new(RngDevice::new(threads.first()))),
         (&DevicePlan::Balloon { reporting }, _) => {
@@ -127,6 +135,11 @@ fn device(
         }
         _ => Err(BuildError::NoBackend(planned.name.clone())),
     }
+}
+
+fn console(port: PortConfig, threads: Threads) -> io::Result<Box<dyn VirtioDevice>> {
+    let console = ConsoleDevice::new(vec![port], threads).map_err(io::Error::other)?;
+    Ok(Box::new(console))
 }
 
 fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {

@@ -20,6 +20,7 @@ pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
 pub use network::NicLink;
 pub use runtime::RuntimeDir;
 
+use crate::agent::AgentHandle;
 use crate::console::{ConsoleHub, ConsoleTarget};
 use crate::plan::{DevicePlan, FileSource, Function, Plan};
 use crate::sys::socket;
@@ -162,6 +163,10 @@ pub struct Places {
     pub console_log: Option<PathBuf>,
     /// Nothing is to be left in the runtime directory at the end.
     pub leave_nothing: bool,
+    /// The guest agent's port is left to whoever connects to a socket of the runtime directory.
+    pub agent_socket: bool,
+    /// Who speaks to the guest's agent, if the port is not left to others.
+    pub agent: Option<AgentHandle>,
 }
 
 /// A file and how messages call it.
@@ -182,6 +187,8 @@ pub enum Backend {
     Nic(NicLink),
     /// A unix socket at which whoever wants to talk to a console port connects.
     Socket(UnixListener),
+    /// The thread that speaks to the guest's agent.
+    Agent(AgentHandle),
     /// Nothing of the host.
     None,
 }
@@ -234,6 +241,16 @@ impl Resources {
     }
 }
 
+impl Resources {
+    /// Who speaks to the guest's agent, if kubevmm does.
+    pub fn agent(&self) -> Option<&AgentHandle> {
+        self.backends.iter().find_map(|backend| match backend {
+            Backend::Agent(agent) => Some(agent),
+            _ => None,
+        })
+    }
+}
+
 /// Puts a fault aside and goes on.
 fn keep<T>(faults: &mut Vec<OpenFault>, subject: Subject, result: Result<T, OpenError>) -> Option<T> {
     result.map_err(|error| faults.push(OpenFault { subject, error })).ok()
@@ -258,6 +275,9 @@ fn open_backend(
         DevicePlan::Disk(disk) => Backend::Disk(disk::open(store, &places.cache, &function.name, disk)?),
         DevicePlan::Nic(nic) => Backend::Nic(network::open(&function.name, nic, network)?),
         DevicePlan::Console { .. } => {
+            if let Some(agent) = &places.agent {
+                return Ok(Backend::Agent(agent.clone()));
+            }
             let path = runtime.path().join(AGENT_SOCKET);
             let fail = |source| OpenError::File { what: "socket".into(), path: path.clone(), source };
             Backend::Socket(socket::listen(&path).map_err(fail)?)

@@ -13,7 +13,7 @@ use super::{
     Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, NicLimit, Plan, PlanError, Surroundings,
     TapSource,
 };
-use super::{cpu, disks, firmware, host, kernel, memory, network, pci};
+use super::{cpu, credentials, disks, firmware, host, kernel, memory, network, pci, probes};
 
 /// Port of the guest agent, as KubeVirt names it.
 const AGENT_PORT: &str = "org.qemu.guest_agent.0";
@@ -81,6 +81,9 @@ pub fn make(
     let nics =
         network::plan(&network::Given { vmi, options, resolved, survey, vif_cache, queue_pairs: pairs });
     errors.extend(nics.errors);
+    let readiness = keep(&mut errors, probes::plan(vmi, vmi.spec.readiness_probe.as_ref(), "readinessProbe"));
+    let liveness = keep(&mut errors, probes::plan(vmi, vmi.spec.liveness_probe.as_ref(), "livenessProbe"));
+    let (Some(readiness), Some(liveness)) = (readiness, liveness) else { return Err(errors) };
     let (Some(cpu), Some(memory), Some(pci), Some(kernel), true) =
         (cpu, memory, pci, kernel, errors.is_empty())
     else {
@@ -118,6 +121,9 @@ pub fn make(
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
         logs_console: domain.devices.log_serial_console.unwrap_or(false),
+        credentials: credentials::plan(vmi, resolved),
+        readiness,
+        liveness,
         starts_paused: vmi.starts_paused(),
         clocks_run_while_paused: options.clocks_run_while_paused,
     };

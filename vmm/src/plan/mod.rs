@@ -4,6 +4,7 @@
 //! interfaces that the next stage opens; it is printable, and it is part of every snapshot.
 
 mod cpu;
+mod credentials;
 mod devices;
 mod disk_source;
 mod disks;
@@ -17,9 +18,11 @@ mod make;
 mod memory;
 mod network;
 mod pci;
+mod probes;
 mod text;
 
 pub use cpu::CpuPlan;
+pub use credentials::{CredentialKind, CredentialPlan};
 pub use devices::{DevicePlan, Function};
 pub use disk_source::{DiskSource, IsoFile, Storage};
 pub use disks::{Blocks, Cache, DiskPlan, Io, OnError};
@@ -32,6 +35,7 @@ pub use memory::{Backing, MemoryPlan};
 pub use net::MacAddress;
 pub use network::{BadTap, BindingPlan, NicPlan, Surroundings, TapSource, VifCache};
 pub use pci::PciPlan;
+pub use probes::{ProbeAction, ProbePlan};
 pub use text::render;
 
 use std::time::Duration;
@@ -68,6 +72,12 @@ pub struct Plan {
     /// What the guest says on its serial console is kept in the runtime directory.
     #[serde(default)]
     pub logs_console: bool,
+    /// Keys and passwords that the guest's agent puts in.
+    pub credentials: Vec<CredentialPlan>,
+    /// When the guest counts as ready.
+    pub readiness: Option<ProbePlan>,
+    /// When the guest counts as hung.
+    pub liveness: Option<ProbePlan>,
     /// The machine is paused when it starts.
     #[serde(default)]
     pub starts_paused: bool,
@@ -80,6 +90,7 @@ impl Plan {
     /// The same without the contents of disks of files, which may be secret: for showing, and for keeping once the
     /// disks are open.
     pub fn without_contents(mut self) -> Self {
+        self.credentials.iter_mut().for_each(|credential| credential.values.clear());
         for function in &mut self.functions {
             if let DevicePlan::Disk(DiskPlan { source: DiskSource::Iso { files, .. }, .. }) =
                 &mut function.device

@@ -10,6 +10,7 @@ use devices::{chain, say};
 use super::policy::{Input, Order, Rules, State};
 use super::waiting::Waiting;
 use super::{Event, ExitReason, Mailbox, Reply, Verb};
+use crate::agent::AgentReport;
 use crate::machine::{BuildError, Devices, Handles, Machine, PauseError};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
@@ -49,15 +50,17 @@ impl Outcome {
 enum Next {
     Happened(Input),
     Asked(Verb, Reply),
+    Reported(AgentReport),
+    NoReboot,
 }
 
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
     pub(super) plan: Plan,
-    resources: Resources,
+    pub(super) resources: Resources,
     milestones: Arc<Milestones>,
     signals: Signals,
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
     waiting: Waiting,
     first_output: Arc<OnceLock<Instant>>,
     devices: Devices,
@@ -68,6 +71,8 @@ pub struct Driver {
     pub(super) deadline: Option<Instant>,
     /// The end was asked for without any time for the guest.
     pub(super) at_once: bool,
+    /// Why the guest counts as hung, if it does: it is being ended for it.
+    pub(super) hung: Option<String>,
 }
 
 impl Driver {
@@ -99,6 +104,7 @@ impl Driver {
             state: rules.first(),
             deadline: None,
             at_once: false,
+            hung: None,
         })
     }
 
@@ -138,6 +144,10 @@ impl Driver {
             }
         };
         self.milestones.reach(Milestone::GuestExit);
+        let reason = match (reason, self.hung.take()) {
+            (ExitReason::Terminated | ExitReason::Killed, Some(message)) => ExitReason::Unhealthy { message },
+            (reason, _) => reason,
+        };
         Ok(Outcome { reason, reboots })
     }
 
@@ -184,6 +194,8 @@ impl Driver {
             let order = match self.next(machine)? {
                 Next::Happened(input) => self.react(machine, input),
                 Next::Asked(verb, reply) => self.answer(machine, &verb, reply),
+                Next::Reported(report) => self.note(machine, report),
+                Next::NoReboot => self.reboot_by_button(machine),
             };
             match order {
                 Order::BootAgain => return Ok(None),
@@ -240,6 +252,8 @@ impl Driver {
     fn next_of(&self, machine: &mut Machine, event: Event) -> Option<Next> {
         Some(Next::Happened(match event {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
+            Event::Agent(report) => return Some(Next::Reported(report)),
+            Event::NoReboot => return Some(Next::NoReboot),
             Event::DisksLooked { again } => {
                 machine.disks_looked(again);
                 return None;

@@ -12,6 +12,11 @@ pub enum ExitReason {
     Terminated,
     /// The guest was stopped by force: it did not power off in time, or was not given any.
     Killed,
+    /// The guest was ended because its liveness probe failed.
+    Unhealthy {
+        /// What the probe said last.
+        message: String,
+    },
     /// The guest reported a panic.
     GuestPanic,
     /// A vCPU took a triple fault.
@@ -33,7 +38,7 @@ impl ExitReason {
             Self::GuestShutdown | Self::Terminated => 0,
             Self::HostFailure { .. } => 3,
             Self::GuestPanic | Self::TripleFault { .. } => 4,
-            Self::Killed => 5,
+            Self::Killed | Self::Unhealthy { .. } => 5,
         }
     }
 
@@ -43,6 +48,9 @@ impl ExitReason {
             Self::GuestShutdown => "the guest powered off".into(),
             Self::Terminated => "the guest powered off as asked".into(),
             Self::Killed => "the guest was stopped by force".into(),
+            Self::Unhealthy { message } => {
+                format!("the guest was ended because its liveness probe failed: {message}")
+            }
             Self::GuestPanic => "the guest panicked".into(),
             Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),
             Self::HostFailure { message } => message.clone(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Reply, Verb};
+use crate::agent::AgentReport;
 use crate::vcpu::GuestEvent;
 
 /// Something that happened.
@@ -25,14 +26,18 @@ pub enum Event {
     Escape,
     /// Somebody asks something of the machine.
     Request(Verb, Reply),
+    /// There is news of the guest's agent, or of probes.
+    Agent(AgentReport),
+    /// The guest's agent was asked to reboot the guest, and will not.
+    NoReboot,
 }
 
 impl Event {
     /// Whether it is of no more interest once the guest in which it happened is gone.
     fn is_of_guest(&self) -> bool {
         match self {
-            Self::Guest(_) | Self::DiskFault(_) | Self::DisksLooked { .. } => true,
-            Self::Escape | Self::Request(..) => false,
+            Self::Guest(_) | Self::DiskFault(_) | Self::DisksLooked { .. } | Self::NoReboot => true,
+            Self::Escape | Self::Request(..) | Self::Agent(_) => false,
         }
     }
 }

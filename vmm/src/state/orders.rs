@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use devices::say;
 
 use super::driver::Driver;
-use super::policy::{Input, Order};
-use super::{Done, Refusal, RefusalKind, Reply, Verb};
+use super::policy::{Input, Leaving, Order};
+use super::{Done, Event, Refusal, RefusalKind, Reply, Verb};
+use crate::agent::{AgentCommand, AgentReply, AgentReport, ProbeKind, ProbeResult, ShutdownMode};
 use crate::machine::{Machine, PauseError};
 use crate::status::{EventReason, Pause};
 
@@ -94,7 +95,7 @@ impl Driver {
             }
             Order::PressPowerButton => machine.press_power_button(),
             Order::AskToReboot => {
-                machine.press_power_button();
+                self.ask_to_reboot(machine);
                 self.deadline = Instant::now().checked_add(grace);
             }
             Order::HurryUp => {
@@ -126,6 +127,42 @@ impl Driver {
         self.keeper.tell(EventReason::Resumed, "VirtualMachineInstance resumed.");
     }
 
+    /// Has the guest's agent reboot the guest, if there is one, else presses the power button, as KubeVirt does.
+    fn ask_to_reboot(&self, machine: &Machine) {
+        let agent = self.resources.agent().filter(|_| self.keeper.has_agent());
+        let Some(agent) = agent else { return machine.press_power_button() };
+        let mailbox = self.mailbox.clone();
+        let reply = AgentReply::new(move |answer| {
+            if answer.is_err() {
+                mailbox.post(Event::NoReboot);
+            }
+        });
+        agent.ask(AgentCommand::ShutDown(ShutdownMode::Reboot), reply);
+    }
+
+    /// The guest's agent will not reboot the guest: the power button is pressed instead.
+    pub(super) fn reboot_by_button(&self, machine: &Machine) -> Order {
+        if self.state.leaving == Some(Leaving::SoftReboot) {
+            machine.press_power_button();
+        }
+        Order::Nothing
+    }
+
+    /// Takes news of the guest's agent, or of probes. A guest that is not alive any more is ended as by its user; what
+    /// restarts it is whoever started it.
+    pub(super) fn note(&mut self, machine: &mut Machine, report: AgentReport) -> Order {
+        self.keeper.note_agent(&report);
+        let AgentReport::Probe(ProbeResult { kind: ProbeKind::Liveness, health: Err(why) }) = report else {
+            return Order::Nothing;
+        };
+        if self.hung.is_some() || self.state.leaving == Some(Leaving::Stop) {
+            return Order::Nothing;
+        }
+        say!("kubevmm: the machine is ended because its liveness probe failed: {why}");
+        self.hung = Some(why);
+        self.react(machine, Input::Terminate { patience: !self.plan.grace_period.is_zero() })
+    }
+
     fn ask_to_power_off(&mut self, machine: &Machine, grace: Duration) {
         machine.press_power_button();
         self.deadline = Instant::now().checked_add(grace);
@@ -135,6 +172,9 @@ impl Driver {
     /// Has the status say whether the machine is paused.
     pub(super) fn tell_pause(&mut self) {
         let holds = self.state.holds;
+        if let Some(agent) = self.resources.agent() {
+            agent.set_paused(holds.any());
+        }
         self.keeper.set_pause(match (holds.disk, holds.user) {
             (true, _) => Some(Pause::Disk),
             (false, true) => Some(Pause::User),

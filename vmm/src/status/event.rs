@@ -45,6 +45,8 @@ pub enum EventReason {
     SyncFailed,
     /// Its guest's kernel panicked.
     GuestPanicked,
+    /// A probe of its guest's health failed.
+    Unhealthy,
 }
 
 impl EventReason {
@@ -61,12 +63,15 @@ impl EventReason {
             Self::Failed => "Failed",
             Self::SyncFailed => "SyncFailed",
             Self::GuestPanicked => "GuestPanicked",
+            Self::Unhealthy => "Unhealthy",
         }
     }
 
     fn severity(self) -> Severity {
         match self {
-            Self::IoError | Self::Failed | Self::SyncFailed | Self::GuestPanicked => Severity::Warning,
+            Self::IoError | Self::Failed | Self::SyncFailed | Self::GuestPanicked | Self::Unhealthy => {
+                Severity::Warning
+            }
             _ => Severity::Normal,
         }
     }

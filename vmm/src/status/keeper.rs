@@ -7,9 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use devices::say;
 use spec::api::{PhaseTransition, VirtualMachineInstance, VirtualMachineInstanceStatus};
 
+use super::agent::AgentStatus;
 use super::conditions::{self, Pause, Wanted};
 use super::files::Files;
 use super::{Board, EventReason, EventRecord, Phase, Published, clock, initial};
+use crate::agent::{AgentReport, ProbeKind, ProbeResult};
 use crate::plan::Plan;
 use crate::state::ExitReason;
 
@@ -24,6 +26,7 @@ pub struct StatusKeeper {
     status: VirtualMachineInstanceStatus,
     phase: Phase,
     pause: Option<Pause>,
+    agent: AgentStatus,
     version: u64,
     events: u64,
     board: Board,
@@ -41,8 +44,9 @@ impl StatusKeeper {
         // Later than all that an earlier process can have had.
         let version = u64::try_from(since.as_micros()).unwrap_or_default();
         let board = Board::new(published(&vmi, &status, version));
-        let (phase, pause, events) = (Phase::Pending, None, 0);
-        let mut keeper = Self { vmi, status, phase, pause, version, events, board, files: None, again: None };
+        let agent = AgentStatus::new(plan.readiness.is_some());
+        let (phase, pause, events, files, again) = (Phase::Pending, None, 0, None, None);
+        let mut keeper = Self { vmi, status, phase, pause, agent, version, events, board, files, again };
         keeper.enter(Phase::Pending);
         keeper.publish();
         keeper
@@ -83,6 +87,24 @@ impl StatusKeeper {
         self.derive_conditions();
     }
 
+    /// There is news of the guest's agent, or of probes.
+    pub fn note_agent(&mut self, report: &AgentReport) {
+        if let AgentReport::Probe(ProbeResult { kind, health: Err(why) }) = report {
+            let kind = match kind {
+                ProbeKind::Readiness => "Readiness",
+                ProbeKind::Liveness => "Liveness",
+            };
+            self.tell(EventReason::Unhealthy, format!("{kind} probe failed: {why}"));
+        }
+        self.agent.note(report, &mut self.status);
+        self.derive_conditions();
+    }
+
+    /// Whether the guest's agent answers.
+    pub fn has_agent(&self) -> bool {
+        self.agent.is_connected()
+    }
+
     /// The machine has ended for `reason`; `at_once` if its guest was given no time by whoever ended it.
     pub fn end(&mut self, reason: &ExitReason, at_once: bool) {
         let (phase, message) = match reason {
@@ -92,6 +114,9 @@ impl StatusKeeper {
             // KubeVirt: a guest that was to have time and was destroyed has failed (pkg/virt-handler/vm.go).
             ExitReason::Killed if at_once => (Phase::Succeeded, "The VirtualMachineInstance was stopped."),
             ExitReason::Killed => (Phase::Failed, "The VirtualMachineInstance was stopped by force."),
+            ExitReason::Unhealthy { .. } => {
+                (Phase::Failed, "The VirtualMachineInstance was stopped because its liveness probe failed.")
+            }
             ExitReason::GuestPanic => {
                 self.tell(EventReason::GuestPanicked, "Guest OS panicked.");
                 (Phase::Failed, "The VirtualMachineInstance crashed.")
@@ -181,21 +206,26 @@ impl StatusKeeper {
             holds: self.phase >= Phase::Scheduled,
             reason: if self.phase >= Phase::Scheduled { "AllDVsReady" } else { "NotAllDVsReady" },
             message: if self.phase >= Phase::Scheduled {
-                "All of the VMI's DVs are bound and ready"
+                "All of the VMI's DVs are bound and ready".into()
             } else {
-                "Not all of the VMI's DVs are ready"
+                "Not all of the VMI's DVs are ready".into()
             },
         });
         let migratable = Wanted {
             holds: false,
             reason: "HypervisorNotLiveMigratable",
-            message: "a running machine cannot be moved to another host",
+            message: "a running machine cannot be moved to another host".into(),
         };
+        let ready = conditions::ready(self.phase, self.pause, self.agent.unready());
+        let of_agent = self.agent.conditions();
         let all = &mut self.status.conditions;
-        conditions::set(all, conditions::READY, Some(conditions::ready(self.phase, self.pause)), &now);
+        conditions::set(all, conditions::READY, Some(ready), &now);
         conditions::set(all, conditions::PAUSED, conditions::paused(self.pause), &now);
         conditions::set(all, conditions::DATA_VOLUMES_READY, claims_ready, &now);
         conditions::set(all, conditions::LIVE_MIGRATABLE, Some(migratable), &now);
+        for (kind, wanted) in of_agent {
+            conditions::set(all, kind, wanted, &now);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The driver's thread is the only one that writes, through a [`StatusKeeper`]. All others read the [`Board`].
 
+mod agent;
 mod board;
 mod clock;
 mod conditions;

@@ -1,4 +1,4 @@
-//! Hearing once of a change of a file.
+//! Hearing of changes of files and folders.
 #![expect(unsafe_code, reason = "inotify and statfs have no safe wrapper in our dependencies")]
 
 use std::ffi::CString;
@@ -39,10 +39,25 @@ impl Inotify {
         if watch < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Forgets all that was told.
-    pub fn forget(&self) {
+    /// Tells of every change of the files in the folder `path`: those that were written, come, go, or are replaced by a
+    /// link's change, as the kubelet does it.
+    pub fn tell_of_folder(&self, path: &Path) -> io::Result<()> {
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        let moves = libc::IN_MOVED_FROM | libc::IN_MOVED_TO;
+        let mask = libc::IN_CLOSE_WRITE | libc::IN_CREATE | libc::IN_DELETE | moves | libc::IN_ONLYDIR;
+        // SAFETY: `name` is a valid C string.
+        let watch = unsafe { libc::inotify_add_watch(self.0.as_raw_fd(), name.as_ptr(), mask) };
+        if watch < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Forgets all that was told; whether that was anything.
+    pub fn forget(&self) -> bool {
         let mut events = [0; 4096];
-        while (&self.0).read(&mut events).is_ok_and(|length| length > 0) {}
+        let mut told = false;
+        while (&self.0).read(&mut events).is_ok_and(|length| length > 0) {
+            told = true;
+        }
+        told
     }
 }
 
@@ -71,6 +86,21 @@ mod tests {
     use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
     use super::*;
+
+    #[test]
+    fn changes_in_a_folder_are_told_as_the_kubelet_makes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let inotify = Inotify::new().unwrap();
+        inotify.tell_of_folder(folder.path()).unwrap();
+        assert!(!inotify.forget());
+        std::fs::write(folder.path().join("key"), "1").unwrap();
+        assert!(inotify.forget() && !inotify.forget());
+        std::os::unix::fs::symlink("elsewhere", folder.path().join("..data_tmp")).unwrap();
+        assert!(inotify.forget());
+        std::fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data")).unwrap();
+        assert!(inotify.forget());
+        assert!(inotify.tell_of_folder(&folder.path().join("missing")).is_err());
+    }
 
     #[test]
     fn growth_is_told_once_until_asked_again() {

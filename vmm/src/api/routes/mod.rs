@@ -1,5 +1,6 @@
 //! The routes, a file a subject.
 
+mod agent;
 mod console;
 mod discovery;
 mod events;
@@ -17,6 +18,7 @@ use crate::api::ApiContext;
 pub const ALL: Routes<ApiContext> = &[
     machine::ROUTES,
     operate::ROUTES,
+    agent::ROUTES,
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,

@@ -128,6 +128,7 @@ fn own_schemas() -> Map<String, Value> {
             "details": {"type": "object"},
         }}),
     );
+    schemas.extend(super::agent::schemas());
     schemas
 }
 

@@ -11,6 +11,7 @@ const NAMESPACE: Opt = letter(
 );
 const WHERE: &[Opt] = &[NAMESPACE, RUNTIME];
 const VIEW: Opt = letter('o', option("output", "VIEW", "text (default), wide, name, json or yaml"));
+const FORMAT: Opt = letter('o', option("output", "FORMAT", "text (default), json or yaml"));
 const GRACE: Opt =
     option("grace-period", "SECONDS", "the guest's time, instead of terminationGracePeriodSeconds");
 const FORCE: Opt = flag("force", "by force, and at once");
@@ -157,4 +158,63 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
         EXITS,
         &[&[GRACE, FORCE, flag("no-wait", "do not wait for the end")], WHERE, HELP],
     ),
+    Command {
+        name: "guestosinfo",
+        about: "ask the guest's agent who and what the guest is",
+        details: EXITS,
+        operands: NAME,
+        options: &[&[FORMAT], WHERE, HELP],
+    },
+    Command {
+        name: "userlist",
+        about: "ask the guest's agent who is logged in",
+        details: EXITS,
+        operands: NAME,
+        options: &[&[FORMAT], WHERE, HELP],
+    },
+    Command {
+        name: "fslist",
+        about: "ask the guest's agent what is mounted",
+        details: EXITS,
+        operands: NAME,
+        options: &[&[FORMAT], WHERE, HELP],
+    },
+    Command {
+        name: "freeze",
+        about: "have the guest's file systems write out what they hold, and hold further writes back",
+        details: EXITS,
+        operands: NAME,
+        options: &[
+            &[option(
+                "unfreeze-timeout",
+                "TIME",
+                "when they are unfrozen if nobody has done it, as in 30s or 5m0s (default 5m0s; 0s for never)",
+            )],
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
+        name: "unfreeze",
+        about: "let the guest's file systems take writes again",
+        details: EXITS,
+        operands: NAME,
+        options: &[WHERE, HELP],
+    },
+    Command {
+        name: "exec",
+        about: "run a program in the guest, by its agent",
+        details: "kubevmm exec NAME -- PROGRAM ARGUMENT… prints what the program wrote once it has ended, 16 MiB at most, and\n\
+                  exits with its exit code, or with 128 and the number of the signal that ended it. A program that takes longer\n\
+                  than --timeout runs on. Else the exit codes are: 1 refused, 2 usage, 3 there is no such machine, or it does not run.",
+        operands: "[NAMESPACE/]NAME -- PROGRAM ARGUMENT…",
+        options: &[
+            &[
+                letter('i', flag("stdin", "give the program standard input to read, 180 KiB at most")),
+                option("timeout", "TIME", "how long its end is waited for, as in 30s or 5m0s (default 1m0s)"),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
 ];

@@ -4,6 +4,7 @@ mod age;
 pub(super) mod commands;
 mod console;
 mod events;
+mod guest;
 mod kept;
 mod logs;
 mod names;
@@ -27,6 +28,9 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "scale" => kept::scale(args),
         "fleet" => kept::list(args),
         "wait" => wait::main(args),
-        _ => verbs::main(name, args)?,
+        _ => match guest::main(name, args) {
+            Some(done) => done,
+            None => verbs::main(name, args)?,
+        },
     })
 }

@@ -28,7 +28,7 @@ pub(super) fn machine(args: &Args) -> Result<Machine, Failure> {
 }
 
 /// The machine that a word means.
-fn find(args: &Args, word: &str) -> Result<Machine, Failure> {
+pub(super) fn find(args: &Args, word: &str) -> Result<Machine, Failure> {
     let (namespace, name) = split(args, word)?;
     Ok(Machine::find(&runtime_root(args), &namespace, &name)?)
 }

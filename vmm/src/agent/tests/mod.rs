@@ -1,0 +1,7 @@
+//! The agent's thread against peers that do as they are told, and against Debian's agent.
+
+mod credentials;
+mod hostile;
+mod obedient;
+mod peer;
+mod real;
