@@ -33,10 +33,20 @@ impl Answer {
 /// # Errors
 /// If nobody answers like a server.
 pub fn call(socket: &Path, method: &str, path: &str) -> Result<Answer, Failure> {
+    call_with(socket, method, path, "")
+}
+
+/// The same with a body.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_with(socket: &Path, method: &str, path: &str, body: &str) -> Result<Answer, Failure> {
     let mut stream = UnixStream::connect(socket).doing("connecting to the API's socket")?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.set_read_timeout(Some(Duration::from_secs(90)))?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).doing("asking the API")?;
     let mut text = String::new();
     stream.read_to_string(&mut text).doing("reading the API's answer")?;

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod footprint;
 pub mod host;
 pub mod long;
+pub mod machine;
 pub mod manifest;
 pub mod payload;
 pub mod report;

@@ -89,6 +89,21 @@ impl Vm {
     /// # Errors
     /// If the process cannot be started.
     pub fn start_file(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
+        Self::launch(ctx, name, manifest, &[&["--agent-socket"], args].concat())
+    }
+
+    /// The same of a guest with Debian's agent, to which kubevmm speaks itself.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn start_with_agent(ctx: &Ctx, manifest: &Manifest, args: &[&str]) -> Result<Self, Failure> {
+        let name = manifest.0.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or("vm");
+        let path = ctx.results.join(format!("{name}.json"));
+        fs::write(&path, serde_json::to_vec_pretty(&manifest.0)?).doing("writing the manifest")?;
+        Self::launch(ctx, name, &path, args)
+    }
+
+    fn launch(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
         let root = ctx.scratch.join("run");
         let files = Files {
             runtime: root.join("default").join(name),

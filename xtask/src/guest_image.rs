@@ -10,6 +10,7 @@ use crate::cargo::Programs;
 use crate::cpio::Archive;
 use crate::debian::{self, With};
 use crate::error::{Doing, Result};
+use crate::host::tools::libraries;
 use crate::kernel::Kernel;
 use crate::process;
 use crate::store::{Fingerprint, Store, empty_folder, place};
@@ -37,6 +38,34 @@ const PROFILE: &str =
 const SMALL_INIT: &str = "#!/bin/busybox sh\necho kubevmm small guest has reached user space\n\
     [ -z \"$hold\" ] || exec /bin/busybox sleep 10000\nexec /bin/busybox poweroff -f\n";
 
+/// What the guest with Debian's agent does in place of answering on the port: it gets a disk, if it has one, and a network,
+/// and starts the agent for as long as it runs.
+const AGENT_SERVICE: &str = "#!/bin/sh\n\
+    export PATH=/bin:/sbin\n\
+    mkdir -p /dev/virtio-ports /mnt\n\
+    for port in /sys/class/virtio-ports/*; do\n\
+    \x20 ln -s /dev/${port##*/} /dev/virtio-ports/$(cat $port/name)\n\
+    done\n\
+    [ ! -b /dev/vda ] || mount -t ext4 /dev/vda /mnt\n\
+    [ -z \"$address\" ] || { ip link set eth0 up; ip addr add $address dev eth0; }\n\
+    [ -z \"$late\" ] || sleep $late\n\
+    while true; do\n\
+    \x20 qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run -f /run/qga.pid\n\
+    \x20 sleep 1\n\
+    done\n";
+/// The agent ends a guest by this program.
+const SHUTDOWN: &str = "#!/bin/sh\ncase \"$2\" in\n-r) reboot -f;;\n*) poweroff -f;;\nesac\n";
+/// Who is there in the guest with Debian's agent.
+const USERS: [(&str, &str); 4] = [
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\ndebian:x:1000:1000::/home/debian:/bin/sh\n"),
+    ("etc/group", "root:x:0:\ndebian:x:1000:\n"),
+    ("etc/shadow", "root:*:19000:0:99999:7:::\ndebian:*:19000:0:99999:7:::\n"),
+    (
+        "etc/os-release",
+        "PRETTY_NAME=\"Test guest\"\nNAME=\"Test\"\nVERSION_ID=\"1\"\nVERSION=\"1 (one)\"\nID=test\n",
+    ),
+];
+
 /// The OCI image layout that the examples name, in the store.
 const LAYOUT: &str = "images/hello";
 /// What is packed into it.
@@ -54,13 +83,20 @@ pub(crate) struct GuestImage {
 /// Makes the guest unless it is there already.
 pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<GuestImage> {
     let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
-    let inputs = Fingerprint::new("guest 3").file(&busybox).file(&kernel.vmlinuz).file(&programs.guest);
+    let agent = debian::unpack(store, "qemu-guest-agent", With::Dependencies)?.root;
+    let inputs = Fingerprint::new("guest 4")
+        .text(AGENT_SERVICE)
+        .text(SHUTDOWN)
+        .file(&busybox)
+        .file(&kernel.vmlinuz)
+        .file(&programs.guest);
     let inputs = inputs.text(PROFILE).text(SMALL_INIT).text(&MODULES.join(" "));
     let rootfs = store.folder("guest", &inputs, |folder| {
         place(&kernel.vmlinuz, &folder.join("boot/vmlinuz"))?;
         place(&kernel.vmlinux, &folder.join("boot/vmlinux"))?;
         write(&folder.join("boot/initrd.img"), &initramfs(kernel, programs, &busybox)?)?;
         write(&folder.join("boot/initrd-small.img"), &small_initramfs(&busybox)?)?;
+        write(&folder.join("boot/initrd-agent.img"), &agent_initramfs(kernel, programs, &busybox, &agent)?)?;
         root_disk(store, &folder.join("disk/disk.img"))
     })?;
     let layout = store.folder(LAYOUT, &Fingerprint::new("layout 2").file(&rootfs), |folder| {
@@ -82,13 +118,38 @@ fn small_initramfs(busybox: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
+/// The usual guest with Debian's qemu-guest-agent in place of the tests' own.
+fn agent_initramfs(kernel: &Kernel, programs: &Programs, busybox: &Path, agent: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    fill(&mut archive, kernel, programs, busybox)?;
+    let program = agent.join("usr/sbin/qemu-ga");
+    archive.copy("bin/qemu-ga", &program)?;
+    for library in libraries(agent, &program)? {
+        let name = library.file_name().unwrap_or_default().to_string_lossy();
+        let folder = if name.starts_with("ld-linux") { "lib64" } else { "lib/x86_64-linux-gnu" };
+        archive.copy(&format!("{folder}/{name}"), &library)?;
+    }
+    archive.file("etc/agent", AGENT_SERVICE.as_bytes());
+    archive.file("sbin/shutdown", SHUTDOWN.as_bytes());
+    for (path, content) in USERS {
+        archive.file(path, content.as_bytes());
+    }
+    archive.folder("root");
+    archive.folder("home/debian");
+    Ok(archive.finish())
+}
+
 fn initramfs(kernel: &Kernel, programs: &Programs, busybox: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    archive.copy("init", &programs.guest)?;
-    add_busybox(&mut archive, busybox)?;
-    archive.file("etc/profile", PROFILE.as_bytes());
-    kernel.add_modules(&mut archive, MODULES)?;
+    fill(&mut archive, kernel, programs, busybox)?;
     Ok(archive.finish())
+}
+
+fn fill(archive: &mut Archive, kernel: &Kernel, programs: &Programs, busybox: &Path) -> Result<()> {
+    archive.copy("init", &programs.guest)?;
+    add_busybox(archive, busybox)?;
+    archive.file("etc/profile", PROFILE.as_bytes());
+    kernel.add_modules(archive, MODULES)
 }
 
 /// Busybox and a link for each of its applets.

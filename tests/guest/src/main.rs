@@ -32,7 +32,11 @@ fn main() {
     if early::argument("guest.button").as_deref() != Some("ignore") {
         thread::spawn(button::obey);
     }
-    thread::spawn(|| agent::serve());
+    // Another agent than this program may have the port.
+    match early::argument("guest.agent") {
+        Some(service) => drop(thread::spawn(move || agent::leave_to(&service))),
+        None => drop(thread::spawn(|| agent::serve())),
+    }
     println!("{}", identity::greeting());
     println!("{}", protocol::READY);
     loop {

@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 
+mod agent;
 mod bad_input;
 mod block;
 mod boot;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::CASES,
         pause::CASES,
         devices::CASES,
+        agent::CASES,
         examples::CASES,
         volumes::CASES,
         claims::CASES,

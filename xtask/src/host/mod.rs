@@ -1,7 +1,7 @@
 //! The test host: what it is made of, and running it.
 
 mod lines;
-mod tools;
+pub(crate) mod tools;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ pub(super) fn add_links(archive: &mut Archive) {
 }
 
 /// The libraries of a program, from its own tree or from this host.
-fn libraries(root: &Path, program: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn libraries(root: &Path, program: &Path) -> Result<Vec<PathBuf>> {
     let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| root.join(folder));
     let folders = folders.map(|folder| folder.to_string_lossy().into_owned()).join(":");
     let text = process::output(Command::new("ldd").env("LD_LIBRARY_PATH", folders).arg(program))?;
