@@ -52,53 +52,41 @@ impl Card<'_> {
 
     /// What of the host the network is.
     fn parent(&self) -> Result<Parent, PlanError> {
-        let survey = self.given.survey;
         let options = &self.given.options.multus;
-        let on = |name: &str| {
-            match survey.interface(name) {
-            Some(Interface { kind: Kind::Bridge, .. }) => Ok(Parent::Bridge { name: name.to_owned(), create: false }),
-            Some(_) => Ok(Parent::Interface { name: name.to_owned(), mode: MacvtapMode::Bridge }),
-            None => Err(self.host_fault(format!(
-                "the network interface {name:?}, which its network is on, is not there: name another with --multus {}=INTERFACE",
-                self.interface.name
-            ))),
-        }
-        };
         if let Some((_, parent)) = options.iter().find(|(name, _)| *name == self.interface.name) {
-            return on(parent);
+            return self.on(parent);
         }
-        let usual = || {
-            survey.primary().map(|primary| primary.name.clone()).ok_or_else(|| {
-                self.host_fault(format!(
-                    "no interface has a default route: say which one the network is on with --multus {}=INTERFACE",
-                    self.interface.name
-                ))
-            })
-        };
-        let NetworkSource::Multus(multus) = &self.network.source else { return on(&usual()?) };
+        let NetworkSource::Multus(multus) = &self.network.source else { return self.on(&self.usual()?) };
         let named = &multus.network_name;
-        let Some(config) = self.given.resolved.networks.get(&self.network.name) else {
-            return Err(self.network_fault(format!(
+        match self.given.resolved.networks.get(&self.network.name) {
+            Some(config) => self.of_plugin(named, &config.plugin),
+            None => Err(self.network_fault(format!(
                 "the NetworkAttachmentDefinition {named:?} is not among the given objects: add its manifest, or name the \
                  interface or bridge that the network is on with --multus {}=INTERFACE{}",
                 self.interface.name,
                 self.or_tap()
-            )));
-        };
-        match &config.plugin {
+            ))),
+        }
+    }
+
+    /// What the plugin of the NetworkAttachmentDefinition `named` would attach a pod to.
+    fn of_plugin(&self, named: &str, plugin: &CniPlugin) -> Result<Parent, PlanError> {
+        match plugin {
             CniPlugin::Bridge { vlan: Some(vlan), .. } => Err(self.network_fault(format!(
                 "{named:?} puts its port into VLAN {vlan}, which kubevmm does not do{}",
                 self.or_tap()
             ))),
-            CniPlugin::Bridge { bridge, vlan: None } => match survey.interface(bridge) {
+            CniPlugin::Bridge { bridge, vlan: None } => match self.given.survey.interface(bridge) {
                 Some(Interface { kind: Kind::Bridge, .. }) | None => {
                     Ok(Parent::Bridge { name: bridge.clone(), create: true })
                 }
                 Some(_) => Err(self.host_fault(format!("the bridge {bridge:?} of {named:?} is no bridge here"))),
             },
-            CniPlugin::Macvlan { master: Some(master) } | CniPlugin::Macvtap { master: Some(master) } => on(master),
-            CniPlugin::Macvlan { master: None } | CniPlugin::Macvtap { master: None } => on(&usual()?),
-            CniPlugin::HostDevice { device } => match on(device)? {
+            CniPlugin::Macvlan { master: Some(master) } | CniPlugin::Macvtap { master: Some(master) } => {
+                self.on(master)
+            }
+            CniPlugin::Macvlan { master: None } | CniPlugin::Macvtap { master: None } => self.on(&self.usual()?),
+            CniPlugin::HostDevice { device } => match self.on(device)? {
                 Parent::Interface { name, .. } => Ok(Parent::Interface { name, mode: MacvtapMode::Passthru }),
                 bridge @ Parent::Bridge { .. } => Ok(bridge),
             },
@@ -113,5 +101,30 @@ impl Card<'_> {
                 self.or_tap()
             ))),
         }
+    }
+
+    /// A port of the bridge, or a macvtap on the interface, of this name.
+    fn on(&self, name: &str) -> Result<Parent, PlanError> {
+        match self.given.survey.interface(name) {
+            Some(Interface { kind: Kind::Bridge, .. }) => {
+                Ok(Parent::Bridge { name: name.to_owned(), create: false })
+            }
+            Some(_) => Ok(Parent::Interface { name: name.to_owned(), mode: MacvtapMode::Bridge }),
+            None => Err(self.host_fault(format!(
+                "the network interface {name:?}, which its network is on, is not there: name another with --multus {}=INTERFACE",
+                self.interface.name
+            ))),
+        }
+    }
+
+    /// The interface of networks that name none.
+    fn usual(&self) -> Result<String, PlanError> {
+        let primary = self.given.survey.primary().map(|primary| primary.name.clone());
+        primary.ok_or_else(|| {
+            self.host_fault(format!(
+                "no interface has a default route: say which one the network is on with --multus {}=INTERFACE",
+                self.interface.name
+            ))
+        })
     }
 }

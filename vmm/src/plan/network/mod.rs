@@ -199,6 +199,8 @@ impl Card<'_> {
         }
         let queue_pairs = match &binding {
             BindingPlan::Files { descriptors } => u16::try_from(descriptors.len()).unwrap_or(u16::MAX),
+            // A socket carries one frame after the other.
+            BindingPlan::Passt(_) => 1,
             _ => self.given.queue_pairs,
         };
         let context = Context { card: self, binding: &binding, pod_interface: &pod_interface, mac };

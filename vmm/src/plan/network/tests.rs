@@ -365,6 +365,7 @@ fn passt_forwards_what_is_named() {
     let BindingPlan::Passt(passt) = &card(&cards).binding else { panic!() };
     let range = Forward { protocol: Protocol::Tcp, first: 80, last: 80, range: false };
     assert_eq!(passt.forwards, Forwards::Only(vec![range]));
+    assert_eq!(card(&cards).queue_pairs, 1, "a socket has no more");
 }
 
 #[test]
