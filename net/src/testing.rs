@@ -2,25 +2,32 @@
 #![expect(unsafe_code, reason = "the tests make raw frames and watch descriptors")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::IoBuf;
 use crate::netlink::Namespace;
 
-/// Runs `test` in a new network namespace; says so and does nothing where that is not allowed.
+/// Runs `test` in a new network namespace; says so and does nothing where that is not allowed, or where there are no
+/// judges.
 pub(crate) fn in_namespace(test: impl FnOnce() + Send) {
+    let skipped = |why: String| {
+        eprintln!("{}: skipped, {why}", std::thread::current().name().unwrap_or("a test"));
+    };
+    for judge in ["ip", "nft"] {
+        if let Err(error) = Command::new(judge).arg("--version").output() {
+            return skipped(format!("{judge} cannot be run: {error}"));
+        }
+    }
     match Namespace::create() {
         Ok(namespace) => namespace.run(test).unwrap(),
-        Err(error) => {
-            let name = std::thread::current().name().unwrap_or("a test").to_owned();
-            eprintln!("{name}: skipped, not allowed to make a network namespace: {error}");
-        }
+        Err(error) => skipped(format!("not allowed to make a network namespace: {error}")),
     }
 }
 
 /// Runs a program that must succeed; what it prints.
 pub(crate) fn run(program: &str, arguments: &str) -> String {
-    let output = std::process::Command::new(program).args(arguments.split(' ')).output().unwrap();
+    let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
