@@ -127,9 +127,14 @@ impl Maker<'_> {
         let table = table_of(&rules.bridge);
         self.will(Step::Rules { table: table.clone() })?;
         let mut nft = Nft::open()?;
-        // A dead run of this machine may have left it.
-        nft.delete(&table)?;
-        nft.make(&table, rules)?;
+        match nft.make(&table, rules) {
+            // A dead run of this machine has left it.
+            Err(error) if error.is_existing() => {
+                nft.delete(&table)?;
+                nft.make(&table, rules)?;
+            }
+            result => result?,
+        }
         self.netlink.set_up(index, true)?;
         Ok(index)
     }
