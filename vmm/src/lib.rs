@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod fleet;
+pub mod hotplug;
 pub mod kvm;
 pub mod machine;
 pub mod milestone;

@@ -22,6 +22,7 @@ const MODULES: &[&str] = &[
     "virtio_net",
     "virtio_console",
     "virtio-rng",
+    "virtio_balloon",
     "pvpanic-mmio",
     "pvpanic-pci",
     "button",

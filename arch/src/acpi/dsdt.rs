@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Arg, CreateDWordField, Device, EISAName, Else, Equal, IO, If,
-    Interrupt, Memory32Fixed, Method, Name, Or, Package, Path, ResourceTemplate, Return, Scope, Uuid, ZERO,
+    AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Else, Equal, IO, If,
+    Interrupt, Local, Memory32Fixed, Method, Name, NotEqual, Or, Package, Path, ResourceTemplate, Return,
+    Scope, Store, Uuid, ZERO,
 };
 
 use super::{AcpiConfig, AcpiError, bytes_of};
@@ -85,21 +86,37 @@ fn inclusive<T: TryFrom<u64>>(window: &Range<u64>, bits: u8) -> Result<(T, T), A
     Ok((T::try_from(window.start).map_err(|_| bad())?, T::try_from(last).map_err(|_| bad())?))
 }
 
-/// `_OSC`: the operating system gets control of every PCI Express feature it asks for.
+/// `_OSC`: the operating system gets control of hotplug on root ports and of PCI Express capabilities, if it asks; there is
+/// nothing to be had of power management events, errors and latencies, and looking for it takes time at boot.
 fn osc() -> Vec<u8> {
     const UNRECOGNISED_UUID: u8 = 1 << 2;
-    let status = Path::new("CDW1");
+    const CAPABILITIES_MASKED: u8 = 1 << 4;
+    /// PCI Express native hot plug, PCI Express capability structure (PCI Firmware 3.3 table 4-6).
+    const GRANTED: u8 = 1 | 1 << 4;
+    let (status, control) = (Path::new("CDW1"), Path::new("CDW3"));
+    let masked = And::new(&Local(0), &control, &GRANTED);
     bytes_of(&Method::new(
         "_OSC".into(),
         4,
         false,
         vec![
-            &If::new(&Equal::new(&Arg(0), &Uuid::new(PCI_HOST_BRIDGE_OSC)), vec![&Return::new(&Arg(3))]),
-            &Else::new(vec![
-                &CreateDWordField::new(&status, &Arg(3), &ZERO),
-                &Or::new(&status, &status, &UNRECOGNISED_UUID),
-                &Return::new(&Arg(3)),
-            ]),
+            &CreateDWordField::new(&status, &Arg(3), &ZERO),
+            &If::new(
+                &Equal::new(&Arg(0), &Uuid::new(PCI_HOST_BRIDGE_OSC)),
+                vec![
+                    &CreateDWordField::new(&control, &Arg(3), &8u8),
+                    &masked,
+                    &If::new(
+                        &NotEqual::new(&Local(0), &control),
+                        vec![
+                            &Or::new(&status, &status, &CAPABILITIES_MASKED),
+                            &Store::new(&control, &Local(0)),
+                        ],
+                    ),
+                ],
+            ),
+            &Else::new(vec![&Or::new(&status, &status, &UNRECOGNISED_UUID)]),
+            &Return::new(&Arg(3)),
         ],
     ))
 }

@@ -21,7 +21,7 @@ pub use fixed::FixedFunction;
 pub use host_bridge::host_bridge;
 pub use lpc::lpc;
 pub use ports::ConfigPorts;
-pub use root_port::{Card, Forwarded, Occupied, OnRelease, PortParts, PortState, RootPort};
+pub use root_port::{Card, Forwarded, Occupied, OnSlot, PortParts, PortState, RootPort, SlotEvent};
 
 use crate::bus::Action;
 

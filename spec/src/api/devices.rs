@@ -13,7 +13,7 @@ object! {
         /// Disks. Each shows the volume of its name.
         disks: Vec<Disk> = "one for each volume that has none", HONOURED;
         /// A watchdog that acts when the guest hangs.
-        watchdog: Option<Watchdog>, warn("the guest gets no watchdog");
+        watchdog: Option<Watchdog>, HONOURED;
         /// Network cards. Each is attached to the network of its name.
         interfaces: Vec<Interface> = "one on the pod network, when there are no networks", HONOURED;
         /// Pointers and keyboards.

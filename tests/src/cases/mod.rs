@@ -10,6 +10,7 @@ mod claims;
 mod devices;
 mod examples;
 mod host;
+mod hotplug;
 mod lifecycle;
 mod net;
 mod pause;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         pause::CASES,
         devices::CASES,
         agent::CASES,
+        hotplug::CASES,
         examples::CASES,
         volumes::CASES,
         claims::CASES,

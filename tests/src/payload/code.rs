@@ -288,3 +288,63 @@ payload!(
      1: .asciz \"payload: type\\n\"
      "
 );
+
+payload!(
+    /// Prints the watchdog's reload register. Unless it says that the watchdog has fired, sets it to a tenth of a second
+    /// and hangs.
+    watchdog,
+    "xorl %ebx, %ebx
+     2: movl %ebx, %esi
+     shll $11, %esi
+     orl $0x80000000, %esi
+     movl %esi, %eax
+     movl $0xCF8, %edx
+     outl %eax, %dx
+     movl $0xCFC, %edx
+     inl %dx, %eax
+     cmpl $0x25AB8086, %eax
+     je 3f
+     incl %ebx
+     cmpl $32, %ebx
+     jb 2b
+     jmp 80f
+     3: leal 4(%esi), %eax
+     movl $0xCF8, %edx
+     outl %eax, %dx
+     movl $0xCFC, %edx
+     movl $2, %eax
+     outl %eax, %dx
+     leal 16(%esi), %eax
+     movl $0xCF8, %edx
+     outl %eax, %dx
+     movl $0xCFC, %edx
+     inl %dx, %eax
+     andl $0xFFFFFFF0, %eax
+     movl %eax, %ebp
+     movl 12(%ebp), %ebx
+     movl %ebx, %eax
+     call 95f
+     testl $0x200, %ebx
+     jnz 80f
+     leal 0x60(%esi), %eax
+     movl $0xCF8, %edx
+     outl %eax, %dx
+     movl $0xCFC, %edx
+     movw $3, %ax
+     outw %ax, %dx
+     movb $0x80, 12(%ebp)
+     movb $0x86, 12(%ebp)
+     movl $50, 0(%ebp)
+     movb $0x80, 12(%ebp)
+     movb $0x86, 12(%ebp)
+     movl $50, 4(%ebp)
+     leal 0x68(%esi), %eax
+     movl $0xCF8, %edx
+     outl %eax, %dx
+     movl $0xCFC, %edx
+     movb $2, %al
+     outb %al, %dx
+     4: hlt
+     jmp 4b
+     "
+);

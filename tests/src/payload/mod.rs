@@ -11,9 +11,12 @@ pub use fleet::CASES as FLEETS;
 use std::fs;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
+use crate::machine;
 use crate::manifest::Manifest;
 use crate::vm::{Ended, Vm};
 use life::{idle_sleeps, pauses, restarts, starts_paused};
@@ -36,6 +39,9 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-pauses", pauses),
     Case::payload("payload-restarts", restarts),
     Case::payload("payload-idle-sleeps", idle_sleeps),
+    Case::payload("payload-watchdog-resets", watchdog_resets),
+    Case::payload("payload-watchdog-powers-off", watchdog_powers_off),
+    Case::payload("payload-slot-nobody-looks-at", slots).within(60),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];
@@ -202,4 +208,64 @@ fn greets_as(ctx: &Ctx, manifest: &Manifest) -> Outcome {
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
     ensure!(vm.console().text() == "payload: hello\n", "the console shows {:?}", vm.console().text());
     Ok(())
+}
+
+fn guarded(ctx: &Ctx, action: &str) -> Result<Vm, Failure> {
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, elf::pvh(code::watchdog(), 4096)).doing("writing a payload")?;
+    let mut manifest = Manifest::bare("payload").memory("64Mi").grace(1);
+    let watchdog = json!({"name": "dog", "i6300esb": {"action": action}});
+    manifest.set("/spec/domain/devices/watchdog", watchdog);
+    Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])
+}
+
+/// A guest that hangs is reset, and can tell afterwards.
+fn watchdog_resets(ctx: &Ctx) -> Outcome {
+    let mut vm = guarded(ctx, "reset")?;
+    let ended = vm.wait_exit(SOON)?;
+    let report = ended.expect(0, "guest-shutdown")?;
+    let text = vm.console().text().replace('\r', "");
+    ensure!(text == "00000000\n00000200\n" && report.reboots == 1, "{} reboots, {text:?}", report.reboots);
+    Ok(())
+}
+
+fn watchdog_powers_off(ctx: &Ctx) -> Outcome {
+    guarded(ctx, "poweroff")?.wait_exit(SOON)?.expect(4, "hung").map(drop)
+}
+
+/// A guest that does not know of slots: what is put into one stays there until the guest lets it go, which it never does.
+fn slots(ctx: &Ctx) -> Outcome {
+    ctx.claim("data", 1 << 20, 1)?;
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, elf::pvh(code::halt(), 4096)).doing("writing a payload")?;
+    let mut manifest = Manifest::bare("vm").memory("64Mi").grace(1);
+    manifest.set("/metadata/annotations", json!({"kubevmm.io/hotplug-slots": "2"}));
+    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    vm.console().wait_for("payload: halts\n", SOON)?;
+    let folder = vm.runtime().to_owned();
+    let add = |name: &str| {
+        let source = json!({"persistentVolumeClaim": {"claimName": "data"}});
+        json!({"name": name, "disk": {"disk": {"bus": "virtio"}}, "volumeSource": source})
+    };
+    let volume = |machine: &Value, key: &str| machine["status"]["volumeStatus"][0][key].to_string();
+    machine::subresource(&folder, "PUT", "addvolume", &add("more"))?;
+    let machine = machine::machine(&folder)?;
+    ensure!(volume(&machine, "phase").contains("AttachedToNode"), "{}", machine["status"]);
+    let twice = machine::subresource(&folder, "PUT", "addvolume", &add("more"));
+    ensure!(twice.is_err(), "a name is taken twice");
+    let locked = machine::subresource(&folder, "PUT", "addvolume", &add("other"));
+    ensure!(locked.is_err(), "an image is opened twice");
+    let nobody = json!({"name": "nobody"});
+    ensure!(
+        machine::subresource(&folder, "PUT", "removevolume", &nobody).is_err(),
+        "it removes what is not there"
+    );
+    machine::subresource(&folder, "PUT", "removevolume", &json!({"name": "more"}))?;
+    let again = machine::subresource(&folder, "PUT", "removevolume", &json!({"name": "more"}));
+    ensure!(again.is_err(), "asking again would take the question back");
+    let late = |machine: &Value| volume(machine, "message").contains("not let");
+    let machine = machine::wait_for(&folder, Duration::from_secs(30), "the guest to be late", late)?;
+    ensure!(volume(&machine, "phase").contains("Detaching"), "{}", machine["status"]);
+    vm.signal(libc::SIGTERM)?;
+    killed(&mut vm)?.expect(5, "killed").map(drop)
 }

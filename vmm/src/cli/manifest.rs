@@ -31,7 +31,7 @@ pub(super) fn load(args: &Args) -> Result<Manifests, Failure> {
 }
 
 /// Where the things are that manifests only name.
-fn places(args: &Args) -> Places {
+pub(super) fn places(args: &Args) -> Places {
     Places {
         volumes: args.path("volumes"),
         secrets: args.path("secrets"),

@@ -12,11 +12,12 @@ use super::{Failure, manifest, surroundings};
 use crate::agent::Attendants;
 use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
+use crate::hotplug::Depot;
 use crate::machine::Devices;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
-use crate::state::{Driver, Mailbox, Outcome, Requests, write_report};
+use crate::state::{Driver, Mailbox, Outcome, Requests, Stock, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
 use crate::sys::{heap, kick, socket};
@@ -41,7 +42,7 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     })?;
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
-    let ended = boot(planned, &places, &milestones, signals);
+    let ended = boot(planned, depot(args, &places), &milestones, signals);
 
     if args.has("timings") {
         say(&milestones.table());
@@ -62,10 +63,11 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
 /// Opens what the plan names and runs the machine to its end.
 fn boot(
     planned: Planned,
-    places: &Places,
+    depot: Depot,
     milestones: &Arc<Milestones>,
     signals: Signals,
 ) -> Result<Outcome, Failure> {
+    let places = &depot.images;
     let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
     let mut runtime = match RuntimeDir::create(&places.runtime, namespace, name) {
         Ok(runtime) => runtime,
@@ -75,7 +77,7 @@ fn boot(
         runtime.leave_nothing();
     }
     let deletion = Deletion::default();
-    let ended = boot_in(&runtime, planned, places, milestones, signals, deletion.clone());
+    let ended = boot_in(&runtime, planned, &depot, milestones, signals, deletion.clone());
     if deletion.is_asked() {
         runtime.leave_nothing();
     }
@@ -86,11 +88,12 @@ fn boot(
 fn boot_in(
     runtime: &RuntimeDir,
     planned: Planned,
-    places: &Places,
+    depot: &Depot,
     milestones: &Arc<Milestones>,
     signals: Signals,
     deletion: Deletion,
 ) -> Result<Outcome, Failure> {
+    let places = &depot.images;
     let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
     keeper.write_to(runtime.path());
     let devices = Devices::default();
@@ -121,8 +124,14 @@ fn boot_in(
         }
     };
     milestones.reach(Milestone::Opened);
-    Ok(Driver::new(planned.opened(), resources, Arc::clone(milestones), signals, mailbox, keeper, devices)?
-        .run()?)
+    let (plan, milestones) = (planned.opened(), Arc::clone(milestones));
+    let stock = Stock { devices, depot: depot.clone() };
+    Ok(Driver::new(plan, resources, milestones, signals, mailbox, keeper, stock)?.run()?)
+}
+
+/// Where things are that are added later.
+fn depot(args: &Args, places: &Places) -> Depot {
+    Depot { claims: manifest::places(args), images: places.clone() }
 }
 
 /// Connects the console to where the command line wants it.

@@ -7,10 +7,11 @@ use std::time::Instant;
 use arch::boot::Entry;
 use arch::cpuid::{CpuidConfig, CpuidTemplate};
 use devices::io_thread::IoThread;
+use devices::platform::watchdog::Watchdog;
 use kvm_ioctls::{Cap, VmFd};
 
 use super::disk_watch::DiskWatch;
-use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory};
+use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory, ports, watchdog};
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
 use crate::milestone::Milestones;
 use crate::open::Resources;
@@ -40,11 +41,10 @@ impl Machine {
             Ok::<_, BuildError>((entry?, made?))
         })?;
         let (hypervisor, vm, devices) = made;
-        let Devices { space, chipset, functions, io_threads } = devices;
-        let functions::Functions { all: functions, disks, cards, balloon } = functions;
+        let Devices { space, chipset, functions, ports, watchdog, parts } = devices;
         let console = resources.console.plug(Arc::clone(&chipset.serial), Arc::clone(&chipset.console));
 
-        let disk_watch = DiskWatch::new(plan, &disks, mailbox.clone())
+        let disk_watch = DiskWatch::new(plan, &functions.disks, mailbox.clone())
             .map_err(|source| BuildError::Device { what: "the watch over disks".into(), source })?;
         let gate = Arc::new(Gate::new());
         let shared = Shared {
@@ -57,15 +57,14 @@ impl Machine {
             vcpus: Vec::new(),
             gate,
             functions,
-            disks,
-            cards,
-            balloon,
+            ports,
+            watchdog,
+            parts,
             disk_watch,
             queue_stop: None,
             clocks: None,
             clocks_stop: !plan.clocks_run_while_paused,
             is_over: false,
-            io_threads,
             _console: console,
             chipset,
             vm: Arc::clone(&vm),
@@ -135,7 +134,9 @@ struct Devices {
     space: AddressSpace,
     chipset: chipset::Chipset,
     functions: functions::Functions,
-    io_threads: Vec<IoThread>,
+    ports: Vec<ports::Port>,
+    watchdog: Option<Arc<Watchdog>>,
+    parts: functions::Parts,
 }
 
 fn build_devices(
@@ -152,14 +153,17 @@ fn build_devices(
         .map(|index| IoThread::spawn(&format!("io{index}"), || ()))
         .collect::<Result<Vec<_>, _>>()?;
     let parts = functions::Parts {
-        mailbox,
-        ram,
+        mailbox: mailbox.clone(),
+        ram: ram.clone(),
         routes: KvmRoutes::new(Arc::clone(vm)),
         doorbells: Arc::new(KvmDoorbells(Arc::clone(vm))),
-        io_threads: &io_threads,
+        io_threads,
     };
-    let functions = functions::build(plan, resources, &parts, &chipset.pci)?;
-    Ok(Devices { space, chipset, functions, io_threads })
+    let bus = &chipset.pci;
+    let functions = functions::build(plan, resources, &parts, bus)?;
+    let ports = ports::build(plan, &functions, &parts, bus)?;
+    let watchdog = watchdog::build(plan, resources, &parts, bus)?;
+    Ok(Devices { space, chipset, functions, ports, watchdog, parts })
 }
 
 /// CPUID leaves for all vCPUs, computed once.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use vmm_sys_util::timerfd::TimerFd;
 
 use super::disks::DiskHandle;
-use crate::plan::{DevicePlan, DiskSource, Plan, Storage};
+use crate::plan::{DevicePlan, DiskSource, Function, Plan, Storage};
 use crate::state::{Event, Mailbox};
 use crate::sys::inotify::{Inotify, is_shared};
 
@@ -55,6 +55,18 @@ impl DiskWatch {
         let mut watch = Self { shared: Arc::new(shared), timer: TimerFd::new()?, mailbox, looking: false };
         watch.look();
         Ok(watch)
+    }
+
+    /// Watches a disk that was added, too.
+    pub(super) fn add(&mut self, planned: &Function, disk: &DiskHandle) {
+        let Some((path, is_device)) = storage(&planned.device) else { return };
+        self.shared.disks().push(Watched { disk: disk.clone(), path, is_device });
+        self.look();
+    }
+
+    /// Watches a disk no more, which is gone.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.shared.disks().retain(|watched| watched.disk.name() != name);
     }
 
     /// Readable when a file was changed: then [`DiskWatch::changed`].

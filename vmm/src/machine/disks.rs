@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 
+use devices::pci::PciAddress;
 use devices::virtio::blk::{BlkHandle, ErrorPolicy, OnFault, RateLimit};
 use devices::{chain, say};
 
-use crate::plan::{DiskLimit, OnError};
+use crate::plan::{DiskLimit, Function, OnError};
 use crate::state::{Event, Mailbox};
 
 /// A disk's device.
 #[derive(Clone, Debug)]
 pub(super) struct DiskHandle {
     name: String,
+    address: PciAddress,
     device: BlkHandle,
     /// It cannot be looked at, which was said already.
     lost: bool,
 }
 
 impl DiskHandle {
-    pub(super) fn new(name: &str, device: BlkHandle) -> Self {
-        Self { name: name.to_owned(), device, lost: false }
+    pub(super) fn new(planned: &Function, device: BlkHandle) -> Self {
+        Self { name: planned.name.clone(), address: planned.address, device, lost: false }
+    }
+
+    /// Where the device is.
+    pub(super) fn address(&self) -> PciAddress {
+        self.address
     }
 
     pub(super) fn name(&self) -> &str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use block::Disk;
 use devices::GuestRam;
 use devices::io_thread::IoThread;
-use devices::pci::{PciBus, PciFunction};
+use devices::pci::{PciAddress, PciBus, PciFunction};
 use devices::virtio::balloon::{BalloonConfig, BalloonDevice, BalloonHandle};
 use devices::virtio::blk::{BlkConfig, BlkDevice};
 use devices::virtio::console::{ConsoleDevice, PortBackend, PortConfig};
@@ -28,18 +28,18 @@ use crate::state::Mailbox;
 const PAGE: u32 = 4096;
 
 /// What functions get of the machine.
-pub(super) struct Parts<'a> {
-    pub(super) mailbox: &'a Mailbox,
-    pub(super) ram: &'a GuestRam,
+pub(super) struct Parts {
+    pub(super) mailbox: Mailbox,
+    pub(super) ram: GuestRam,
     pub(super) routes: Arc<KvmRoutes>,
     pub(super) doorbells: Arc<KvmDoorbells>,
-    pub(super) io_threads: &'a [IoThread],
+    pub(super) io_threads: Vec<IoThread>,
 }
 
 /// The functions of a machine.
 #[derive(Default)]
 pub(super) struct Functions {
-    pub(super) all: Vec<Arc<VirtioPci>>,
+    pub(super) all: Vec<Made>,
     /// Those that are disks.
     pub(super) disks: Vec<DiskHandle>,
     /// Those that are network cards, by name.
@@ -48,27 +48,69 @@ pub(super) struct Functions {
     pub(super) balloon: Option<BalloonHandle>,
 }
 
-/// Makes all functions of `plan` and plugs them in.
+/// A function, where it is.
+pub(super) struct Made {
+    pub(super) address: PciAddress,
+    pub(super) function: Arc<VirtioPci>,
+}
+
+/// Makes all functions of `plan`, and plugs those of bus 0 in; the others are cards for slots.
 pub(super) fn build(
     plan: &Plan,
     resources: &Resources,
-    parts: &Parts<'_>,
+    parts: &Parts,
     bus: &PciBus,
 ) -> Result<Functions, BuildError> {
     let mut functions = Functions::default();
-    for (index, (planned, backend)) in plan.functions.iter().zip(&resources.backends).enumerate() {
-        let threads =
-            threads(planned, parts.io_threads).ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?;
-        let device = device(planned, backend, threads, parts, &mut functions)?;
-        let shares_slot = plan.functions.iter().skip(index + 1).any(|other| {
-            other.address.device() == planned.address.device() && planned.address.function() == 0
-        });
-        let function = plug(planned, device, parts, shares_slot)
-            .map_err(|source| BuildError::Device { what: format!("device {}", planned.name), source })?;
-        bus.insert(planned.address, Arc::clone(&function) as Arc<dyn PciFunction>);
-        functions.all.push(function);
+    for (planned, backend) in plan.functions.iter().zip(&resources.backends) {
+        let function = functions.make(planned, backend, parts, plan.shares_slot(planned.address))?;
+        if planned.address.bus() == 0 {
+            bus.insert(planned.address, function as Arc<dyn PciFunction>);
+        }
     }
     Ok(functions)
+}
+
+impl Functions {
+    /// Makes a function that is not plugged in yet.
+    pub(super) fn make(
+        &mut self,
+        planned: &Function,
+        backend: &Backend,
+        parts: &Parts,
+        shares_slot: bool,
+    ) -> Result<Arc<VirtioPci>, BuildError> {
+        let threads =
+            threads(planned, &parts.io_threads).ok_or_else(|| BuildError::NoBackend(planned.name.clone()))?;
+        let device = device(planned, backend, threads, parts, self)?;
+        let function = plug(planned, device, parts, shares_slot)
+            .map_err(|source| BuildError::Device { what: format!("device {}", planned.name), source })?;
+        self.all.push(Made { address: planned.address, function: Arc::clone(&function) });
+        Ok(function)
+    }
+
+    /// Forgets the function at this address, which is not used any more.
+    /// Gives back its handle if it was a disk.
+    pub(super) fn forget(&mut self, address: PciAddress) -> Option<DiskHandle> {
+        self.all.retain(|made| made.address != address);
+        let at = self.disks.iter().position(|disk| disk.address() == address)?;
+        Some(self.disks.remove(at))
+    }
+
+    /// The disk at this address.
+    pub(super) fn disk_at(&self, address: PciAddress) -> Option<&DiskHandle> {
+        self.disks.iter().find(|disk| disk.address() == address)
+    }
+
+    /// All functions.
+    pub(super) fn functions(&self) -> Vec<Arc<VirtioPci>> {
+        self.all.iter().map(|made| Arc::clone(&made.function)).collect()
+    }
+
+    /// The function at this address.
+    pub(super) fn at(&self, address: PciAddress) -> Option<&Arc<VirtioPci>> {
+        self.all.iter().find(|made| made.address == address).map(|made| &made.function)
+    }
 }
 
 /// The I/O threads of a function.
@@ -82,15 +124,15 @@ fn device(
     planned: &Function,
     backend: &Backend,
     threads: Threads,
-    parts: &Parts<'_>,
+    parts: &Parts,
     functions: &mut Functions,
 ) -> Result<Box<dyn VirtioDevice>, BuildError> {
     match (&planned.device, backend) {
         (DevicePlan::Disk(plan), Backend::Disk(disk)) => {
             let config = blk_config(plan, disk.as_ref());
-            let on_fault = disks::on_fault(&planned.name, parts.mailbox);
+            let on_fault = disks::on_fault(&planned.name, &parts.mailbox);
             let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
-            functions.disks.push(DiskHandle::new(&planned.name, device.handle()));
+            functions.disks.push(DiskHandle::new(planned, device.handle()));
             Ok(Box::new(device))
         }
         (DevicePlan::Nic(plan), Backend::Nic(nic)) => {
@@ -171,7 +213,7 @@ fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {
 fn plug(
     planned: &Function,
     device: Box<dyn VirtioDevice>,
-    parts: &Parts<'_>,
+    parts: &Parts,
     shares_slot: bool,
 ) -> io::Result<Arc<VirtioPci>> {
     let gsis = planned.first_gsi..planned.first_gsi + u32::from(planned.device.vectors());

@@ -11,9 +11,12 @@ mod functions;
 mod handles;
 mod memory;
 mod pause;
+mod ports;
 mod power_off;
 mod queues;
+mod watchdog;
 
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -22,27 +25,28 @@ pub use error::BuildError;
 pub use handles::{Devices, Handles};
 pub use pause::PauseError;
 
-use devices::io_thread::IoThread;
+use devices::pci::{Card, PciAddress};
+use devices::platform::watchdog::Watchdog;
 use devices::virtio::balloon::BalloonHandle;
-use devices::virtio::net::NetHandle;
-use devices::virtio::transport::VirtioPci;
 
 use crate::console::Plugged;
 use crate::kvm::{StoppedClocks, inject_nmi};
+use crate::open::Backend;
+use crate::plan::Function;
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
 use disk_watch::DiskWatch;
-use disks::DiskHandle;
+use functions::{Functions, Parts};
+use ports::Port;
 use queues::QueueStop;
 
 /// A machine that is built. Fields are dropped in this order: who uses something goes before it.
 pub struct Machine {
     vcpus: Vec<VcpuThread>,
     gate: Arc<Gate>,
-    functions: Vec<Arc<VirtioPci>>,
-    disks: Vec<DiskHandle>,
-    cards: Vec<(String, NetHandle)>,
-    balloon: Option<BalloonHandle>,
+    functions: Functions,
+    ports: Vec<Port>,
+    watchdog: Option<Arc<Watchdog>>,
     disk_watch: DiskWatch,
     /// The queues stop, or have stopped.
     queue_stop: Option<QueueStop>,
@@ -52,7 +56,8 @@ pub struct Machine {
     clocks_stop: bool,
     /// It was powered off.
     is_over: bool,
-    io_threads: Vec<IoThread>,
+    /// What new functions get. The I/O threads in it outlive all that runs on them.
+    parts: Parts,
     _console: Plugged,
     chipset: Chipset,
     /// The guest's memory outlives everything that could touch it.
@@ -68,8 +73,12 @@ impl Machine {
 
     /// What others may read of the devices.
     pub fn handles(&self) -> Handles {
-        let disks = self.disks.iter().map(|disk| (disk.name().to_owned(), disk.device().clone()));
-        Handles { disks: disks.collect(), cards: self.cards.clone(), balloon: self.balloon.clone() }
+        let disks = self.functions.disks.iter().map(|disk| (disk.name().to_owned(), disk.device().clone()));
+        Handles {
+            disks: disks.collect(),
+            cards: self.functions.cards.clone(),
+            balloon: self.functions.balloon.clone(),
+        }
     }
 
     /// Descriptor that is readable when the file of a disk was changed.
@@ -97,9 +106,43 @@ impl Machine {
         self.disk_watch.looked(again);
     }
 
+    /// Makes a device and puts it into the slot that it is planned for.
+    pub fn plug(&mut self, planned: &Function, backend: &Backend) -> Result<(), BuildError> {
+        let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
+        let port = self.ports.iter().find(|port| port.card == planned.address);
+        let port = port.ok_or_else(|| fail(io::Error::other("there is no such slot")))?;
+        let function = self.functions.make(planned, backend, &self.parts, false)?;
+        if let Err(error) = port.port.insert(function as Arc<dyn Card>) {
+            self.functions.forget(planned.address);
+            return Err(fail(io::Error::other(error)));
+        }
+        if let Some(disk) = self.functions.disk_at(planned.address) {
+            self.disk_watch.add(planned, disk);
+        }
+        Ok(())
+    }
+
+    /// Asks the guest to let the device at `card` go; false if there is none.
+    pub fn request_removal(&self, card: PciAddress) -> bool {
+        let port = self.ports.iter().find(|port| port.card == card);
+        port.is_some_and(|port| port.port.request_removal())
+    }
+
+    /// Whether there is a disk of this name.
+    pub fn has_disk(&self, name: &str) -> bool {
+        self.functions.disks.iter().any(|disk| disk.name() == name)
+    }
+
+    /// Forgets the device at `card`, which its guest has let go.
+    pub fn forget(&mut self, card: PciAddress) {
+        if let Some(disk) = self.functions.forget(card) {
+            self.disk_watch.forget(disk.name());
+        }
+    }
+
     /// The memory balloon, if there is one.
     pub fn balloon(&self) -> Option<&BalloonHandle> {
-        self.balloon.as_ref()
+        self.functions.balloon.as_ref()
     }
 
     /// Presses the power button, as a person in front of the machine would.

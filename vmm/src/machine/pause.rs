@@ -33,13 +33,16 @@ impl Machine {
         self.gate.close();
         self.vcpus.iter().for_each(VcpuThread::kick);
         let stopped = self.gate.wait_for_at_most(self.vcpus.len(), VCPUS);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.pause();
+        }
         if self.clocks.is_none() && self.clocks_stop {
             // Without them, the guest sees how long it was paused.
             self.clocks = StoppedClocks::read(&self.vm).ok();
         }
         let queues = match self.queue_stop.take() {
             Some(earlier) => earlier.again(),
-            None => QueueStop::begin(&self.functions),
+            None => QueueStop::begin(self.functions.functions()),
         };
         if !stopped {
             self.queue_stop = queues.ok();
@@ -53,12 +56,15 @@ impl Machine {
 
     /// Lets queues and vCPUs go on, and has disks try again what they held back.
     pub fn resume(&mut self) {
-        self.disks.iter().for_each(DiskHandle::retry);
+        self.functions.disks.iter().for_each(DiskHandle::retry);
         self.queue_stop = self.queue_stop.take().and_then(QueueStop::undo);
         if let Some(clocks) = self.clocks.take()
             && let Ok(ticks) = clocks.go_on(&self.vm)
         {
             self.gate.hide(ticks);
+        }
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.resume();
         }
         self.gate.open();
     }

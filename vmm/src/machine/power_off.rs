@@ -36,16 +36,19 @@ impl Machine {
             return Err(PauseError::Vcpu(LIMIT));
         }
         self.vcpus.drain(..).for_each(VcpuThread::join);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.stop();
+        }
         let queues = match self.queue_stop.take() {
             Some(earlier) => earlier.again(),
-            None => QueueStop::begin(&self.functions),
+            None => QueueStop::begin(self.functions.functions()),
         };
         match queues {
             Ok(queues) if queues.wait(LIMIT) => Ok(()),
             Ok(_) => Err(PauseError::Queue(LIMIT)),
             // Without a thread that could wait, this one does.
             Err(_) => {
-                self.functions.iter().for_each(|function| function.pause());
+                self.functions.all.iter().for_each(|made| made.function.pause());
                 Ok(())
             }
         }
@@ -55,7 +58,7 @@ impl Machine {
     fn give_up(&mut self) {
         mem::forget(mem::take(&mut self.vcpus));
         mem::forget(mem::take(&mut self.functions));
-        mem::forget(mem::take(&mut self.io_threads));
+        mem::forget(mem::take(&mut self.parts.io_threads));
         mem::forget(self.ram.clone());
         mem::forget(self.vm.clone());
     }

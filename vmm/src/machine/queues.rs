@@ -35,9 +35,9 @@ struct State {
 
 impl QueueStop {
     /// Has all queues stop.
-    pub(super) fn begin(functions: &[Arc<VirtioPci>]) -> io::Result<Self> {
+    pub(super) fn begin(functions: Vec<Arc<VirtioPci>>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            functions: functions.to_vec(),
+            functions,
             state: Mutex::new(State { progress: Progress::Stopping, stopped: 0 }),
             changed: Condvar::new(),
         });
@@ -53,7 +53,7 @@ impl QueueStop {
         match state.progress {
             Progress::Undone => {
                 drop(state);
-                Self::begin(&self.0.functions)
+                Self::begin(self.0.functions.clone())
             }
             Progress::Unwanted => {
                 *state = State { progress: Progress::Stopping, stopped: 0 };

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use block::{Disk, DiskError};
 use image::{Reference, Store};
@@ -22,7 +23,7 @@ pub use runtime::RuntimeDir;
 
 use crate::agent::AgentHandle;
 use crate::console::{ConsoleHub, ConsoleTarget};
-use crate::plan::{DevicePlan, FileSource, Function, Plan};
+use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, Plan};
 use crate::sys::socket;
 
 /// Socket of the guest agent's port in the runtime directory.
@@ -202,6 +203,8 @@ pub struct Resources {
     pub initrd: Option<NamedFile>,
     /// In step with the plan's functions.
     pub backends: Vec<Backend>,
+    /// The watchdog has fired; outlives the machine's resets.
+    pub watchdog_fired: Arc<AtomicBool>,
     /// The serial console, for every machine that is built to plug itself in.
     pub console: ConsoleHub,
     /// What was made in the host's network. Last, so that it goes when nothing uses it any more.
@@ -237,7 +240,7 @@ impl Resources {
             backends.extend(keep(&mut faults, subject_of(function), backend));
         }
         let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
-        Ok(Self { kernel, initrd, backends, console, network })
+        Ok(Self { kernel, initrd, backends, watchdog_fired: Arc::default(), console, network })
     }
 }
 
@@ -249,6 +252,12 @@ impl Resources {
             _ => None,
         })
     }
+}
+
+/// Opens a disk that is added to a running machine.
+pub(crate) fn disk(places: &Places, name: &str, plan: &DiskPlan) -> Result<Backend, OpenError> {
+    let store = Store::new(places.images.clone(), places.cache.clone());
+    Ok(Backend::Disk(disk::open(&store, &places.cache, name, plan)?))
 }
 
 /// Puts a fault aside and goes on.

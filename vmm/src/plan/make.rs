@@ -13,7 +13,7 @@ use super::{
     Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, NicLimit, Plan, PlanError, Surroundings,
     TapSource,
 };
-use super::{cpu, credentials, disks, firmware, host, kernel, memory, network, pci, probes};
+use super::{cpu, credentials, disks, firmware, host, kernel, memory, network, pci, ports, probes, watchdog};
 
 /// Port of the guest agent, as KubeVirt names it.
 const AGENT_PORT: &str = "org.qemu.guest_agent.0";
@@ -101,8 +101,13 @@ pub fn make(
         devices.push(("balloon".into(), DevicePlan::Balloon { reporting }));
     }
     let io_threads = IoThreads::new(domain, vcpus, devices.iter().map(|(_, device)| device));
-    let (mut functions, io_threads) =
-        io_threads.and_then(|threads| place(devices, &pci, threads)).map_err(|error| vec![error])?;
+    let slots = ports::wanted(vmi).map_err(|error| vec![error])?;
+    let pci = pci.with_ports(slots);
+    let mut allocator = Allocator::new(&pci);
+    let placed = io_threads.and_then(|threads| place(devices, &mut allocator, threads));
+    let (mut functions, io_threads) = placed.map_err(|error| vec![error])?;
+    let watchdog = watchdog::plan(&domain.devices, &pci, &mut allocator).map_err(|error| vec![error])?;
+    let ports = ports::plan(slots, &pci, &mut allocator).map_err(|error| vec![error])?;
     context.tell_of_tags(&mut functions).map_err(|error| vec![error])?;
     let plan = Plan {
         namespace: vmi.namespace().to_owned(),
@@ -117,6 +122,8 @@ pub fn make(
             domain.chassis.as_ref(),
         ),
         functions,
+        ports,
+        watchdog,
         io_threads,
         grace_period: Duration::from_secs(vmi.grace_period_seconds()),
         reboots: domain.reboot_policy != Some(spec::api::RebootPolicy::Terminate),
@@ -128,6 +135,17 @@ pub fn make(
         clocks_run_while_paused: options.clocks_run_while_paused,
     };
     Ok((plan, nics.warnings))
+}
+
+/// Plans the disk that is the first of `vmi`, to be added to a machine that runs.
+pub(crate) fn single_disk(vmi: &VirtualMachineInstance, resolved: &Resolved) -> Result<DiskPlan, PlanError> {
+    if let Some(missing) = resolved.missing.first() {
+        return Err(PlanError::missing(&missing.path, &missing.message));
+    }
+    let queues = disk_queues(vmi, vmi.topology().vcpus());
+    let disk = vmi.spec.domain.devices.disks.first();
+    let disk = disk.ok_or_else(|| PlanError::at("spec.domain.devices.disks", "there is no disk"))?;
+    disks::Context { vmi, resolved, queues, limits: &[] }.plan(0, disk)
 }
 
 /// Puts an error aside and goes on.
@@ -164,10 +182,9 @@ fn plan_disks(context: &disks::Context<'_>, errors: &mut Vec<PlanError>) -> Vec<
 /// Gives every device its slot, interrupts and I/O threads.
 fn place(
     devices: Vec<(String, DevicePlan)>,
-    pci: &pci::PciPlan,
+    allocator: &mut Allocator,
     mut threads: IoThreads,
 ) -> Result<(Vec<Function>, u16), PlanError> {
-    let mut allocator = Allocator::new(pci);
     let mut functions = Vec::with_capacity(devices.len());
     for (name, device) in devices {
         let place = allocator.place(device.vectors()).ok_or_else(|| {

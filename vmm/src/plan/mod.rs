@@ -18,8 +18,10 @@ mod make;
 mod memory;
 mod network;
 mod pci;
+mod ports;
 mod probes;
 mod text;
+mod watchdog;
 
 pub use cpu::CpuPlan;
 pub use credentials::{CredentialKind, CredentialPlan};
@@ -30,16 +32,20 @@ pub use error::{Fault, PlanError};
 pub use firmware::SmbiosPlan;
 pub use kernel::{FileSource, KernelPlan};
 pub use limits::{BadLimit, DiskLimit, NicLimit};
+pub(crate) use make::single_disk;
 pub use make::{Options, make};
 pub use memory::{Backing, MemoryPlan};
 pub use net::MacAddress;
 pub use network::{BadTap, BindingPlan, NicPlan, Surroundings, TapSource, VifCache};
 pub use pci::PciPlan;
+pub use ports::PortPlan;
 pub use probes::{ProbeAction, ProbePlan};
 pub use text::render;
+pub use watchdog::{WatchdogAction, WatchdogPlan};
 
 use std::time::Duration;
 
+use ::devices::pci::PciAddress;
 use serde::{Deserialize, Serialize};
 
 /// A machine, decided down to the last address.
@@ -62,6 +68,10 @@ pub struct Plan {
     pub smbios: SmbiosPlan,
     /// PCI functions besides the chipset, in order of address.
     pub functions: Vec<Function>,
+    /// Root ports with slots for devices that come while the machine runs.
+    pub ports: Vec<PortPlan>,
+    /// The watchdog, if there is one.
+    pub watchdog: Option<WatchdogPlan>,
     /// Number of I/O threads; functions name theirs by index.
     pub io_threads: u16,
     /// How long the guest may take to power off when it is asked to.
@@ -87,6 +97,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether other functions share the slot of `address`, which is the first of them.
+    pub fn shares_slot(&self, address: PciAddress) -> bool {
+        let functions = self.functions.iter().map(|function| function.address);
+        let others = functions.chain(self.ports.iter().map(|port| port.address));
+        let mut others = others.chain(self.watchdog.iter().map(|watchdog| watchdog.address));
+        let place = |address: PciAddress| (address.bus(), address.device());
+        address.function() == 0 && others.any(|other| place(other) == place(address) && other.function() != 0)
+    }
+
     /// The same without the contents of disks of files, which may be secret: for showing, and for keeping once the
     /// disks are open.
     pub fn without_contents(mut self) -> Self {

@@ -28,6 +28,14 @@ pub struct PciPlan {
     pub last_bus: u8,
 }
 
+impl PciPlan {
+    /// The same with so many buses behind root ports.
+    pub(super) fn with_ports(mut self, ports: u8) -> Self {
+        self.last_bus = ports;
+        self
+    }
+}
+
 /// Plans the windows of a machine with `memory` on a processor with `phys_bits` physical address bits.
 pub(super) fn plan(memory: &MemoryPlan, phys_bits: u8) -> Result<PciPlan, PlanError> {
     let mmio64 = memory.ram.pci64_window(phys_bits);
@@ -61,20 +69,28 @@ impl Allocator {
 
     /// A place for a function with `vectors` interrupts; `None` when the bus is full.
     pub(super) fn place(&mut self, vectors: u16) -> Option<Place> {
+        let place = Place { address: self.address()?, window: self.window, first_gsi: self.next_gsi };
+        self.next_gsi += u32::from(vectors);
+        self.window += WINDOW_STRIDE;
+        Some(place)
+    }
+
+    /// A place for a port with an interrupt of its own, and `vectors` for the device behind it; its window says nothing.
+    pub(super) fn port(&mut self, vectors: u16) -> Option<Place> {
+        let place = Place { address: self.address()?, window: 0, first_gsi: self.next_gsi };
+        self.next_gsi += 1 + u32::from(vectors);
+        Some(place)
+    }
+
+    /// A place for a function without window and interrupts.
+    pub(super) fn address(&mut self) -> Option<PciAddress> {
         let slots = SLOTS.end - SLOTS.start;
         let (function, slot) = (self.next / slots, SLOTS.start + self.next % slots);
         if function >= FUNCTIONS {
             return None;
         }
-        let place = Place {
-            address: PciAddress::new(0, slot, function),
-            window: self.window,
-            first_gsi: self.next_gsi,
-        };
         self.next += 1;
-        self.next_gsi += u32::from(vectors);
-        self.window += WINDOW_STRIDE;
-        Some(place)
+        Some(PciAddress::new(0, slot, function))
     }
 }
 

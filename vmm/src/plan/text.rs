@@ -47,6 +47,20 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "shutdown  {} s after the power button", plan.grace_period.as_secs())?;
     writeln!(out, "threads   {} vCPU, {} I/O", topology.vcpus(), plan.io_threads)?;
     writeln!(out, "devices   00:00.0 host bridge\n          00:1f.0 LPC bridge")?;
+    for port in &plan.ports {
+        writeln!(
+            out,
+            "          {} root port, slot {}, bus {}, interrupt {}",
+            port.address, port.bus, port.bus, port.gsi
+        )?;
+    }
+    if let Some(watchdog) = &plan.watchdog {
+        writeln!(
+            out,
+            "          {} watchdog, window {:#x}: {:?}",
+            watchdog.address, watchdog.window, watchdog.action
+        )?;
+    }
     for function in &plan.functions {
         writeln!(
             out,

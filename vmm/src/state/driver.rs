@@ -5,12 +5,15 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use devices::pci::{PciAddress, SlotEvent};
 use devices::{chain, say};
 
+use super::devices::Wishes;
 use super::policy::{Input, Order, Rules, State};
 use super::waiting::Waiting;
 use super::{Event, ExitReason, Mailbox, Reply, Verb};
 use crate::agent::AgentReport;
+use crate::hotplug::Depot;
 use crate::machine::{BuildError, Devices, Handles, Machine, PauseError};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
@@ -47,23 +50,36 @@ impl Outcome {
 }
 
 /// What happens next.
-enum Next {
+pub(super) enum Next {
     Happened(Input),
     Asked(Verb, Reply),
     Reported(AgentReport),
     NoReboot,
+    /// The guest did something with the slot of the device at this address.
+    Slot(PciAddress, SlotEvent),
+}
+
+/// The machine's devices: where they are shown, and where those are found that come later.
+#[derive(Debug)]
+pub struct Stock {
+    /// Shows those that there are.
+    pub devices: Devices,
+    /// Has those that may come.
+    pub depot: Depot,
 }
 
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
     pub(super) plan: Plan,
     pub(super) resources: Resources,
+    /// Where things are that are plugged in later.
+    pub(super) depot: Depot,
     milestones: Arc<Milestones>,
     signals: Signals,
     pub(super) mailbox: Mailbox,
     waiting: Waiting,
     first_output: Arc<OnceLock<Instant>>,
-    devices: Devices,
+    pub(super) devices: Devices,
     pub(super) keeper: StatusKeeper,
     pub(super) rules: Rules,
     pub(super) state: State,
@@ -73,6 +89,8 @@ pub struct Driver {
     pub(super) at_once: bool,
     /// Why the guest counts as hung, if it does: it is being ended for it.
     pub(super) hung: Option<String>,
+    /// What was asked of the guest's memory and devices, for when the machine is built again.
+    pub(super) wishes: Wishes,
 }
 
 impl Driver {
@@ -86,13 +104,15 @@ impl Driver {
         signals: Signals,
         mailbox: Mailbox,
         keeper: StatusKeeper,
-        devices: Devices,
+        stock: Stock,
     ) -> Result<Self, RunError> {
+        let Stock { devices, depot } = stock;
         let waiting = Waiting::new(&[mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()])?;
         let rules = Rules { reboots: plan.reboots, starts_paused: plan.starts_paused };
         Ok(Self {
             plan,
             resources,
+            depot,
             milestones,
             signals,
             mailbox,
@@ -105,6 +125,7 @@ impl Driver {
             deadline: None,
             at_once: false,
             hung: None,
+            wishes: Wishes::default(),
         })
     }
 
@@ -136,6 +157,7 @@ impl Driver {
             let end = self.watch(&mut machine);
             let stopped = self.stop(machine);
             self.mailbox.forget_guest();
+            self.settle_slots();
             match (end?, stopped) {
                 (Some(reason), _) => break reason,
                 (None, Ok(())) => reboots += 1,
@@ -167,6 +189,7 @@ impl Driver {
         } else {
             self.keeper.tell(EventReason::Rebooted, "VirtualMachineInstance was built again.");
         }
+        self.wish_again(machine);
         self.tell_pause();
         if self.state.holds.any() {
             say!("kubevmm: the machine is paused until it is told to go on");
@@ -196,6 +219,10 @@ impl Driver {
                 Next::Asked(verb, reply) => self.answer(machine, &verb, reply),
                 Next::Reported(report) => self.note(machine, report),
                 Next::NoReboot => self.reboot_by_button(machine),
+                Next::Slot(card, event) => {
+                    self.slot_changed(machine, card, event);
+                    Order::Nothing
+                }
             };
             match order {
                 Order::BootAgain => return Ok(None),
@@ -225,7 +252,8 @@ impl Driver {
                     None => continue,
                 }
             }
-            let due = self.waiting.wait([left, self.keeper.retry_in()].into_iter().flatten().min())?;
+            let times = [left, self.keeper.retry_in(), self.wishes.overdue_in()];
+            let due = self.waiting.wait(times.into_iter().flatten().min())?;
             if due.clock {
                 machine.clock_timer_fired();
             }
@@ -236,6 +264,8 @@ impl Driver {
                 machine.look_at_disks();
             }
             self.keeper.write_again();
+            self.tell_of_overdue();
+            self.keeper.publish();
         }
     }
 
@@ -244,12 +274,12 @@ impl Driver {
         std::iter::from_fn(|| self.signals.next()).any(|wish| wish == Wish::End)
     }
 
-    fn stop_request(&self) -> Input {
+    pub(super) fn stop_request(&self) -> Input {
         Input::Terminate { patience: !self.plan.grace_period.is_zero() }
     }
 
     /// What follows from an event, unless it concerns nothing but the device or the status that it is about.
-    fn next_of(&self, machine: &mut Machine, event: Event) -> Option<Next> {
+    fn next_of(&mut self, machine: &mut Machine, event: Event) -> Option<Next> {
         Some(Next::Happened(match event {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
             Event::Agent(report) => return Some(Next::Reported(report)),
@@ -259,12 +289,14 @@ impl Driver {
                 return None;
             }
             Event::Escape => self.stop_request(),
+            Event::Slot(card, event) => return Some(Next::Slot(card, event)),
             Event::DiskFault(message) => {
                 say!("kubevmm: {message}");
                 Input::DiskFault
             }
             Event::Guest(GuestEvent::Reset) => Input::GuestReset,
             Event::Guest(GuestEvent::PowerOff) => Input::GuestPowerOff,
+            Event::Guest(GuestEvent::Hung(action)) => return Some(self.hung(action)),
             Event::Guest(GuestEvent::Panicked) => Input::GuestPanicked,
             Event::Guest(GuestEvent::TripleFault { vcpu }) => Input::TripleFault { vcpu },
             Event::Guest(GuestEvent::VcpuFailed { vcpu, error }) => {

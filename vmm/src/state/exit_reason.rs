@@ -19,6 +19,8 @@ pub enum ExitReason {
     },
     /// The guest reported a panic.
     GuestPanic,
+    /// The guest let its watchdog run out, which was to switch the machine off.
+    Hung,
     /// A vCPU took a triple fault.
     TripleFault {
         /// Its number.
@@ -37,7 +39,7 @@ impl ExitReason {
         match self {
             Self::GuestShutdown | Self::Terminated => 0,
             Self::HostFailure { .. } => 3,
-            Self::GuestPanic | Self::TripleFault { .. } => 4,
+            Self::GuestPanic | Self::Hung | Self::TripleFault { .. } => 4,
             Self::Killed | Self::Unhealthy { .. } => 5,
         }
     }
@@ -52,6 +54,7 @@ impl ExitReason {
                 format!("the guest was ended because its liveness probe failed: {message}")
             }
             Self::GuestPanic => "the guest panicked".into(),
+            Self::Hung => "the guest hung, and its watchdog switched the machine off".into(),
             Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),
             Self::HostFailure { message } => message.clone(),
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use devices::pci::{PciAddress, SlotEvent};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Reply, Verb};
@@ -22,6 +23,8 @@ pub enum Event {
         /// Some have to be looked at from time to time.
         again: bool,
     },
+    /// The guest did something with the slot of a root port, which has or had the device of this address in it.
+    Slot(PciAddress, SlotEvent),
     /// The user asked on the console to end the machine.
     Escape,
     /// Somebody asks something of the machine.
@@ -37,7 +40,7 @@ impl Event {
     fn is_of_guest(&self) -> bool {
         match self {
             Self::Guest(_) | Self::DiskFault(_) | Self::DisksLooked { .. } | Self::NoReboot => true,
-            Self::Escape | Self::Request(..) | Self::Agent(_) => false,
+            Self::Slot(..) | Self::Escape | Self::Request(..) | Self::Agent(_) => false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The state driver: the one owner of a machine.
 
+mod devices;
 mod driver;
 mod exit_reason;
 mod mailbox;
@@ -7,9 +8,10 @@ mod orders;
 mod policy;
 mod report;
 mod request;
+mod slots;
 mod waiting;
 
-pub use driver::{Driver, Outcome, RunError};
+pub use driver::{Driver, Outcome, RunError, Stock};
 pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;

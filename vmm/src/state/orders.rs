@@ -41,6 +41,11 @@ impl Driver {
 
     /// Does what was asked, or refuses, and says so.
     pub(super) fn answer(&mut self, machine: &mut Machine, verb: &Verb, reply: Reply) -> Order {
+        if let Some(answer) = self.answer_for_devices(machine, verb) {
+            self.keeper.publish();
+            reply.send(answer);
+            return Order::Nothing;
+        }
         let grace = self.grace(verb);
         let (next, order) = match self.rules.decide(self.state, verb, !grace.is_zero()) {
             Ok(decided) => decided,

@@ -58,6 +58,8 @@ pub(super) enum Input {
     GuestReset,
     GuestPowerOff,
     GuestPanicked,
+    /// The guest let its watchdog run out, which is to switch the machine off.
+    GuestHung,
     TripleFault {
         vcpu: u32,
     },
@@ -121,10 +123,12 @@ impl Rules {
             (_, Input::DiskSeenTo) => stay(Order::Nothing),
             // What the guest did before it was paused counts as ever. If it is to boot again, any end will do.
             (Some(Leaving::Restart), Input::GuestPowerOff | Input::GuestReset) => self.begin_anew(),
-            (Some(Leaving::Restart), Input::GuestPanicked | Input::TripleFault { .. } | Input::GraceOver) => {
-                self.begin_anew()
-            }
+            (
+                Some(Leaving::Restart),
+                Input::GuestPanicked | Input::GuestHung | Input::TripleFault { .. } | Input::GraceOver,
+            ) => self.begin_anew(),
             (_, Input::GuestPanicked) => stay(Order::End(ExitReason::GuestPanic)),
+            (_, Input::GuestHung) => stay(Order::End(ExitReason::Hung)),
             (_, Input::TripleFault { vcpu }) => stay(Order::End(ExitReason::TripleFault { vcpu })),
             // It finished its work and was to go down anyway.
             (Some(Leaving::Stop), Input::GuestReset | Input::GuestPowerOff) => {
@@ -175,6 +179,8 @@ impl Rules {
             }
             (Verb::PowerButton, _) => (state, Order::PressPowerButton),
             (Verb::Nmi, _) => (state, Order::InjectNmi),
+            // Devices have no say in the machine's life.
+            (Verb::SetMemory { .. } | Verb::Device(_), _) => (state, Order::Nothing),
         })
     }
 

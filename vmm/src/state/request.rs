@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Event, Mailbox};
+use crate::hotplug::DeviceChange;
 
 /// Something that can be asked of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verb {
     /// vCPUs and queues stop where they are.
     Pause,
@@ -30,6 +31,13 @@ pub enum Verb {
     PowerButton,
     /// All vCPUs get a non-maskable interrupt.
     Nmi,
+    /// The guest is asked, by its balloon, to get by on less memory than it was started with, or to take it back.
+    SetMemory {
+        /// Bytes, at most what it was started with.
+        bytes: u64,
+    },
+    /// A device comes or goes.
+    Device(DeviceChange),
 }
 
 impl Verb {
@@ -44,6 +52,8 @@ impl Verb {
             Self::SoftReboot => "soft-reboot",
             Self::PowerButton => "power-button",
             Self::Nmi => "nmi",
+            Self::SetMemory { .. } => "set-memory",
+            Self::Device(_) => "device",
         }
     }
 }

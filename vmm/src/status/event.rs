@@ -47,6 +47,16 @@ pub enum EventReason {
     GuestPanicked,
     /// A probe of its guest's health failed.
     Unhealthy,
+    /// Its guest let the watchdog run out.
+    WatchdogExpired,
+    /// A volume was put into a slot.
+    VolumeAttached,
+    /// Its guest has taken the volume into use.
+    VolumeReady,
+    /// Its guest has let the volume go.
+    VolumeDetached,
+    /// Its guest does not let the volume go.
+    VolumeStuck,
 }
 
 impl EventReason {
@@ -64,14 +74,23 @@ impl EventReason {
             Self::SyncFailed => "SyncFailed",
             Self::GuestPanicked => "GuestPanicked",
             Self::Unhealthy => "Unhealthy",
+            Self::WatchdogExpired => "WatchdogExpired",
+            Self::VolumeAttached => "VolumeAttached",
+            Self::VolumeReady => "VolumeReady",
+            Self::VolumeDetached => "VolumeDetached",
+            Self::VolumeStuck => "VolumeDetachTimedOut",
         }
     }
 
     fn severity(self) -> Severity {
         match self {
-            Self::IoError | Self::Failed | Self::SyncFailed | Self::GuestPanicked | Self::Unhealthy => {
-                Severity::Warning
-            }
+            Self::IoError
+            | Self::Failed
+            | Self::SyncFailed
+            | Self::GuestPanicked
+            | Self::Unhealthy
+            | Self::WatchdogExpired
+            | Self::VolumeStuck => Severity::Warning,
             _ => Severity::Normal,
         }
     }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use devices::say;
-use spec::api::{PhaseTransition, VirtualMachineInstance, VirtualMachineInstanceStatus};
+use spec::api::{
+    Disk, PhaseTransition, VirtualMachineInstance, VirtualMachineInstanceStatus, Volume, VolumeStatus,
+};
 
 use super::agent::AgentStatus;
 use super::conditions::{self, Pause, Wanted};
 use super::files::Files;
 use super::{Board, EventReason, EventRecord, Phase, Published, clock, initial};
 use crate::agent::{AgentReport, ProbeKind, ProbeResult};
+use crate::hotplug::NewDisk;
 use crate::plan::Plan;
 use crate::state::ExitReason;
 
@@ -121,7 +124,7 @@ impl StatusKeeper {
                 self.tell(EventReason::GuestPanicked, "Guest OS panicked.");
                 (Phase::Failed, "The VirtualMachineInstance crashed.")
             }
-            ExitReason::TripleFault { .. } | ExitReason::HostFailure { .. } => {
+            ExitReason::Hung | ExitReason::TripleFault { .. } | ExitReason::HostFailure { .. } => {
                 (Phase::Failed, "The VirtualMachineInstance crashed.")
             }
         };
@@ -142,6 +145,22 @@ impl StatusKeeper {
     /// Changes whatever else the status says.
     pub fn update(&mut self, change: impl FnOnce(&mut VirtualMachineInstanceStatus)) {
         change(&mut self.status);
+    }
+
+    /// A volume was added to the machine, which has this status.
+    pub fn add_volume(&mut self, added: &NewDisk, status: VolumeStatus) {
+        let name = &added.name;
+        self.vmi.spec.volumes.push(Volume { name: name.clone(), source: added.source.clone() });
+        self.vmi.spec.domain.devices.disks.push(Disk { name: name.clone(), ..added.disk.clone() });
+        self.status.volume_status.retain(|volume| volume.name != *name);
+        self.status.volume_status.push(status);
+    }
+
+    /// A volume is gone from the machine.
+    pub fn remove_volume(&mut self, name: &str) {
+        self.vmi.spec.volumes.retain(|volume| volume.name != name);
+        self.vmi.spec.domain.devices.disks.retain(|disk| disk.name != name);
+        self.status.volume_status.retain(|volume| volume.name != name);
     }
 
     /// Tells of something that happened.

@@ -1,6 +1,7 @@
 //! What a guest may do that concerns the whole machine.
 
 use super::VcpuError;
+use crate::plan::WatchdogAction;
 
 /// Something that the state driver has to know.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub enum GuestEvent {
     PowerOff,
     /// The guest reported that it panicked and does nothing more about it.
     Panicked,
+    /// The guest let its watchdog run out, which is to have this consequence.
+    Hung(WatchdogAction),
     /// A vCPU took a triple fault.
     TripleFault {
         /// Its number.

@@ -29,8 +29,17 @@ use crate::irq::{MsiRoutes, MsiSlot};
 const LINK_ACTIVE: u16 = 1 << 13;
 const VERSION: u32 = 1;
 
-/// Told when the guest has let the card in this slot go. Called by vCPU threads; must not wait.
-pub type OnRelease = Arc<dyn Fn() + Send + Sync>;
+/// What the guest did with a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotEvent {
+    /// It gave power to the card, and takes it into use.
+    Accepted,
+    /// It has let the card go, which is out of the slot now.
+    Released,
+}
+
+/// Told of what the guest did. Called by vCPU threads; must not wait.
+pub type OnSlot = Arc<dyn Fn(SlotEvent) + Send + Sync>;
 
 /// A card of a slot: a function that can be without power.
 pub trait Card: PciFunction {
@@ -48,8 +57,8 @@ pub struct PortParts {
     pub routes: Arc<dyn MsiRoutes>,
     /// Its interrupt.
     pub msi_slot: MsiSlot,
-    /// Told of cards that are gone.
-    pub on_release: OnRelease,
+    /// Told of cards that are accepted or gone.
+    pub on_slot: OnSlot,
 }
 
 /// What a snapshot keeps of a port; its card has a state of its own.
@@ -71,7 +80,7 @@ pub struct Occupied;
 /// A root port with its slot.
 pub struct RootPort {
     inner: Mutex<Inner>,
-    on_release: OnRelease,
+    on_slot: OnSlot,
 }
 
 struct Inner {
@@ -90,7 +99,7 @@ impl RootPort {
         let msi = Msi::new(parts.msi_slot, parts.routes, log);
         let mut inner = Inner { config, offsets, slot: Slot::new(card.is_some()), msi, card };
         inner.show();
-        Self { inner: Mutex::new(inner), on_release: parts.on_release }
+        Self { inner: Mutex::new(inner), on_slot: parts.on_slot }
     }
 
     /// Puts a card into the slot, and tells the guest.
@@ -224,6 +233,11 @@ impl PciFunction for RootPort {
         inner.configure_msi();
         let card = match inner.write_slot(offset, data) {
             Change::None => None,
+            Change::Accepted => {
+                drop(inner);
+                (self.on_slot)(SlotEvent::Accepted);
+                return Action::None;
+            }
             Change::Released => inner.card.take(),
         };
         let Some(card) = card else { return Action::None };
@@ -231,7 +245,7 @@ impl PciFunction for RootPort {
         inner.notify();
         drop(inner);
         let action = card.power_off();
-        (self.on_release)();
+        (self.on_slot)(SlotEvent::Released);
         action
     }
 }

@@ -25,6 +25,8 @@ const ATTENTION_OFF: u16 = 3 << 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
+    /// The guest gave power to the card.
+    Accepted,
     /// The guest has taken the power away for good: the card can go.
     Released,
 }
@@ -65,9 +67,15 @@ impl Slot {
     pub(super) fn write_control(&mut self, value: u16) -> Change {
         let released =
             |control: u16| control & POWER_OFF != 0 && control & POWER_INDICATOR == POWER_INDICATOR;
-        let before = released(self.control);
+        let (had_power, was_released) = (self.has_power(), released(self.control));
         self.control = value & KEPT;
-        if self.is_occupied() && !before && released(self.control) { Change::Released } else { Change::None }
+        if self.is_occupied() && !was_released && released(self.control) {
+            Change::Released
+        } else if !had_power && self.has_power() {
+            Change::Accepted
+        } else {
+            Change::None
+        }
     }
 
     /// The guest wrote slot status.

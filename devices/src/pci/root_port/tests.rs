@@ -49,15 +49,15 @@ struct Driver {
     port: Arc<RootPort>,
     irq: EventFd,
     routes: Arc<Routes>,
-    released: Arc<AtomicU32>,
+    told: Arc<AtomicU32>,
     express: u16,
 }
 
 impl Driver {
     fn new(card: Option<Arc<dyn Card>>) -> Self {
         let irq = EventFd::new(EFD_NONBLOCK).unwrap();
-        let (routes, released) = (Arc::<Routes>::default(), Arc::<AtomicU32>::default());
-        let counter = Arc::clone(&released);
+        let (routes, told) = (Arc::<Routes>::default(), Arc::<AtomicU32>::default());
+        let counter = Arc::clone(&told);
         let parts = PortParts {
             number: 2,
             forwarded: Forwarded {
@@ -67,13 +67,14 @@ impl Driver {
             },
             routes: Arc::clone(&routes) as _,
             msi_slot: MsiSlot { gsi: 24, irqfd: irq.try_clone().unwrap() },
-            on_release: Arc::new(move || {
-                counter.fetch_add(1, Ordering::SeqCst);
+            on_slot: Arc::new(move |event| {
+                let one = if event == SlotEvent::Accepted { 0x100 } else { 1 };
+                counter.fetch_add(one, Ordering::SeqCst);
             }),
         };
         let (bus, port) = (PciBus::new(), Arc::new(RootPort::new(parts, card)));
         assert!(bus.insert_port(PORT, Arc::clone(&port)));
-        let mut driver = Self { bus, port, irq, routes, released, express: 0 };
+        let mut driver = Self { bus, port, irq, routes, told, express: 0 };
         driver.express = driver.capability(0x10);
         let msi = driver.capability(0x05);
         let _ = driver.write(msi + 4, &MESSAGE.to_le_bytes());
@@ -173,9 +174,9 @@ fn a_card_comes_is_used_and_goes_when_the_guest_agrees() {
     assert!(matches!(driver.control(0x12e9), Action::None));
     assert!(matches!(driver.control(0x16e9), Action::None));
     assert!(!driver.sees_card());
-    assert_eq!(driver.released.load(Ordering::SeqCst), 0);
+    assert_eq!(driver.told.load(Ordering::SeqCst), 0x100);
     assert!(matches!(driver.control(0x17e9), Action::Remap(_)));
-    assert_eq!((driver.released.load(Ordering::SeqCst), card.0.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!((driver.told.load(Ordering::SeqCst), card.0.load(Ordering::SeqCst)), (0x101, 1));
     assert_eq!(driver.events(), 0x08);
     assert!(!driver.port.request_removal(), "nothing is there any more");
     assert_eq!(Arc::strong_count(&card), 1);

@@ -2,6 +2,7 @@
 
 mod agent;
 mod console;
+mod devices;
 mod discovery;
 mod events;
 mod health;
@@ -19,6 +20,7 @@ pub const ALL: Routes<ApiContext> = &[
     machine::ROUTES,
     operate::ROUTES,
     agent::ROUTES,
+    devices::ROUTES,
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,

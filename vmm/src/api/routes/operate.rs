@@ -10,10 +10,10 @@ use crate::api::router::{Call, Route, Shape};
 use crate::api::{Answer, failure};
 use crate::state::{Done, Reply, Verb};
 
-const DRY_RUN: (&str, &str) = ("dryRun", "[\"All\"]: only say whether there is such a machine");
+pub(super) const DRY_RUN: (&str, &str) = ("dryRun", "[\"All\"]: only say whether there is such a machine");
 
 /// A route of this file.
-const fn put(
+pub(super) const fn put(
     path: &'static str,
     id: &'static str,
     about: &'static str,
@@ -35,6 +35,8 @@ macro_rules! subresource {
         concat!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/", $verb)
     };
 }
+
+pub(super) use subresource;
 
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
