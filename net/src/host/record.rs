@@ -49,6 +49,17 @@ pub(super) enum Step {
     Setting { path: String, before: String, after: String },
 }
 
+impl Step {
+    /// Whether it is a setting that all machines of the namespace need: those that let the host forward packets.
+    pub(super) fn is_for_all(&self) -> bool {
+        match self {
+            Self::Setting { .. } => true,
+            Self::InterfaceSetting { key, .. } => key == "accept_ra",
+            _ => false,
+        }
+    }
+}
+
 /// Something that could not be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {

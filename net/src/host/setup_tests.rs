@@ -116,7 +116,13 @@ fn die_at(wanted: &Wanted, last: usize) -> (Record, Result<Made, SetupError>) {
     (serde_json::from_str(&written).unwrap(), made)
 }
 
-fn undo(owner: &str, mut record: Record) {
+fn undo(owner: &str, record: Record) {
+    let kept = undo_beside_others(owner, record);
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+/// What of the record others still need.
+fn undo_beside_others(owner: &str, mut record: Record) -> Record {
     let mut saved = record.clone();
     let mut setup = HostSetup::new(owner).unwrap();
     let left = setup.undo(&mut record, &mut |record| {
@@ -124,7 +130,8 @@ fn undo(owner: &str, mut record: Record) {
         Ok(())
     });
     assert_eq!(left, []);
-    assert!(record.is_empty() && saved.is_empty());
+    assert_eq!(record, saved);
+    record
 }
 
 #[test]
@@ -192,7 +199,7 @@ fn what_somebody_else_made_or_changed_is_left_alone() {
         let (record, made) = die_at(&wanted()[0], usize::MAX);
         drop(made.unwrap());
         let before = picture();
-        undo("default/other", record.clone());
+        undo_beside_others("default/other", record.clone());
         assert!(run("ip", "link show k6t-eth0").contains("k6t-eth0"), "the mark is another machine's");
         assert_ne!(picture(), before);
         run("ip", "link del k6t-eth0");
@@ -213,6 +220,7 @@ fn packets_are_forwarded_as_long_as_one_machine_needs_it() {
         let outside = Namespace::create().unwrap();
         pod(&outside);
         let forward = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        let before = forward();
         let (first, made) = die_at(&wanted()[0], usize::MAX);
         let mut second = Record::default();
         let Wanted::Masquerade { outside, bridge_mac, queues, mtu, forwards, .. } = wanted().remove(0) else {
@@ -235,10 +243,12 @@ fn packets_are_forwarded_as_long_as_one_machine_needs_it() {
         *networks = vec![Behind { gateway: net("10.0.3.1/24"), guest: net("10.0.3.2/24") }];
         let beside = setup.make(&other, &mut second, &mut |_| Ok(())).unwrap();
         drop(made);
-        undo("default/vm", first);
+        let kept = undo_beside_others("default/vm", first);
         assert_eq!(forward(), "1\n");
         drop(beside);
         undo("default/other", second);
+        undo("default/vm", kept);
+        assert_eq!(forward(), before);
         assert!(!run("ip", "link show").contains("k6t"));
     });
 }

@@ -12,7 +12,8 @@ impl HostSetup {
     ///
     /// Nothing is touched but what is beyond doubt the thing that was made or changed: interfaces by index, name and
     /// mark, settings and addresses only while they are as they were made. What is gone already is no fault, so it can
-    /// be called again and again. What could not be undone stays in the record, and is told.
+    /// be called again and again. What could not be undone stays in the record, and is told. Settings that other machines
+    /// of this namespace need, too, stay in it without a word: undo it again when those have ended.
     pub fn undo(&mut self, record: &mut Record, save: Save<'_>) -> Vec<Leftover> {
         if record.namespace.is_some_and(|namespace| namespace != self.namespace) {
             // What was made went with its namespace, or is out of reach in it.
@@ -23,6 +24,9 @@ impl HostSetup {
         let mut left = Vec::new();
         for at in (0..record.steps.len()).rev() {
             let Some(step) = record.steps.get(at).cloned() else { continue };
+            if step.is_for_all() && self.others_are_here().unwrap_or(true) {
+                continue;
+            }
             match self.undo_step(&step) {
                 Ok(()) => drop(record.steps.remove(at)),
                 Err(error) => left.push(Leftover { what: step.to_string(), why: chain(&error) }),
@@ -68,13 +72,7 @@ impl HostSetup {
                 let Some(found) = self.find(*interface)? else { return Ok(()) };
                 reset(&setting::of_interface(version, &found.name, key), before, after)
             }
-            Step::Setting { path, before, after } => {
-                if self.others_are_here()? {
-                    // Other machines need it, too.
-                    return Ok(());
-                }
-                reset(path, before, after)
-            }
+            Step::Setting { path, before, after } => reset(path, before, after),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What is made in the host's network for a machine, and its removal: at the end, or by the next run if this one is killed.
 //!
 //! `ROOT/.network/` has two files for each machine that something was made for: a lock, held as long as its process lives, and
-//! the record of what it makes, written before each step. A record whose lock is free is a dead process's. Locks are taken
-//! and files removed only while the folder's own lock is held, so that nobody locks a file that is about to go.
+//! the record of what it makes, written before each step. A record whose lock is free is a dead process's, or tells of a
+//! setting that others need after it; whoever ends last sets it back. Locks are taken and files removed only while the
+//! folder's own lock is held, so that nobody locks a file that is about to go.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -94,7 +95,12 @@ impl Open {
         let fail = |source| HostNetworkError::File { path: path.clone(), source };
         let lock = file(&path).map_err(fail)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { setup, record: Record::default(), lock }),
+            Ok(()) => {
+                // What others needed of the same machine's last run is still to be undone.
+                let before = read(&folder.join(format!("{stem}{RECORD}"))).unwrap_or_default();
+                let record = if setup.is_where(&before) { before } else { Record::default() };
+                Ok(Self { setup, record, lock })
+            }
             Err(TryLockError::WouldBlock) => Err(HostNetworkError::InUse(owner.to_owned())),
             Err(TryLockError::Error(source)) => Err(fail(source)),
         }
@@ -105,12 +111,15 @@ impl Drop for HostNetwork {
     fn drop(&mut self) {
         let Some(mut open) = self.open.take() else { return };
         // Without the folder's lock it is all the more important that nothing is left.
-        let _folder_lock = lock_folder(&self.folder);
+        let folder_lock = lock_folder(&self.folder);
         let left = undo(&mut open.setup, &mut open.record, &self.folder, &self.stem);
         drop(open.lock);
-        for text in told(&left, &self.owner) {
-            say!("kubevmm: {text}");
+        let mut said = told(&left, &self.owner);
+        if folder_lock.is_ok() {
+            // This one may have been the last that needed what others changed.
+            said.extend(clean_all(&self.folder));
         }
+        said.iter().for_each(|text| say!("kubevmm: {text}"));
     }
 }
 
@@ -120,20 +129,27 @@ pub fn clean(root: &Path) -> Vec<String> {
     if !folder.is_dir() {
         return Vec::new();
     }
-    let cannot = |error: io::Error| vec![format!("{} cannot be read: {error}", folder.display())];
-    let _folder_lock = match lock_folder(&folder) {
-        Ok(lock) => lock,
+    match lock_folder(&folder) {
+        Ok(_lock) => clean_all(&folder),
         // That of another user's machines.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Vec::new(),
-        Err(error) => return cannot(error),
-    };
-    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Vec::new(),
+        Err(error) => cannot(&folder, &error),
+    }
+}
+
+fn cannot(folder: &Path, error: &io::Error) -> Vec<String> {
+    vec![format!("{} cannot be read: {error}", folder.display())]
+}
+
+/// The same for whoever has the folder's lock.
+fn clean_all(folder: &Path) -> Vec<String> {
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) => return cannot(error),
+        Err(error) => return cannot(folder, &error),
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let stems: Vec<_> = names.filter_map(|name| name.strip_suffix(MACHINE_LOCK).map(str::to_owned)).collect();
-    stems.iter().flat_map(|stem| clean_one(&folder, stem)).collect()
+    stems.iter().flat_map(|stem| clean_one(folder, stem)).collect()
 }
 
 fn clean_one(folder: &Path, stem: &str) -> Vec<String> {
