@@ -62,7 +62,7 @@ impl DiskHandle {
 /// Posts what a disk holds back.
 pub(super) fn on_fault(name: &str, mailbox: &Mailbox) -> OnFault {
     let (name, mailbox) = (name.to_owned(), mailbox.clone());
-    Arc::new(move |fault| mailbox.post(Event::DiskFault(format!("disk {name}: {fault}"))))
+    Arc::new(move |fault| mailbox.post(Event::DiskFault { disk: name.clone(), fault: fault.to_string() }))
 }
 
 /// The command line's limit as the device has it.

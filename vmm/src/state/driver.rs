@@ -290,8 +290,12 @@ impl Driver {
             }
             Event::Escape => self.stop_request(),
             Event::Slot(card, event) => return Some(Next::Slot(card, event)),
-            Event::DiskFault(message) => {
-                say!("kubevmm: {message}");
+            Event::DiskFault { disk, fault } => {
+                say!("kubevmm: disk {disk}: {fault}");
+                if !self.state.holds.disk {
+                    let message = format!("VM Paused due to IO error at the volume: {disk}");
+                    self.keeper.tell(EventReason::IoError, message);
+                }
                 Input::DiskFault
             }
             Event::Guest(GuestEvent::Reset) => Input::GuestReset,

@@ -16,8 +16,13 @@ use crate::vcpu::GuestEvent;
 pub enum Event {
     /// In the guest.
     Guest(GuestEvent),
-    /// A disk holds back what the host cannot do, and says this of it.
-    DiskFault(String),
+    /// A disk holds back what the host cannot do.
+    DiskFault {
+        /// Its name.
+        disk: String,
+        /// What the host cannot do, and why.
+        fault: String,
+    },
     /// The machine's disks were looked at.
     DisksLooked {
         /// Some have to be looked at from time to time.
@@ -39,7 +44,7 @@ impl Event {
     /// Whether it is of no more interest once the guest in which it happened is gone.
     fn is_of_guest(&self) -> bool {
         match self {
-            Self::Guest(_) | Self::DiskFault(_) | Self::DisksLooked { .. } | Self::NoReboot => true,
+            Self::Guest(_) | Self::DiskFault { .. } | Self::DisksLooked { .. } | Self::NoReboot => true,
             Self::Slot(..) | Self::Escape | Self::Request(..) | Self::Agent(_) => false,
         }
     }

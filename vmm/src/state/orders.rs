@@ -21,14 +21,10 @@ impl Driver {
             Input::Terminate { patience } => *patience,
             _ => true,
         };
-        let is_fault = input == Input::DiskFault;
         if input == Input::GraceOver {
             self.deadline = None;
         }
         let (next, order) = self.rules.react(self.state, input);
-        if is_fault && !self.state.holds.disk {
-            self.keeper.tell(EventReason::IoError, "VM Paused due to IO error at a volume");
-        }
         self.state = next;
         self.at_once |= !patience;
         if let Err(error) = self.carry_out(machine, &order, self.plan.grace_period) {
