@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
@@ -89,7 +89,21 @@ impl Vm {
     /// # Errors
     /// If the process cannot be started.
     pub fn start_file(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
-        Self::launch(ctx, name, manifest, &[&["--agent-socket"], args].concat())
+        Self::start_file_as(ctx, name, manifest, args, None)
+    }
+
+    /// The same as another user, if one is named, who owns the folders of scratch files and results.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn start_file_as(
+        ctx: &Ctx,
+        name: &str,
+        manifest: &Path,
+        args: &[&str],
+        user: Option<u32>,
+    ) -> Result<Self, Failure> {
+        Self::launch(ctx, name, manifest, &[&["--agent-socket"], args].concat(), user)
     }
 
     /// The same of a guest with Debian's agent, to which kubevmm speaks itself.
@@ -100,10 +114,16 @@ impl Vm {
         let name = manifest.0.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or("vm");
         let path = ctx.results.join(format!("{name}.json"));
         fs::write(&path, serde_json::to_vec_pretty(&manifest.0)?).doing("writing the manifest")?;
-        Self::launch(ctx, name, &path, args)
+        Self::launch(ctx, name, &path, args, None)
     }
 
-    fn launch(ctx: &Ctx, name: &str, manifest: &Path, args: &[&str]) -> Result<Self, Failure> {
+    fn launch(
+        ctx: &Ctx,
+        name: &str,
+        manifest: &Path,
+        args: &[&str],
+        user: Option<u32>,
+    ) -> Result<Self, Failure> {
         let root = ctx.scratch.join("run");
         let files = Files {
             runtime: root.join("default").join(name),
@@ -111,7 +131,11 @@ impl Vm {
             report: ctx.results.join(format!("{name}.exit.json")),
         };
         fs::create_dir_all(ctx.volumes())?;
-        let mut child = command(ctx)
+        let mut command = command(ctx);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command
             .arg("run")
             .arg(manifest)
             .args(["--console", "stdio", "--timings"])

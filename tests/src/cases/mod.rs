@@ -13,6 +13,9 @@ mod host;
 mod hotplug;
 mod lifecycle;
 mod net;
+mod net_bindings;
+mod net_guests;
+mod net_passt;
 mod pause;
 pub(crate) mod tools;
 mod volumes;
@@ -30,6 +33,9 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         block::CASES,
         net::CASES,
+        net_bindings::CASES,
+        net_guests::CASES,
+        net_passt::CASES,
         lifecycle::CASES,
         pause::CASES,
         devices::CASES,
