@@ -1,5 +1,8 @@
 //! Making what each binding needs.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::maker::{Maker, random_mac};
 use super::record::Step;
 use super::setting::{self, FORWARD_V4, FORWARD_V6};
@@ -10,6 +13,11 @@ use crate::{IpNet, MacAddress, Tap};
 
 /// The mark of bridges that several machines are on, besides what it has of the owner on others.
 pub(super) const SHARED: &str = "kubevmm:shared";
+
+/// How long a bridge may take from being made to being marked.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked at meanwhile.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Maker<'_> {
     pub(super) fn make(&mut self, wanted: &Wanted) -> Result<Made, SetupError> {
@@ -189,11 +197,24 @@ impl Maker<'_> {
                 result => result?,
             }
         }
-        let bridge = self.bridge(name)?;
+        let bridge = self.settled_bridge(name)?;
         if bridge.alias.as_deref() == Some(SHARED) {
             self.will(Step::SharedBridge { index: bridge.index, name: name.to_owned() })?;
         }
         self.tap(tap, queues, mtu.unwrap_or(bridge.mtu), bridge.index)
+    }
+
+    /// A bridge that has its mark, if it is ever to have one: another machine that makes it at this moment marks it before it
+    /// switches it on.
+    fn settled_bridge(&mut self, name: &str) -> Result<Interface, SetupError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let bridge = self.bridge(name)?;
+            if bridge.up || bridge.alias.is_some() || Instant::now() > deadline {
+                return Ok(bridge);
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     fn shared_bridge(&mut self, name: &str, mtu: Option<u32>) -> Result<(), SetupError> {

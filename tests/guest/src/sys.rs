@@ -35,6 +35,26 @@ pub fn mount(source: &str, target: &str, kind: &str, read_only: bool) -> io::Res
     check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) })
 }
 
+/// Puts the file system's root into a mount of its own, as an initramfs does when it hands over to the real root: in the
+/// kernel's own root file system nobody can change his root, as programs do that lock themselves in.
+///
+/// # Errors
+/// The kernel's.
+pub fn leave_rootfs() -> io::Result<()> {
+    let (root, new) = (c"/", c"/newroot");
+    std::fs::create_dir_all("/newroot")?;
+    let none = std::ptr::null();
+    let flags = libc::MS_BIND | libc::MS_REC;
+    // SAFETY: the strings are NUL-terminated and outlive the call; no data is passed.
+    check(unsafe { libc::mount(root.as_ptr(), new.as_ptr(), none, flags, none.cast()) })?;
+    std::env::set_current_dir("/newroot")?;
+    // SAFETY: as above.
+    check(unsafe { libc::mount(c".".as_ptr(), root.as_ptr(), none, libc::MS_MOVE, none.cast()) })?;
+    // SAFETY: the string is NUL-terminated.
+    check(unsafe { libc::chroot(c".".as_ptr()) })?;
+    std::env::set_current_dir("/")
+}
+
 /// Inserts a kernel module. One that is there already counts as inserted.
 ///
 /// # Errors

@@ -114,14 +114,16 @@ fn wait_for_router(agent: &mut Agent) -> Outcome {
 fn ipv6(ctx: &Ctx) -> Outcome {
     let pod = Pod::make("masquerade6")?;
     ip(&format!("-6 addr add {POD6}/64 dev eth0 nodad"))?;
-    pod.outside(&format!("ip -6 addr add {OUTSIDE6}/64 dev out0 nodad"))?;
+    pod.outside(&format!("/usr/bin/ip -6 addr add {OUTSIDE6}/64 dev out0 nodad"))?;
     ip(&format!("-6 route add default via {OUTSIDE6}"))?;
     let manifest = ctx.payload.join(EXAMPLES).join("masquerade.yaml");
     let mut vm = Vm::start_file(ctx, "masquerade", &manifest, &["--pod-network", "eth0"])?;
     let mut agent = vm.agent()?;
     wait_for_router(&mut agent)?;
     // Busybox has no client of DHCPv6: this is what one would be told.
-    agent.run_ok("ip -6 addr add fd10:0:2::2/120 dev eth0 nodad")?;
+    agent.script(
+        "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad; ip -6 addr add fd10:0:2::2/120 dev eth0",
+    )?;
     agent.run_ok(&format!("ping -6 -c 2 -W 5 {OUTSIDE6}"))?;
     answered(&pod, &mut agent, POD6, "80")?;
     power_off(&mut vm, &mut agent)?;

@@ -41,6 +41,7 @@ pub fn main() -> ! {
 }
 
 fn prepare() -> Result<(), Failure> {
+    sys::leave_rootfs().doing("leaving the initramfs")?;
     early::mount_basics().doing("mounting the basics")?;
     for problem in early::insert_modules() {
         println!("test host: {problem}");
