@@ -56,6 +56,12 @@ const AGENT_SERVICE: &str = "#!/bin/sh\n\
     done\n";
 /// The agent ends a guest by this program.
 const SHUTDOWN: &str = "#!/bin/sh\ncase \"$2\" in\n-r) reboot -f;;\n*) poweroff -f;;\nesac\n";
+/// It sets passwords by this one, which busybox lacks here: NAME:PASSWORD a line, encrypted already with -e.
+const CHPASSWD: &str = "#!/bin/sh\n\
+    while IFS=: read -r name password; do\n\
+    \x20 [ \"$1\" = -e ] || password=$(mkpasswd -m sha512 \"$password\")\n\
+    \x20 sed -i \"s|^$name:[^:]*:|$name:$password:|\" /etc/shadow || exit 1\n\
+    done\n";
 /// Who is there in the guest with Debian's agent.
 const USERS: [(&str, &str); 4] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\ndebian:x:1000:1000::/home/debian:/bin/sh\n"),
@@ -88,6 +94,7 @@ pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Re
     let inputs = Fingerprint::new("guest 4")
         .text(AGENT_SERVICE)
         .text(SHUTDOWN)
+        .text(CHPASSWD)
         .file(&busybox)
         .file(&kernel.vmlinuz)
         .file(&programs.guest);
@@ -132,6 +139,7 @@ fn agent_initramfs(kernel: &Kernel, programs: &Programs, busybox: &Path, agent: 
     }
     archive.file("etc/agent", AGENT_SERVICE.as_bytes());
     archive.file("sbin/shutdown", SHUTDOWN.as_bytes());
+    archive.file("sbin/chpasswd", CHPASSWD.as_bytes());
     for (path, content) in USERS {
         archive.file(path, content.as_bytes());
     }

@@ -82,6 +82,7 @@ fn facts(ctx: &Ctx) -> Outcome {
     let os = machine.pointer("/status/guestOSInfo").cloned().unwrap_or_default();
     ensure!(os["id"] == "test" && os["machine"] == "x86_64", "the system is {os}");
 
+    script(vm.runtime(), "hostname vm")?;
     let info = machine::subresource(vm.runtime(), "GET", "guestosinfo", &Value::Null)?;
     ensure!(info["fsFreezeStatus"] == "thawed" && info["hostname"] == "vm", "{info}");
     ensure!(info["guestAgentVersion"].as_str().is_some_and(|version| version.starts_with('7')), "{info}");
