@@ -57,9 +57,9 @@ fn picture() -> String {
     ]
     .map(|path| std::fs::read_to_string(format!("/proc/sys/net/{path}")).unwrap_or_default());
     let mut lines = ip.concat().lines().map(str::to_owned).collect::<Vec<_>>();
-    // The kernel makes link-local addresses by itself, a little later.
+    // The kernel makes link-local addresses and routes to addresses of its own by itself, a little later.
     lines.retain(|line| !line.contains("fe80:") && !line.contains("ff00::") && !line.contains("link \n"));
-    lines.retain(|line| !line.trim_start().starts_with("valid_lft"));
+    lines.retain(|line| !line.trim_start().starts_with("valid_lft") && !line.contains("table local"));
     lines.sort();
     lines.join("\n") + &settings.concat() + &run("nft", "list ruleset")
 }
