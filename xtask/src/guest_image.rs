@@ -43,6 +43,7 @@ const SMALL_INIT: &str = "#!/bin/busybox sh\necho kubevmm small guest has reache
 /// and starts the agent for as long as it runs.
 const AGENT_SERVICE: &str = "#!/bin/sh\n\
     export PATH=/bin:/sbin\n\
+    hostname agent-guest\n\
     mkdir -p /dev/virtio-ports /mnt\n\
     for port in /sys/class/virtio-ports/*; do\n\
     \x20 ln -s /dev/${port##*/} /dev/virtio-ports/$(cat $port/name)\n\

@@ -84,7 +84,7 @@ fn facts(ctx: &Ctx) -> Outcome {
 
     script(vm.runtime(), "hostname vm")?;
     let info = machine::subresource(vm.runtime(), "GET", "guestosinfo", &Value::Null)?;
-    ensure!(info["fsFreezeStatus"] == "thawed" && info["hostname"] == "vm", "{info}");
+    ensure!(info["fsFreezeStatus"] == "thawed" && info["hostname"] == "agent-guest", "{info}");
     ensure!(info["guestAgentVersion"].as_str().is_some_and(|version| version.starts_with('7')), "{info}");
     let users = machine::subresource(vm.runtime(), "GET", "userlist", &Value::Null)?;
     ensure!(users["items"] == json!([]), "{users}");
