@@ -200,7 +200,11 @@ fn credentials(ctx: &Ctx) -> Outcome {
         condition(machine, "AccessCredentialsSynchronized") == "True"
     })?;
     let authorized = || script(vm.runtime(), "cat /home/debian/.ssh/authorized_keys").map(|(_, text)| text);
-    ensure!(authorized()? == "ssh-ed25519 AAAAone test\n", "the key is not there: {:?}", authorized());
+    ensure!(
+        authorized()?.trim_end() == "ssh-ed25519 AAAAone test",
+        "the key is not there: {:?}",
+        authorized()
+    );
     let (_, shadow) = script(vm.runtime(), "grep '^debian:[$]' /etc/shadow")?;
     ensure!(!shadow.is_empty(), "the password was not set");
     fs::write(keys.join("one"), "ssh-ed25519 AAAAtwo test\n")?;
