@@ -82,7 +82,6 @@ fn facts(ctx: &Ctx) -> Outcome {
     let os = machine.pointer("/status/guestOSInfo").cloned().unwrap_or_default();
     ensure!(os["id"] == "test" && os["machine"] == "x86_64", "the system is {os}");
 
-    script(vm.runtime(), "hostname vm")?;
     let info = machine::subresource(vm.runtime(), "GET", "guestosinfo", &Value::Null)?;
     ensure!(info["fsFreezeStatus"] == "thawed" && info["hostname"] == "agent-guest", "{info}");
     ensure!(info["guestAgentVersion"].as_str().is_some_and(|version| version.starts_with('7')), "{info}");
@@ -219,7 +218,11 @@ fn credentials(ctx: &Ctx) -> Outcome {
 
 fn readiness(ctx: &Ctx) -> Outcome {
     tap("tap0", "10.77.0.1/24")?;
-    let mut manifest = manifest(ctx, "address=10.77.0.2/24").tap("lan", MAC);
+    let mut manifest = manifest(ctx, "address=10.77.0.2/24");
+    // Probes that come by the network need one that KubeVirt could come by: the pod's.
+    manifest
+        .set("/spec/domain/devices/interfaces", json!([{ "name": "lan", "macAddress": MAC, "bridge": {} }]));
+    manifest.set("/spec/networks", json!([{ "name": "lan", "pod": {} }]));
     manifest.set(
         "/spec/readinessProbe",
         json!({ "httpGet": { "port": 8080, "path": "/ready" }, "periodSeconds": 1, "timeoutSeconds": 5 }),
