@@ -154,11 +154,6 @@ impl Ring {
         Ok(Taken { head, form: buffers.load(chain) })
     }
 
-    /// Whether the driver has made chains available that were not taken.
-    pub(crate) fn has_more(&self) -> Result<bool, RingError> {
-        Ok(self.rings()?.available_index() != self.next.0)
-    }
-
     /// Puts back the chain taken last, as if it had not been taken.
     pub fn put_back(&mut self) {
         self.next -= 1;
@@ -191,11 +186,6 @@ impl Ring {
         self.push_used_together(done)?;
         done.clear();
         self.notify()
-    }
-
-    /// Whether chains were returned of which the driver has not been told.
-    pub(crate) fn has_unannounced(&self) -> bool {
-        self.used != self.notified
     }
 
     /// Interrupts the driver if it wants to know of what was pushed since the last call.

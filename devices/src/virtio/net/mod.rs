@@ -18,7 +18,6 @@ mod features;
 mod filter;
 mod handle;
 mod header;
-mod lull;
 mod ports;
 #[cfg(test)]
 mod restart_tests;

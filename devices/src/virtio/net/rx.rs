@@ -16,7 +16,6 @@ use vmm_sys_util::epoll::EventSet;
 use super::counters::QueueCounters;
 use super::features::{CTRL_RX, CTRL_VLAN, MRG_RXBUF};
 use super::filter::{DECISIVE, Mode};
-use super::lull::Lull;
 use super::ports::RxPort;
 use super::settings::{Settings, View};
 use super::window::WindowSize;
@@ -61,7 +60,6 @@ pub(super) struct RxQueue {
     /// The turn ended before the work did.
     yielded: bool,
     brake: Brake,
-    lull: Lull,
     settings: View<Settings>,
     pair: usize,
 }
@@ -93,7 +91,6 @@ impl RxQueue {
             starving: false,
             yielded: false,
             brake: Brake::default(),
-            lull: Lull::default(),
             pair: usize::from(pair),
         }
     }
@@ -109,25 +106,13 @@ impl RxQueue {
         self.ring.disable_notification()?;
         self.starving = false;
         self.yielded = false;
-        let mut waited = false;
         for turn in 1..=TURN {
             if self.brake.holds(&self.shared.rx_limit) {
                 return self.ring.notify();
             }
-            let next = self.step()?;
-            let after_wait = std::mem::take(&mut waited);
-            if after_wait {
-                self.lull.learn(next == Next::Frame);
-            }
-            match next {
+            match self.step()? {
                 Next::Frame => {}
-                Next::Idle => {
-                    // Frames that are here wait as well, so that one interrupt tells of all.
-                    waited = !after_wait && self.ring.has_unannounced() && self.lull.wait();
-                    if !waited {
-                        return self.ring.notify();
-                    }
-                }
+                Next::Idle => return self.ring.notify(),
                 Next::Starve => {
                     self.ring.notify()?;
                     if !self.ring.enable_notification()? {

@@ -8,7 +8,6 @@ use vmm_sys_util::epoll::EventSet;
 
 use super::NetShared;
 use super::config::MAX_FRAME;
-use super::lull::Lull;
 use super::ports::{SendError, TxPort};
 use crate::virtio::buffers::{Buffers, total};
 use crate::virtio::limit::Brake;
@@ -36,7 +35,6 @@ pub(super) struct TxQueue {
     /// The link has no room; it is being waited for.
     blocked: bool,
     brake: Brake,
-    lull: Lull,
     pair: usize,
 }
 
@@ -50,8 +48,7 @@ impl TxQueue {
     pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, pair: u16, shared: Arc<NetShared>) -> Self {
         let port = TxPort::new(queue, ring.mem().clone(), ring.features());
         let (buffers, done, brake) = (Buffers::default(), Vec::new(), Brake::default());
-        let (blocked, lull) = (false, Lull::default());
-        Self { ring, port, shared, buffers, done, blocked, brake, lull, pair: usize::from(pair) }
+        Self { ring, port, shared, buffers, done, blocked: false, brake, pair: usize::from(pair) }
     }
 
     fn serve(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
@@ -82,20 +79,10 @@ impl TxQueue {
                 yield_turn(&self.ring);
                 return Ok(());
             }
-            if !self.has_more_soon()? && !self.ring.enable_notification()? {
+            if !self.ring.enable_notification()? {
                 return Ok(());
             }
         }
-    }
-
-    /// Waits for a moment; whether that brought more.
-    fn has_more_soon(&mut self) -> Result<bool, RingError> {
-        let waited = self.lull.wait();
-        let more = waited && self.ring.has_more()?;
-        if waited {
-            self.lull.learn(more);
-        }
-        Ok(more)
     }
 
     fn send(&mut self, Taken { head, form }: Taken) -> Sent {
