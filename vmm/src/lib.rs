@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod hotplug;
 pub mod kvm;
 pub mod machine;
+pub mod metrics;
 pub mod milestone;
 pub mod open;
 pub mod plan;

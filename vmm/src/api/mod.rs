@@ -34,6 +34,7 @@ pub use router::{Call, Route, Routes, Shape};
 
 use crate::agent::AgentHandle;
 use crate::console::ConsoleHub;
+use crate::metrics::Metrics;
 use crate::state::Requests;
 use crate::status::Board;
 use answer::Completions;
@@ -55,6 +56,8 @@ pub struct ApiContext {
     pub agent: Option<AgentHandle>,
     /// The serial console.
     pub console: ConsoleHub,
+    /// What is counted of it.
+    pub metrics: Metrics,
     /// Whether it is to be forgotten when it has ended.
     pub deletion: Deletion,
 }

@@ -14,6 +14,7 @@ use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
 use crate::hotplug::Depot;
 use crate::machine::Devices;
+use crate::metrics::Metrics;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
@@ -104,14 +105,23 @@ fn boot_in(
     let attendants = Attendants::start(&planned.plan, places.agent_socket, &board, &mailbox)
         .map_err(|source| Failure::Host { what: "the guest agent's thread", source })?;
     let agent = attendants.agent();
-    let context = ApiContext { requests, board, agent: agent.clone(), console: console.clone(), deletion };
+    let (vcpus, memory) = (planned.plan.cpu.topology.vcpus(), planned.plan.memory.ram.bytes());
+    let metrics = Metrics::new(Arc::clone(milestones), vcpus, memory);
+    let context = ApiContext {
+        requests,
+        board,
+        agent: agent.clone(),
+        console: console.clone(),
+        metrics: metrics.clone(),
+        deletion,
+    };
     // It goes after all else, so that its clients hear of the end.
     let _api = serve(runtime, context)?;
 
     keeper.enter(Phase::Scheduling);
     keeper.publish();
     let places = &Places { agent, ..places.clone() };
-    let opened = Resources::open(&planned.plan, places, runtime, console.clone())
+    let opened = Resources::open(&planned.plan, places, runtime, console.clone(), metrics)
         // Last, because it changes the user's terminal.
         .and_then(|resources| Ok((pump(&planned.plan, places, runtime, console, &mailbox)?, resources)));
     let (_pump, resources) = match opened {

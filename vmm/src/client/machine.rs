@@ -40,6 +40,8 @@ pub fn all(root: &Path) -> Vec<Machine> {
         folders.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
     };
     let mut machines: Vec<_> = folders(root)
+        // No namespace begins with a dot: fleets are kept there.
+        .filter(|(namespace, _)| !namespace.starts_with('.'))
         .flat_map(|(namespace, path)| {
             folders(&path).map(move |(name, directory)| Machine {
                 namespace: namespace.clone(),

@@ -52,6 +52,7 @@ impl Machine {
             gate: Arc::clone(&gate),
             mailbox: mailbox.clone(),
             milestones: Arc::clone(milestones),
+            metrics: resources.metrics.clone(),
         };
         let mut machine = Self {
             vcpus: Vec::new(),
@@ -158,6 +159,7 @@ fn build_devices(
         routes: KvmRoutes::new(Arc::clone(vm)),
         doorbells: Arc::new(KvmDoorbells(Arc::clone(vm))),
         io_threads,
+        metrics: resources.metrics.clone(),
     };
     let bus = &chipset.pci;
     let functions = functions::build(plan, resources, &parts, bus)?;

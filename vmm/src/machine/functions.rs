@@ -20,6 +20,7 @@ use super::BuildError;
 use super::disks::{self, DiskHandle};
 use crate::agent::PortEnd;
 use crate::kvm::{KvmDoorbells, KvmRoutes};
+use crate::metrics::{Device, Measured, Metrics};
 use crate::open::{Backend, Resources};
 use crate::plan::{Blocks, DevicePlan, DiskPlan, DiskSource, Function, Plan, Storage};
 use crate::state::Mailbox;
@@ -34,6 +35,7 @@ pub(super) struct Parts {
     pub(super) routes: Arc<KvmRoutes>,
     pub(super) doorbells: Arc<KvmDoorbells>,
     pub(super) io_threads: Vec<IoThread>,
+    pub(super) metrics: Metrics,
 }
 
 /// The functions of a machine.
@@ -44,6 +46,8 @@ pub(super) struct Functions {
     pub(super) disks: Vec<DiskHandle>,
     /// Those that are network cards, by name.
     pub(super) cards: Vec<(String, NetHandle)>,
+    /// What is counted of those at these addresses, for as long as they are there.
+    measured: Vec<(PciAddress, Measured)>,
     /// The memory balloon, if there is one.
     pub(super) balloon: Option<BalloonHandle>,
 }
@@ -89,10 +93,16 @@ impl Functions {
         Ok(function)
     }
 
+    /// Has counted what the device of a function does, until the function is forgotten.
+    fn measure(&mut self, planned: &Function, parts: &Parts, device: Device) {
+        self.measured.push((planned.address, parts.metrics.measure(&planned.name, device)));
+    }
+
     /// Forgets the function at this address, which is not used any more.
     /// Gives back its handle if it was a disk.
     pub(super) fn forget(&mut self, address: PciAddress) -> Option<DiskHandle> {
         self.all.retain(|made| made.address != address);
+        self.measured.retain(|(at, _)| *at != address);
         let at = self.disks.iter().position(|disk| disk.address() == address)?;
         Some(self.disks.remove(at))
     }
@@ -132,6 +142,7 @@ fn device(
             let config = blk_config(plan, disk.as_ref());
             let on_fault = disks::on_fault(&planned.name, &parts.mailbox);
             let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
+            functions.measure(planned, parts, Device::Disk(device.handle()));
             functions.disks.push(DiskHandle::new(planned, device.handle()));
             Ok(Box::new(device))
         }
@@ -150,6 +161,7 @@ fn device(
                 NetDevice::with_vhost(link, config, threads, nic.workers.clone())
             };
             functions.cards.push((planned.name.clone(), device.handle()));
+            functions.measure(planned, parts, Device::Nic(device.handle()));
             Ok(Box::new(device))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
@@ -172,6 +184,7 @@ fn device(
             let ram_bytes = parts.ram.iter().map(GuestMemoryRegion::len).sum();
             let device = BalloonDevice::new(BalloonConfig { ram_bytes, reporting }, threads.first())
                 .map_err(|source| BuildError::Device { what: "the memory balloon".into(), source })?;
+            functions.measure(planned, parts, Device::Balloon(device.handle()));
             functions.balloon = Some(device.handle());
             Ok(Box::new(device))
         }

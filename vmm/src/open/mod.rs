@@ -23,6 +23,7 @@ pub use runtime::RuntimeDir;
 
 use crate::agent::AgentHandle;
 use crate::console::{ConsoleHub, ConsoleTarget};
+use crate::metrics::Metrics;
 use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, Plan};
 use crate::sys::socket;
 
@@ -207,12 +208,15 @@ pub struct Resources {
     pub watchdog_fired: Arc<AtomicBool>,
     /// The serial console, for every machine that is built to plug itself in.
     pub console: ConsoleHub,
+    /// Where what all of them do is counted.
+    pub metrics: Metrics,
     /// What was made in the host's network. Last, so that it goes when nothing uses it any more.
     pub network: HostNetwork,
 }
 
 impl Resources {
-    /// Opens all that `plan` names; sockets are made in `runtime`. Its serial port is to be plugged into `console`.
+    /// Opens all that `plan` names; sockets are made in `runtime`. Its serial port is to be plugged into `console`, what it
+    /// does is to be counted in `metrics`.
     ///
     /// # Errors
     /// Everything that could not be opened; what could be is closed again.
@@ -221,6 +225,7 @@ impl Resources {
         places: &Places,
         runtime: &RuntimeDir,
         console: ConsoleHub,
+        metrics: Metrics,
     ) -> Result<Self, Vec<OpenFault>> {
         let store = Store::new(places.images.clone(), places.cache.clone());
         let mut faults = Vec::new();
@@ -240,7 +245,8 @@ impl Resources {
             backends.extend(keep(&mut faults, subject_of(function), backend));
         }
         let (Some(kernel), true) = (kernel, faults.is_empty()) else { return Err(faults) };
-        Ok(Self { kernel, initrd, backends, watchdog_fired: Arc::default(), console, network })
+        let watchdog_fired = Arc::default();
+        Ok(Self { kernel, initrd, backends, watchdog_fired, console, metrics, network })
     }
 }
 

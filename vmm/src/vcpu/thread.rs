@@ -7,10 +7,12 @@ use std::thread::JoinHandle;
 use devices::bus::{Action, Panic};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
+use super::counters::Exit;
 use super::io_exit::{Direction, port_access};
-use super::{Gate, GuestEvent, VcpuSetup};
+use super::{Gate, GuestEvent, VcpuCounters, VcpuSetup};
 use crate::kvm::{Hypervisor, KvmError, set_tsc_back};
 use crate::machine::AddressSpace;
+use crate::metrics::Metrics;
 use crate::milestone::{Milestone, Milestones};
 use crate::state::Mailbox;
 use crate::sys::kick::{self, KickableVcpu};
@@ -57,6 +59,8 @@ pub struct Shared {
     pub mailbox: Mailbox,
     /// Time stamps.
     pub milestones: Arc<Milestones>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// A running vCPU thread.
@@ -71,7 +75,11 @@ impl VcpuThread {
         let index = setup.index();
         let thread = std::thread::Builder::new().name(format!("vcpu{index}")).stack_size(128 << 10).spawn(
             move || {
-                if let Some(event) = run(setup, &shared) {
+                let counters = shared.metrics.vcpu(index);
+                counters.enter();
+                let ended = run(setup, &shared, &counters);
+                counters.leave();
+                if let Some(event) = ended {
                     shared.mailbox.post(event.into());
                 }
                 shared.gate.leave();
@@ -93,7 +101,7 @@ impl VcpuThread {
 }
 
 /// Runs a vCPU until it ends; the event says why, unless the thread was sent home.
-fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
+fn run(setup: VcpuSetup, shared: &Shared, counters: &VcpuCounters) -> Option<GuestEvent> {
     let index = setup.index();
     let fail = |error| Some(GuestEvent::VcpuFailed { vcpu: index, error });
     let vcpu = match setup.finish() {
@@ -107,7 +115,7 @@ fn run(setup: VcpuSetup, shared: &Shared) -> Option<GuestEvent> {
     shared.milestones.reach(Milestone::FirstInstruction);
     let mut hidden = 0;
     loop {
-        match step(vcpu.vcpu(), shared) {
+        match step(vcpu.vcpu(), shared, counters) {
             Step::Continue => {}
             Step::Interrupted => {
                 vcpu.clear();
@@ -139,8 +147,10 @@ enum Step {
     Failed(VcpuError),
 }
 
-fn step(vcpu: &mut VcpuFd, shared: &Shared) -> Step {
-    let (port, len) = match vcpu.run() {
+fn step(vcpu: &mut VcpuFd, shared: &Shared, counters: &VcpuCounters) -> Step {
+    let exit = vcpu.run();
+    counters.count(Exit::of(&exit));
+    let (port, len) = match exit {
         Ok(VcpuExit::IoIn(port, data)) => (port, data.len()),
         Ok(VcpuExit::IoOut(port, data)) => (port, data.len()),
         Ok(VcpuExit::MmioRead(address, data)) => {

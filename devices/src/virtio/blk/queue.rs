@@ -4,6 +4,7 @@ mod hold;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::EventSet;
@@ -34,6 +35,8 @@ struct InFlight {
     command: Command,
     /// The write itself is done; its flush is under way.
     flushing: bool,
+    /// When the disk took it.
+    since: Instant,
 }
 
 /// Where a command has got to.
@@ -156,7 +159,8 @@ impl BlkQueue {
     fn carry_out(&mut self, head: u16, status: GuestAddress) {
         match parse(self.disk.mem(), &self.buffers).and_then(|command| self.submit(head, command)) {
             Ok(Submitted::InFlight(command)) => {
-                self.keep(head, InFlight { status, command, flushing: false });
+                self.shared.counters.submitted.bump();
+                self.keep(head, InFlight { status, command, flushing: false, since: Instant::now() });
             }
             Ok(Submitted::Done { filled }) => self.answer(head, status, Status::Ok, filled),
             Err(refused) => {
@@ -225,6 +229,7 @@ impl BlkQueue {
             let Ok(head) = u16::try_from(completion.token) else { continue };
             let Some(slot) = self.in_flight.get_mut(usize::from(head)) else { continue };
             let Some(request) = slot.take() else { continue };
+            self.shared.counters.settled.bump();
             let mut ok = match &completion.result {
                 Ok(_) => true,
                 Err(error) => match self.shared.config.error_policy.judge(&request.command, error) {
@@ -241,6 +246,7 @@ impl BlkQueue {
                 ok = self.disk.flush(completion.token).is_ok();
                 if ok {
                     submitted = true;
+                    self.shared.counters.submitted.bump();
                     self.keep(head, InFlight { flushing: true, ..request });
                     continue;
                 }
@@ -261,17 +267,23 @@ impl BlkQueue {
 
     fn finish(&mut self, head: u16, request: &InFlight, ok: bool) {
         let counters = &self.shared.counters;
+        let took = u64::try_from(request.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         match request.command {
             _ if !ok => counters.errors.bump(),
             Command::Read { len, .. } => {
                 counters.reads.bump();
                 counters.read_bytes.add(len);
+                counters.read_time.add(took);
             }
             Command::Write { len, .. } => {
                 counters.writes.bump();
                 counters.written_bytes.add(len);
+                counters.write_time.add(took);
             }
-            Command::Flush => counters.flushes.bump(),
+            Command::Flush => {
+                counters.flushes.bump();
+                counters.flush_time.add(took);
+            }
             Command::Discard { .. } | Command::WriteZeroes { .. } => counters.discards.bump(),
             Command::GetId { .. } => {}
         }

@@ -7,6 +7,7 @@ mod discovery;
 mod events;
 mod health;
 mod machine;
+mod metrics;
 mod openapi;
 mod operate;
 
@@ -24,6 +25,7 @@ pub const ALL: Routes<ApiContext> = &[
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,
+    metrics::ROUTES,
     discovery::ROUTES,
     openapi::ROUTES,
 ];

@@ -115,6 +115,21 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
             HELP,
         ],
     },
+    Command {
+        name: "top",
+        about: "show what machines use of the host",
+        details: "Of all machines, or of those named: processor time in thousandths of a processor (as kubectl top), memory\n\
+                  that is resident, and what goes through disks and network cards in a second.",
+        operands: NAMES,
+        options: &[
+            &[
+                option("interval", "SECONDS", "measure for so long (default 1)"),
+                letter('w', flag("watch", "measure again and again, until Ctrl-C")),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
     verb("pause", "stop the processors and queues of machines where they are", EXITS, &[WHERE, HELP]),
     verb("unpause", "let paused machines go on", EXITS, &[WHERE, HELP]),
     verb(

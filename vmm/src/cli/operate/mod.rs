@@ -10,6 +10,7 @@ mod logs;
 mod names;
 mod show;
 mod table;
+mod top;
 mod verbs;
 mod wait;
 
@@ -23,6 +24,7 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "status" => show::status(args),
         "console" => console::main(args),
         "logs" => logs::main(args),
+        "top" => top::main(args),
         "events" => events::main(args),
         "start" => kept::start(args),
         "scale" => kept::scale(args),
