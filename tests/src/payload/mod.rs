@@ -5,6 +5,8 @@ mod code;
 pub mod elf;
 mod fleet;
 mod life;
+mod metrics;
+mod operate;
 
 pub use fleet::CASES as FLEETS;
 
@@ -42,6 +44,10 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-watchdog-resets", watchdog_resets),
     Case::payload("payload-watchdog-powers-off", watchdog_powers_off),
     Case::payload("payload-slot-nobody-looks-at", slots).within(60),
+    Case::payload("payload-operate-verbs", operate::verbs).within(60),
+    Case::payload("payload-operate-console", operate::console),
+    Case::payload("payload-operate-load", operate::load).within(60),
+    Case::payload("payload-operate-metrics", metrics::metrics),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];
