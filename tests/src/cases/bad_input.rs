@@ -71,7 +71,7 @@ fn refuse_file(ctx: &Ctx, file: &Path, args: &[&str], wanted: &Refusal<'_>, user
     }
     let before = paths(&ctx.scratch);
     let mut command = command(ctx);
-    command.arg("run").arg(file).args(["--console", "off"]).args(args);
+    command.arg("run").arg(file).args(["--console", "off", "--rm"]).args(args);
     command.arg("--volumes").arg(ctx.volumes()).arg("--runtime-dir").arg(ctx.scratch.join("run"));
     if let Some(user) = user {
         command.uid(user).gid(user);
