@@ -21,6 +21,5 @@ pub mod msr;
 pub mod smbios;
 pub mod topology;
 
-/// Guest memory as every module of this crate takes it: anonymous or hugetlb mappings, no dirty bitmap of our own
-/// (KVM keeps one).
-pub type GuestRam = vm_memory::GuestMemoryMmap<()>;
+/// Guest memory as every module of this crate takes it.
+pub type GuestRam = ram::Ram;

@@ -23,5 +23,5 @@ pub use limited_log::LimitedLog;
 
 use std::sync::Arc;
 
-/// Guest RAM as every device sees it: shared, without a dirty bitmap of its own (KVM keeps that one).
-pub type GuestRam = Arc<vm_memory::GuestMemoryMmap<()>>;
+/// Guest RAM as every device sees it: shared, with marks for what devices write ([`ram`]).
+pub type GuestRam = Arc<ram::Ram>;

@@ -17,7 +17,7 @@ use devices::{GuestRam, LimitedLog};
 use libfuzzer_sys::fuzz_target;
 use net::{FrameQueue, IoBuf, Link, Offloads, gather, scatter};
 use virtio_queue::{Queue, QueueState};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// Guest memory, in two regions with a hole between them, so that there is an outside in the middle too.
@@ -141,7 +141,7 @@ struct Guest {
 impl Guest {
     fn new(features: u64) -> Self {
         let ranges = [(GuestAddress(0), HALF as usize), (GuestAddress(SECOND), HALF as usize)];
-        let mem = GuestMemoryMmap::<()>::from_ranges(&ranges).unwrap();
+        let mem = ram::Ram::from_ranges(&ranges).unwrap();
         let log = Arc::new(LimitedLog::new("fuzz"));
         let msix = MsixTable::new(Vec::new(), Arc::new(NoRoutes), Arc::clone(&log));
         let state = |index: u16| {

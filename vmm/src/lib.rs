@@ -9,6 +9,7 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod console;
+pub mod dirty;
 pub mod fleet;
 pub mod hotplug;
 pub mod kvm;

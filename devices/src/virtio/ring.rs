@@ -170,12 +170,25 @@ impl Ring {
             return Err(virtio_queue::Error::InvalidDescriptorIndex.into());
         }
         let rings = self.rings.as_ref().ok_or(RingError::OutsideRam)?;
+        if ram::is_logging(&self.mem) {
+            chains.iter().for_each(|(head, _)| self.mark_written(rings, *head));
+        }
         for (head, written) in chains {
             rings.set_used(self.used.0, *head, *written);
             self.used += 1;
         }
         rings.set_used_index(self.used.0);
         Ok(())
+    }
+
+    /// Marks all that the device may have written for a chain, which it still has, in guest memory. A driver that has
+    /// changed the chain meanwhile may miss what was written at the place that it named before.
+    fn mark_written(&self, rings: &Rings, head: u16) {
+        for descriptor in Walk::new(&self.mem, rings, self.state.size, head) {
+            if descriptor.is_write_only() {
+                ram::mark(&self.mem, descriptor.addr(), descriptor.len().into());
+            }
+        }
     }
 
     /// Returns all of `done` and interrupts the driver if it wants to know; leaves `done` empty.

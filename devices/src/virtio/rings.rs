@@ -27,11 +27,13 @@ pub(crate) struct Rings {
     used: *mut u8,
     /// Entries of each part, at least 1.
     size: u16,
+    /// Where the guest sees the used ring.
+    used_address: GuestAddress,
     /// Keeps what the pointers point to.
-    _mem: GuestRam,
+    mem: GuestRam,
 }
 
-// SAFETY: the pointers lead to guest memory, which `_mem` keeps mapped and which every thread reaches with atomic
+// SAFETY: the pointers lead to guest memory, which `mem` keeps mapped and which every thread reaches with atomic
 // accesses only.
 unsafe impl Send for Rings {}
 
@@ -51,7 +53,8 @@ impl Rings {
             available: place(state.avail_ring, HEADER + size * 2 + 2, 2)?,
             used: place(state.used_ring, HEADER + size * USED + 2, 4)?,
             size: state.size,
-            _mem: GuestRam::clone(mem),
+            used_address: GuestAddress(state.used_ring),
+            mem: GuestRam::clone(mem),
         })
     }
 
@@ -123,16 +126,27 @@ impl Rings {
     /// Returns all entries before this number to the driver.
     pub(crate) fn set_used_index(&self, number: u16) {
         self.used(2).store(number.to_le(), Ordering::Release);
+        self.mark_used();
+    }
+
+    /// Marks the used ring as written to; it is a page or two.
+    fn mark_used(&self) {
+        if ram::is_logging(&self.mem) {
+            let len = HEADER + usize::from(self.size) * USED + 2;
+            ram::mark(&self.mem, self.used_address, len as u64);
+        }
     }
 
     /// The device's flags.
     pub(crate) fn set_used_flags(&self, flags: u16) {
         self.used(0).store(flags.to_le(), Ordering::Relaxed);
+        self.mark_used();
     }
 
     /// The available index after which the device wants a notification.
     pub(crate) fn set_available_event(&self, number: u16) {
         self.used(HEADER + usize::from(self.size) * USED).store(number.to_le(), Ordering::Relaxed);
+        self.mark_used();
     }
 
     /// Orders what was written to the rings before what is read from them after.

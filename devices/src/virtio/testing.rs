@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use virtio_queue::{Queue, QueueState};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::events::{ISR_QUEUE, STATUS_NEEDS_RESET};
@@ -65,7 +65,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let mem = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4 << 20)]).unwrap();
+        let mem = ram::Ram::from_ranges(&[(GuestAddress(0), 4 << 20)]).unwrap();
         let log = Arc::new(LimitedLog::new("test"));
         let msix = MsixTable::new(Vec::new(), Arc::new(NoRoutes), Arc::clone(&log));
         let events = DeviceEvents::new(Arc::new(msix), log);

@@ -1,7 +1,8 @@
 //! The descriptors of a chain, one after the other (virtio 1.3 §2.7.5).
 
+use ram::RamSlice;
 use virtio_queue::desc::split::Descriptor;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::rings::Rings;
 use crate::GuestRam;
@@ -14,7 +15,7 @@ enum Table<'a> {
     /// The queue's own.
     Direct(&'a Rings),
     /// One that a descriptor of it points to, in one piece of RAM.
-    Indirect(VolatileSlice<'a>),
+    Indirect(RamSlice<'a>),
     /// The same, in pieces.
     Scattered(GuestAddress),
 }

@@ -18,7 +18,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 pub use clock::{StoppedClocks, set_tsc_back};
 pub use doorbells::KvmDoorbells;
 pub use lines::GsiLine;
-pub use memory::add_slot;
+pub use memory::{add_slot, take_written};
 pub use nmi::inject_nmi;
 pub use routes::KvmRoutes;
 

@@ -12,6 +12,7 @@ use kvm_ioctls::{Cap, VmFd};
 
 use super::disk_watch::DiskWatch;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory, ports, watchdog};
+use crate::dirty::{DirtyLog, MachinePages};
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
 use crate::milestone::Milestones;
 use crate::open::Resources;
@@ -68,6 +69,7 @@ impl Machine {
             is_over: false,
             _console: console,
             chipset,
+            dirty: DirtyLog::new(MachinePages::new(Arc::clone(&vm), ram.clone()), &ram),
             vm: Arc::clone(&vm),
             ram,
         };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use devices::GuestRam;
 use kvm_ioctls::VmFd;
+use ram::{Ram, RamRegion};
 use vm_memory::mmap::MmapRegion;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::BuildError;
 use crate::kvm::add_slot;
@@ -20,18 +21,18 @@ const HUGE_PAGE: usize = 2 << 20;
 pub(super) fn map(plan: &MemoryPlan) -> Result<GuestRam, BuildError> {
     let regions = plan.ram.regions().map(|region| map_region(region.start, region.size, plan.backing));
     let regions = regions.collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(GuestMemoryMmap::from_regions(regions).map_err(BuildError::MemoryLayout)?))
+    Ok(Arc::new(Ram::from_regions(regions).map_err(BuildError::MemoryLayout)?))
 }
 
 /// Gives `ram` to the guest.
 pub(super) fn show(vm: &VmFd, ram: &GuestRam) -> Result<(), BuildError> {
     for (slot, region) in (0..).zip(ram.iter()) {
-        add_slot(vm, slot, region)?;
+        add_slot(vm, slot, region, false)?;
     }
     Ok(())
 }
 
-fn map_region(start: u64, bytes: u64, backing: Backing) -> Result<GuestRegionMmap, BuildError> {
+fn map_region(start: u64, bytes: u64, backing: Backing) -> Result<RamRegion, BuildError> {
     let fail = |source| BuildError::Memory { bytes, hint: hint(backing), source };
     let too_big = || fail(io::ErrorKind::InvalidInput.into());
     let size = usize::try_from(bytes).map_err(|_| too_big())?;
@@ -48,7 +49,7 @@ fn map_region(start: u64, bytes: u64, backing: Backing) -> Result<GuestRegionMma
     let region = MmapRegion::build(None, size, libc::PROT_READ | libc::PROT_WRITE, flags)
         .map_err(|error| fail(mmap_error(error)))?;
     drop(padding);
-    let region = GuestRegionMmap::new(region, GuestAddress(start)).ok_or_else(too_big)?;
+    let region = RamRegion::new(region, GuestAddress(start)).ok_or_else(too_big)?;
     if backing == Backing::Anonymous {
         prefer_huge_pages(&region);
     }

@@ -30,6 +30,7 @@ use devices::platform::watchdog::Watchdog;
 use devices::virtio::balloon::BalloonHandle;
 
 use crate::console::Plugged;
+use crate::dirty::DirtyLog;
 use crate::kvm::{StoppedClocks, inject_nmi};
 use crate::open::Backend;
 use crate::plan::Function;
@@ -60,6 +61,7 @@ pub struct Machine {
     parts: Parts,
     _console: Plugged,
     chipset: Chipset,
+    dirty: DirtyLog,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,
     ram: devices::GuestRam,
@@ -69,6 +71,11 @@ impl Machine {
     /// Lets the vCPUs go.
     pub fn start(&self) {
         self.gate.open();
+    }
+
+    /// The log of which pages of its memory are written.
+    pub fn dirty_log(&self) -> &DirtyLog {
+        &self.dirty
     }
 
     /// What others may read of the devices.

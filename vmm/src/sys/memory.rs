@@ -1,15 +1,19 @@
 //! Hints about guest memory, and files in memory.
-#![expect(unsafe_code, reason = "madvise and memfd_create have no safe wrapper in our dependencies")]
+#![expect(
+    unsafe_code,
+    reason = "madvise, memfd_create and membarrier have no safe wrapper in our dependencies"
+)]
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::FromRawFd;
 
-use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
+use ram::RamRegion;
+use vm_memory::{GuestMemoryRegion, MemoryRegionAddress};
 
 /// Asks for transparent huge pages behind `region`. A host without them says no, which costs speed only.
-pub fn prefer_huge_pages(region: &GuestRegionMmap) {
+pub fn prefer_huge_pages(region: &RamRegion) {
     let (Ok(host), Ok(len)) =
         (region.get_host_address(MemoryRegionAddress(0)), usize::try_from(region.len()))
     else {
@@ -20,7 +24,7 @@ pub fn prefer_huge_pages(region: &GuestRegionMmap) {
 }
 
 /// Keeps guest memory out of core dumps of this process.
-pub fn keep_out_of_core_dumps(region: &GuestRegionMmap) {
+pub fn keep_out_of_core_dumps(region: &RamRegion) {
     let (Ok(host), Ok(len)) =
         (region.get_host_address(MemoryRegionAddress(0)), usize::try_from(region.len()))
     else {
@@ -39,4 +43,17 @@ pub fn memory_file(name: &CStr) -> io::Result<File> {
     }
     // SAFETY: the call succeeded, so `fd` is open and nobody else's.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Has every thread of this process pass a full memory barrier (membarrier(2)).
+pub fn pass_barrier() -> io::Result<()> {
+    /// `MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED`, then `MEMBARRIER_CMD_PRIVATE_EXPEDITED`.
+    const COMMANDS: [libc::c_int; 2] = [1 << 4, 1 << 3];
+    for command in COMMANDS {
+        // SAFETY: no pointers are passed.
+        if unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use ram::Ram;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::super::testing::{hammer, read8};
 use super::*;
@@ -10,7 +11,7 @@ const REQUEST: u64 = 0x1000;
 const BUFFER: u64 = 0x2000;
 
 fn device() -> FwCfg {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).unwrap();
+    let ram = Ram::from_ranges(&[(GuestAddress(0), RAM)]).unwrap();
     let items = vec![
         FwCfgItem::cpu_count(4),
         FwCfgItem::max_cpus(300),

@@ -26,7 +26,11 @@ pub(super) fn release(mem: &GuestRam, start: u64, len: u64, counters: &BalloonCo
         let Some(offset) = region.to_region_addr(GuestAddress(from)) else { continue };
         let Ok(size) = usize::try_from(to - from) else { continue };
         match sys::release(region, offset, size) {
-            Ok(true) => counters.released_bytes.add(to - from),
+            Ok(true) => {
+                // They read as zeroes now, which is as good as having been written.
+                ram::mark(mem, GuestAddress(from), to - from);
+                counters.released_bytes.add(to - from);
+            }
             Ok(false) => counters.kept_bytes.add(to - from),
             Err(_) => counters.failed.bump(),
         }

@@ -6,7 +6,8 @@
 
 use std::io;
 
-use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress};
+use ram::RamRegion;
+use vm_memory::{GuestMemoryRegion, MemoryRegionAddress};
 
 /// How a mapping gives memory back so that the guest finds zeroes there, and nobody else loses anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub(super) const fn way(flags: i32) -> Way {
 
 /// Gives `len` bytes of `region` from `start` back, both multiples of the host's page size; false if this kind of
 /// memory is kept.
-pub(super) fn release(region: &GuestRegionMmap, start: MemoryRegionAddress, len: usize) -> io::Result<bool> {
+pub(super) fn release(region: &RamRegion, start: MemoryRegionAddress, len: usize) -> io::Result<bool> {
     let advice = match way(region.flags()) {
         Way::Drop => libc::MADV_DONTNEED,
         Way::Punch => libc::MADV_REMOVE,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use vm_memory::GuestAddress;
 
 use super::sys::{Way, way};
 use super::*;
@@ -59,7 +59,7 @@ fn pages_in_the_balloon_lose_their_contents_and_no_others() {
 
 #[test]
 fn a_run_that_leaves_ram_gives_back_what_lies_inside() {
-    let mem = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000), (GuestAddress(0x6000), 0x2000)]);
+    let mem = ram::Ram::from_ranges(&[(GuestAddress(0), 0x4000), (GuestAddress(0x6000), 0x2000)]);
     let (mem, counters) = (Arc::new(mem.unwrap()), BalloonCounters::default());
     pages::release(&mem, 0x2000, 0x5000, &counters);
     assert_eq!(counters.released_bytes.get(), 0x3000);

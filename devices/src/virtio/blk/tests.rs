@@ -328,3 +328,27 @@ fn a_limited_disk_makes_requests_wait_and_loses_none() {
     let taken = begin.elapsed();
     assert!(taken > std::time::Duration::from_millis(180), "{taken:?}");
 }
+
+#[test]
+fn what_a_disk_and_its_queue_write_is_marked_after_it_is_written() {
+    use ram::RegionMarks;
+    use vm_memory::GuestMemoryBackend;
+
+    let mut setup = Setup::new();
+    let mem = setup.machine.mem.clone();
+    let region = mem.iter().next().unwrap();
+    let is_marked = |words: &[u64], address: u64| {
+        let page = usize::try_from(address >> 12).unwrap();
+        words[page / 64] >> (page % 64) & 1 == 1
+    };
+    ram::log_writes(&mem, true);
+    let used_ring = setup.driver.state.used_ring;
+    assert_eq!(setup.request(kind::IN, 0, &[inp(BODY, 512), inp(BODY + 0x2000, 0x1800)]).0, 0);
+    let words = region.bitmap_of().take();
+    for written in [BODY, BODY + 0x2000, BODY + 0x3000, used_ring, STATUS] {
+        assert!(is_marked(&words, written), "{written:#x}");
+    }
+    assert!(!is_marked(&words, BODY + 0x1000));
+    assert_eq!(setup.request(kind::OUT, 0, &[out(BODY, 512)]).0, 0);
+    assert!(!is_marked(&region.bitmap_of().take(), BODY), "it was only read");
+}

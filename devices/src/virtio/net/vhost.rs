@@ -86,7 +86,7 @@ fn layout(ring: &Ring) -> io::Result<Layout> {
 }
 
 fn regions(ring: &Ring) -> io::Result<Vec<Region>> {
-    let region = |region: &vm_memory::GuestRegionMmap<()>| {
+    let region = |region: &ram::RamRegion| {
         Ok(Region {
             guest: region.start_addr().0,
             host: u64::try_from(region.as_ptr().addr()).map_err(io::Error::other)?,
