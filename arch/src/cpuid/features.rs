@@ -77,7 +77,7 @@ fn clear(leaves: &mut Leaves, feature: &Feature) {
 }
 
 /// The feature called `name` by QEMU or libvirt: lower or upper case, with `-`, `_` or `.`.
-fn find(name: &str) -> Result<&'static Feature, CpuidError> {
+pub(super) fn find(name: &str) -> Result<&'static Feature, CpuidError> {
     let unknown =
         |nearest| CpuidError::UnknownFeature { name: name.chars().take(MAX_NAME).collect(), nearest };
     if name.len() > MAX_NAME {

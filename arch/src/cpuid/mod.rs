@@ -6,9 +6,12 @@
 
 mod feature_table;
 mod features;
+mod host;
 mod hypervisor;
 mod leaves;
+mod models;
 mod topology;
+mod xsave;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +20,8 @@ use kvm_bindings::kvm_cpuid_entry2;
 use serde::{Deserialize, Serialize};
 
 pub use features::{FeaturePolicy, feature_names, is_known_feature};
+pub use host::{Baseline, HostCpu, Obstacle};
+pub use models::NamedModel;
 
 use crate::topology::Topology;
 use leaves::{Leaves, Reg};
@@ -38,6 +43,8 @@ pub enum CpuModel {
     /// The same without what ties the guest to this one host: invariant TSC and the performance counters.
     #[default]
     HostModel,
+    /// This one, whatever more the host has.
+    Named(NamedModel),
 }
 
 /// What a machine's CPUID is made of.
@@ -115,6 +122,29 @@ pub enum CpuidError {
         /// The feature.
         name: &'static str,
     },
+    /// The model is another maker's than the host.
+    #[error(
+        "CPU model {model} is {wanted}'s, and this host is {host}'s: use host-model, or a model of the host's maker"
+    )]
+    OtherVendor {
+        /// The model.
+        model: &'static str,
+        /// Whose it is.
+        wanted: &'static str,
+        /// Whose the host is.
+        host: &'static str,
+    },
+    /// The host lacks features of the model.
+    #[error(
+        "this host lacks features of CPU model {model}: {missing}; `kubevmm cpu models` lists those that it can run, and a \
+         feature with policy \"disable\" need not be there"
+    )]
+    MissingOfModel {
+        /// The model.
+        model: &'static str,
+        /// Features, parted by commas.
+        missing: String,
+    },
 }
 
 fn suggestion(nearest: Option<&'static str>) -> String {
@@ -143,6 +173,15 @@ impl Vendor {
             _ => Self::Other,
         }
     }
+
+    /// As CPUID has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Intel => "GenuineIntel",
+            Self::Amd => "AuthenticAMD",
+            Self::Other => "another maker",
+        }
+    }
 }
 
 /// A machine's CPUID, complete but for the APIC ids.
@@ -165,10 +204,20 @@ impl CpuidTemplate {
         let vendor = Vendor::of(&leaves);
         add_emulated(&mut leaves, vendor, config);
         let host = leaves.clone();
-        if config.model == CpuModel::HostModel {
-            drop_unmigratable(&mut leaves);
-        }
+        let unknown = match config.model {
+            CpuModel::HostPassthrough => xsave::Unknown::Kept,
+            CpuModel::HostModel => {
+                drop_unmigratable(&mut leaves);
+                xsave::Unknown::Kept
+            }
+            CpuModel::Named(model) => {
+                model.apply(&mut leaves, &config.features)?;
+                add_machines_own(&mut leaves, vendor, config);
+                xsave::Unknown::Hidden
+            }
+        };
         features::apply(&mut leaves, &host, &config.features)?;
+        xsave::describe(&mut leaves, unknown);
         topology::describe(&mut leaves, vendor, &config.topology);
         hypervisor::describe(&mut leaves, vendor, config);
         Ok(Self { entries: leaves.into_vec(), topology: config.topology })
@@ -201,8 +250,15 @@ pub fn phys_bits(supported: &[kvm_cpuid_entry2]) -> u8 {
 
 /// Sets what KVM, or the leaves written here, provide whatever the processor is.
 fn add_emulated(leaves: &mut Leaves, vendor: Vendor, config: &CpuidConfig) {
-    let deadline = if config.tsc_deadline_timer { TSC_DEADLINE } else { 0 };
-    leaves.at(1, 0).ecx |= X2APIC | HYPERVISOR | deadline;
+    if config.tsc_deadline_timer {
+        leaves.at(1, 0).ecx |= TSC_DEADLINE;
+    }
+    add_machines_own(leaves, vendor, config);
+}
+
+/// Sets what belongs to the machine, not to the processor.
+fn add_machines_own(leaves: &mut Leaves, vendor: Vendor, config: &CpuidConfig) {
+    leaves.at(1, 0).ecx |= X2APIC | HYPERVISOR;
     if config.msi_ext_dest_id {
         hypervisor::allow_msi_ext_dest_id(leaves);
     }

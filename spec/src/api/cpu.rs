@@ -14,9 +14,7 @@ object! {
         /// The most sockets that hot-plug may reach.
         max_sockets: u32, warn("CPUs cannot be added while the VM runs");
         /// The CPU model: `host-passthrough`, `host-model`, or a named one.
-        model: Option<String> = "host-model",
-            no_when(When::NoneOf(&["host-passthrough", "host-model"]),
-                "named CPU models are not available: use host-passthrough or host-model");
+        model: Option<String> = "host-model", HONOURED;
         /// CPU features to add or take away.
         features: Vec<CpuFeature>, HONOURED;
         /// Give each vCPU a host CPU of its own.

@@ -204,6 +204,16 @@ const COMMANDS: &[Command] = &[
         options: &[HELP],
     },
     Command {
+        name: "cpu",
+        about: "say which processor models this host can run, and what several hosts have in common",
+        details: "models: the models that a manifest can name (spec.domain.cpu.model), and what this host lacks for those that it\n\
+                  cannot run. host: this host's processor, as JSON with -o json, to be taken to other hosts. compare MODEL|FILE:\n\
+                  whether machines of that model, or of the host that FILE tells of, can run here; exit code 1 if not.\n\
+                  baseline FILE…: the best model for machines that are to be moved among the hosts that the files tell of.",
+        operands: "models|host|compare|baseline [MODEL|FILE…]",
+        options: &[&[OUTPUT], HELP],
+    },
+    Command {
         name: "schema",
         about: "print the JSON Schema of manifests, for editors to complete and check them with",
         details: "An editor finds it by a first line such as\n\

@@ -5,6 +5,7 @@ mod check;
 mod choose;
 mod commands;
 mod completion;
+mod cpu;
 mod detach;
 mod down;
 mod explain;
@@ -149,6 +150,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
         "down" => down::main(&args),
         "plan" => plan::main(&args),
         "explain" => explain::explain(&args),
+        "cpu" => cpu::main(&args),
         "schema" => explain::schema(&args),
         "completion" => completion::main(&args),
         "man" => man::main(&args),

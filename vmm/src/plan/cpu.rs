@@ -1,6 +1,6 @@
 //! Processors of a plan.
 
-use arch::cpuid::{CpuModel, FeaturePolicy, is_known_feature};
+use arch::cpuid::{CpuModel, FeaturePolicy, NamedModel, is_known_feature};
 use arch::topology::Topology;
 use serde::{Deserialize, Serialize};
 use spec::api::{Cpu, CpuFeature, CpuFeaturePolicy};
@@ -28,12 +28,12 @@ pub(super) fn plan(topology: Topology, cpu: Option<&Cpu>, kvm_hidden: bool) -> R
     let model = match cpu.and_then(|cpu| cpu.model.as_deref()) {
         None | Some("" | "host-model") => CpuModel::HostModel,
         Some("host-passthrough") => CpuModel::HostPassthrough,
-        Some(named) => {
-            return Err(PlanError::at(
+        Some(name) => CpuModel::Named(NamedModel::find(name).ok_or_else(|| {
+            PlanError::at(
                 "spec.domain.cpu.model",
-                format!("named model {named:?} is not known: use host-model or host-passthrough"),
-            ));
-        }
+                format!("there is no processor model called {name:?}: `kubevmm cpu models` lists them"),
+            )
+        })?),
     };
     let features = cpu.map(|cpu| cpu.features.as_slice()).unwrap_or_default();
     let features = features.iter().enumerate().map(feature).collect::<Result<_, _>>()?;
