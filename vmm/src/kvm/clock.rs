@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the attributes of a vCPU have no safe wrapper in our dependencies")]
 
 use std::arch::x86_64::_rdtsc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kvm_bindings::{KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, KVMIO, kvm_clock_data, kvm_device_attr};
 use kvm_ioctls::{VcpuFd, VmFd};
@@ -14,28 +15,46 @@ ioctl_iow_nr!(KVM_SET_DEVICE_ATTR, KVMIO, 0xe1, kvm_device_attr);
 ioctl_iow_nr!(KVM_GET_DEVICE_ATTR, KVMIO, 0xe2, kvm_device_attr);
 
 /// The clocks of a guest at the moment when it stopped.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoppedClocks {
     /// Nanoseconds of KVM's clock.
-    kvm: u64,
+    pub kvm: u64,
     /// The host's time stamp counter.
-    tsc: u64,
+    pub tsc: u64,
+    /// The host's wall clock: nanoseconds since 1970.
+    pub wall: u64,
 }
 
 impl StoppedClocks {
     /// Reads the clocks of a VM whose vCPUs have just stopped.
     pub fn read(vm: &VmFd) -> Result<Self, KvmError> {
         let kvm = vm.get_clock().map_err(failed("read the guest's clock"))?.clock;
-        Ok(Self { kvm, tsc: host_tsc() })
+        Ok(Self { kvm, tsc: host_tsc(), wall: wall_clock() })
+    }
+
+    /// Those of a guest that stopped elsewhere, where KVM's clock stood at `kvm`: it counts as stopped now.
+    pub fn arrived(vm: &VmFd, kvm: u64) -> Result<Self, KvmError> {
+        set_kvm_clock(vm, kvm)?;
+        Ok(Self { kvm, tsc: host_tsc(), wall: wall_clock() })
     }
 
     /// Has KVM's clock go on from where it stopped. Gives back the ticks by which the vCPUs' time stamp counters have to
     /// be set back for the same effect ([`set_tsc_back`]).
     pub fn go_on(self, vm: &VmFd) -> Result<u64, KvmError> {
-        let clock = kvm_clock_data { clock: self.kvm, ..kvm_clock_data::default() };
-        vm.set_clock(&clock).map_err(failed("set the guest's clock"))?;
+        set_kvm_clock(vm, self.kvm)?;
         Ok(host_tsc().saturating_sub(self.tsc))
     }
+}
+
+fn set_kvm_clock(vm: &VmFd, clock: u64) -> Result<(), KvmError> {
+    let clock = kvm_clock_data { clock, ..kvm_clock_data::default() };
+    vm.set_clock(&clock).map_err(failed("set the guest's clock"))
+}
+
+/// Nanoseconds since 1970.
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The host's time stamp counter.
@@ -47,15 +66,24 @@ fn host_tsc() -> u64 {
 /// Sets a vCPU's time stamp counter back by so many of the host's ticks. A vCPU whose counter runs at another rate than the
 /// host's, which no machine here has, would be set back by another time.
 pub fn set_tsc_back(vcpu: &VcpuFd, ticks: u64) -> Result<(), KvmError> {
-    let mut offset = 0u64;
-    tsc_offset(vcpu, KVM_GET_DEVICE_ATTR(), &mut offset)?;
-    let mut offset = offset.wrapping_sub(ticks);
-    tsc_offset(vcpu, KVM_SET_DEVICE_ATTR(), &mut offset)
+    set_tsc_offset(vcpu, tsc_offset(vcpu)?.wrapping_sub(ticks))
+}
+
+/// By how much the vCPU's counter is ahead of the host's.
+pub fn tsc_offset(vcpu: &VcpuFd) -> Result<u64, KvmError> {
+    let mut offset = 0;
+    access_tsc_offset(vcpu, KVM_GET_DEVICE_ATTR(), &mut offset)?;
+    Ok(offset)
+}
+
+/// Sets by how much the vCPU's counter is ahead of the host's.
+pub fn set_tsc_offset(vcpu: &VcpuFd, mut offset: u64) -> Result<(), KvmError> {
+    access_tsc_offset(vcpu, KVM_SET_DEVICE_ATTR(), &mut offset)
 }
 
 /// Reads or writes the distance between the vCPU's counter and the host's (Linux 5.16,
 /// Documentation/virt/kvm/devices/vcpu.rst §4).
-fn tsc_offset(vcpu: &VcpuFd, request: libc::c_ulong, offset: &mut u64) -> Result<(), KvmError> {
+fn access_tsc_offset(vcpu: &VcpuFd, request: libc::c_ulong, offset: &mut u64) -> Result<(), KvmError> {
     let attribute = kvm_device_attr {
         flags: 0,
         group: KVM_VCPU_TSC_CTRL,

@@ -1,10 +1,12 @@
 //! KVM as this program uses it: the module itself, and the narrow handles that devices get of a VM.
 
+mod chips;
 mod clock;
 mod doorbells;
 mod lines;
 mod memory;
 mod nmi;
+mod raw;
 mod routes;
 
 use std::path::Path;
@@ -15,11 +17,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
-pub use clock::{StoppedClocks, set_tsc_back};
+pub use chips::IrqChips;
+pub use clock::{StoppedClocks, set_tsc_back, set_tsc_offset, tsc_offset};
 pub use doorbells::KvmDoorbells;
 pub use lines::GsiLine;
 pub use memory::{add_slot, take_written};
 pub use nmi::inject_nmi;
+pub use raw::Raw;
 pub use routes::KvmRoutes;
 
 /// Device node of KVM.
@@ -53,6 +57,24 @@ pub enum KvmError {
     /// A model-specific register was refused.
     #[error("KVM does not let model-specific register {0:#x} be set as every guest needs it")]
     Register(u32),
+    /// A model-specific register was not given back the value that it had when it was saved.
+    #[error(
+        "KVM does not let model-specific register {index:#x} be set to {value:#x}, which it had when it was saved"
+    )]
+    SavedRegister {
+        /// The register.
+        index: u32,
+        /// Its value.
+        value: u64,
+    },
+    /// Time stamp counters here run at another rate.
+    #[error("the guest's time stamp counter runs at {saved} kHz, those of this host at {here} kHz")]
+    TscRate {
+        /// The guest's.
+        saved: u32,
+        /// This host's.
+        here: u32,
+    },
     /// A call failed.
     #[error("KVM could not {what}")]
     Call {
@@ -110,6 +132,12 @@ impl Hypervisor {
         let supported =
             self.0.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed("list CPUID leaves"))?;
         Ok(supported.as_slice().to_vec())
+    }
+
+    /// Model-specific registers that make up a vCPU's state.
+    pub fn msr_indices(&self) -> Result<Vec<u32>, KvmError> {
+        let list = self.0.get_msr_index_list().map_err(failed("list model-specific registers"))?;
+        Ok(list.as_slice().to_vec())
     }
 
     /// Greatest number of vCPUs of one VM.

@@ -1,11 +1,13 @@
 //! The recipe: from a plan and open resources to a machine whose vCPUs wait at the gate.
 
+use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
 use arch::boot::Entry;
 use arch::cpuid::{CpuidConfig, CpuidTemplate};
+use devices::GuestRam;
 use devices::io_thread::IoThread;
 use devices::platform::watchdog::Watchdog;
 use kvm_ioctls::{Cap, VmFd};
@@ -20,36 +22,47 @@ use crate::plan::Plan;
 use crate::state::Mailbox;
 use crate::vcpu::{Gate, Role, Shared, VcpuSetup, VcpuThread};
 
+/// Where a machine starts.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// At power-on, with the plan's kernel in memory.
+    Kernel,
+    /// In the midst of things: [`Machine::load`] follows, before the machine is resumed. Somebody else fills this memory,
+    /// which is laid out as the plan says.
+    State(GuestRam),
+}
+
 impl Machine {
-    /// Builds the machine of `plan`.
+    /// Builds the machine of `plan`, whose vCPUs wait at the gate.
     pub fn build(
         plan: &Plan,
         resources: &Resources,
         mailbox: &Mailbox,
         milestones: &Arc<Milestones>,
         first_output: &Arc<OnceLock<Instant>>,
+        start: Start,
     ) -> Result<Self, BuildError> {
-        let ram = memory::map(&plan.memory)?;
-        // The kernel is read while KVM makes the VM and the devices are made: neither needs the other.
-        let (entry, made) = thread::scope(|scope| {
-            let loader = thread::Builder::new()
-                .name("loader".into())
-                .stack_size(256 << 10)
-                .spawn_scoped(scope, || boot::load(plan, resources, &ram))
-                .map_err(|source| BuildError::Device { what: "the kernel's loader".into(), source })?;
-            let made = make(plan, resources, &ram, mailbox, first_output);
-            let entry = loader.join().map_err(|_| BuildError::Loader)?;
-            Ok::<_, BuildError>((entry?, made?))
-        })?;
-        let (hypervisor, vm, devices) = made;
+        let make = |ram: &GuestRam| make(plan, resources, ram, mailbox, first_output);
+        let (ram, first, (hypervisor, vm, devices)) = match start {
+            Start::Kernel => {
+                let ram = memory::map(&plan.memory)?;
+                let (entry, made) = load_and(plan, resources, &ram, || make(&ram))?;
+                (ram, Role::Boot(entry), made)
+            }
+            Start::State(ram) => {
+                let made = make(&ram)?;
+                (ram, Role::Resumed, made)
+            }
+        };
         let Devices { space, chipset, functions, ports, watchdog, parts } = devices;
         let console = resources.console.plug(Arc::clone(&chipset.serial), Arc::clone(&chipset.console));
 
         let disk_watch = DiskWatch::new(plan, &functions.disks, mailbox.clone())
             .map_err(|source| BuildError::Device { what: "the watch over disks".into(), source })?;
         let gate = Arc::new(Gate::new());
+        let space = Arc::new(space);
         let shared = Shared {
-            space: Arc::new(space),
+            space: Arc::clone(&space),
             gate: Arc::clone(&gate),
             mailbox: mailbox.clone(),
             milestones: Arc::clone(milestones),
@@ -70,10 +83,12 @@ impl Machine {
             _console: console,
             chipset,
             dirty: DirtyLog::new(MachinePages::new(Arc::clone(&vm), ram.clone()), &ram),
+            space,
+            hypervisor,
             vm: Arc::clone(&vm),
             ram,
         };
-        machine.add_vcpus(plan, &hypervisor, &vm, entry, &shared)?;
+        machine.add_vcpus(plan, &vm, first, &shared)?;
         Ok(machine)
     }
 
@@ -82,9 +97,8 @@ impl Machine {
     fn add_vcpus(
         &mut self,
         plan: &Plan,
-        hypervisor: &Hypervisor,
         vm: &Arc<VmFd>,
-        entry: Entry,
+        first: Role,
         shared: &Shared,
     ) -> Result<(), BuildError> {
         let topology = plan.cpu.topology;
@@ -95,10 +109,10 @@ impl Machine {
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
         // A host that cannot tell leaves it to the guest to measure.
         let tsc_khz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok()).filter(|khz| *khz != 0);
-        let template = cpuid(plan, hypervisor, vm, tsc_khz)?;
-        let mut entry = Some(entry);
-        for (index, vcpu) in (0..).zip(vcpus) {
-            let role = entry.take().map_or(Role::Application, Role::Boot);
+        let template = cpuid(plan, &self.hypervisor, vm, tsc_khz)?;
+        let others = if matches!(first, Role::Resumed) { Role::Resumed } else { Role::Application };
+        let roles = iter::once(first).chain(iter::repeat(others));
+        for ((index, vcpu), role) in (0..).zip(vcpus).zip(roles) {
             let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), topology.needs_x2apic(), role);
             let thread = VcpuThread::spawn(setup, shared.clone())
                 .map_err(|source| BuildError::Device { what: format!("the thread of vCPU {index}"), source });
@@ -113,11 +127,30 @@ impl Machine {
     }
 }
 
+/// Loads the kernel while `make` makes the VM and its devices: neither needs the other.
+fn load_and<T>(
+    plan: &Plan,
+    resources: &Resources,
+    ram: &GuestRam,
+    make: impl FnOnce() -> Result<T, BuildError>,
+) -> Result<(Entry, T), BuildError> {
+    thread::scope(|scope| {
+        let loader = thread::Builder::new()
+            .name("loader".into())
+            .stack_size(256 << 10)
+            .spawn_scoped(scope, || boot::load(plan, resources, ram))
+            .map_err(|source| BuildError::Device { what: "the kernel's loader".into(), source })?;
+        let made = make();
+        let entry = loader.join().map_err(|_| BuildError::Loader)?;
+        Ok((entry?, made?))
+    })
+}
+
 /// Makes the VM with its memory and devices.
 fn make(
     plan: &Plan,
     resources: &Resources,
-    ram: &devices::GuestRam,
+    ram: &GuestRam,
     mailbox: &Mailbox,
     first_output: &Arc<OnceLock<Instant>>,
 ) -> Result<(Hypervisor, Arc<VmFd>, Devices), BuildError> {
@@ -146,7 +179,7 @@ fn build_devices(
     plan: &Plan,
     resources: &Resources,
     vm: &Arc<VmFd>,
-    ram: &devices::GuestRam,
+    ram: &GuestRam,
     mailbox: &Mailbox,
     first_output: &Arc<OnceLock<Instant>>,
 ) -> Result<Devices, BuildError> {

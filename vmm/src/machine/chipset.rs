@@ -6,7 +6,7 @@ use std::time::Instant;
 use arch::layout;
 use devices::GuestRam;
 use devices::bus::BusDevice;
-use devices::pci::{ConfigPorts, Ecam, PciAddress, PciBus, host_bridge, lpc};
+use devices::pci::{ConfigPorts, Ecam, FixedFunction, PciAddress, PciBus, host_bridge, lpc};
 use devices::platform::fw_cfg::{self, FwCfg, FwCfgItem};
 use devices::platform::i8042::{self, I8042};
 use devices::platform::nmi_status::{self, NmiStatus};
@@ -38,6 +38,13 @@ pub(super) struct Chipset {
     pub(super) rtc: Arc<Rtc>,
     pub(super) serial: Arc<Serial>,
     pub(super) console: Arc<ConsoleRing>,
+    pub(super) host_bridge: Arc<FixedFunction>,
+    pub(super) lpc: Arc<FixedFunction>,
+    pub(super) config_ports: Arc<ConfigPorts>,
+    pub(super) reset: Arc<ResetControl>,
+    pub(super) i8042: I8042,
+    pub(super) nmi_status: Arc<NmiStatus>,
+    pub(super) fw_cfg: Arc<FwCfg>,
 }
 
 /// Makes all fixed devices and puts them into `space`. `first_output` is set when the guest first writes to COM1.
@@ -54,8 +61,10 @@ pub(super) fn build(
         move |source| BuildError::Device { what, source }
     };
     let pci = Arc::new(PciBus::new());
-    pci.insert(PciAddress::new(0, 0, 0), Arc::new(host_bridge(plan.pci.ecam)));
-    pci.insert(PciAddress::new(0, 0x1f, 0), Arc::new(lpc(layout::PMBASE)));
+    let host_bridge = Arc::new(host_bridge(plan.pci.ecam));
+    let lpc = Arc::new(lpc(layout::PMBASE));
+    pci.insert(PciAddress::new(0, 0, 0), Arc::clone(&host_bridge) as _);
+    pci.insert(PciAddress::new(0, 0x1f, 0), Arc::clone(&lpc) as _);
     let ecam: Arc<dyn BusDevice> = Arc::new(Ecam(Arc::clone(&pci)));
     let placed = |what, source| BuildError::Place { what, source };
     space
@@ -78,24 +87,37 @@ pub(super) fn build(
     let items = vec![FwCfgItem::cpu_count(cpus), FwCfgItem::max_cpus(cpus)];
     let fw_cfg = FwCfg::new(items, ram.clone())
         .map_err(|error| host("firmware configuration")(std::io::Error::other(error)))?;
+    let fw_cfg = Arc::new(fw_cfg);
+    let reset = Arc::new(ResetControl::new());
+    let config_ports = Arc::new(ConfigPorts::new(Arc::clone(&pci), Arc::clone(&reset) as _));
+    let nmi_status = Arc::new(NmiStatus::new());
 
     let ports: [FixedPorts; 9] = [
-        (
-            "configuration ports",
-            CONFIG_PORTS,
-            Arc::new(ConfigPorts::new(Arc::clone(&pci), Arc::new(ResetControl::new()))),
-        ),
+        ("configuration ports", CONFIG_PORTS, Arc::clone(&config_ports) as _),
         ("power management", (pm::BASE, pm::SIZE), Arc::clone(&pm) as _),
         ("real-time clock", (rtc::BASE, rtc::SIZE), Arc::clone(&rtc) as _),
         ("serial port", (serial::COM1_BASE, serial::SIZE), Arc::clone(&serial) as _),
         ("keyboard controller's data port", (i8042::DATA_BASE, i8042::SIZE), i8042.data_port()),
         ("keyboard controller's command port", (i8042::COMMAND_BASE, i8042::SIZE), i8042.command_port()),
-        ("status port", (nmi_status::BASE, nmi_status::SIZE), Arc::new(NmiStatus::new())),
+        ("status port", (nmi_status::BASE, nmi_status::SIZE), Arc::clone(&nmi_status) as _),
         ("panic port", (pvpanic::BASE, pvpanic::SIZE), Arc::new(PvPanic)),
-        ("firmware configuration", (fw_cfg::BASE, fw_cfg::SIZE), Arc::new(fw_cfg)),
+        ("firmware configuration", (fw_cfg::BASE, fw_cfg::SIZE), Arc::clone(&fw_cfg) as _),
     ];
     for (what, (base, size), device) in ports {
         space.pio.insert(base, size, device).map_err(|source| placed(what, source))?;
     }
-    Ok(Chipset { pci, pm, rtc, serial, console })
+    Ok(Chipset {
+        pci,
+        pm,
+        rtc,
+        serial,
+        console,
+        host_bridge,
+        lpc,
+        config_ports,
+        reset,
+        i8042,
+        nmi_status,
+        fw_cfg,
+    })
 }

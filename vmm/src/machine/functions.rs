@@ -54,6 +54,8 @@ pub(super) struct Functions {
 
 /// A function, where it is.
 pub(super) struct Made {
+    /// Its name in the plan.
+    pub(super) name: String,
     pub(super) address: PciAddress,
     pub(super) function: Arc<VirtioPci>,
 }
@@ -89,7 +91,11 @@ impl Functions {
         let device = device(planned, backend, threads, parts, self)?;
         let function = plug(planned, device, parts, shares_slot)
             .map_err(|source| BuildError::Device { what: format!("device {}", planned.name), source })?;
-        self.all.push(Made { address: planned.address, function: Arc::clone(&function) });
+        self.all.push(Made {
+            name: planned.name.clone(),
+            address: planned.address,
+            function: Arc::clone(&function),
+        });
         Ok(function)
     }
 

@@ -17,8 +17,11 @@ use crate::sys::memory::{keep_out_of_core_dumps, prefer_huge_pages};
 /// A transparent huge page of x86_64.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Maps the memory of `plan`.
-pub(super) fn map(plan: &MemoryPlan) -> Result<GuestRam, BuildError> {
+/// Maps the memory of `plan`; it reads as zeroes.
+///
+/// # Errors
+/// The host has not so much, or not of that kind.
+pub fn map(plan: &MemoryPlan) -> Result<GuestRam, BuildError> {
     let regions = plan.ram.regions().map(|region| map_region(region.start, region.size, plan.backing));
     let regions = regions.collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Ram::from_regions(regions).map_err(BuildError::MemoryLayout)?))

@@ -14,6 +14,7 @@ mod pause;
 mod ports;
 mod power_off;
 mod queues;
+mod state;
 mod watchdog;
 
 use std::io;
@@ -21,9 +22,12 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 pub use address_space::AddressSpace;
+pub use build::Start;
 pub use error::BuildError;
 pub use handles::{Devices, Handles};
+pub use memory::map as map_memory;
 pub use pause::PauseError;
+pub use state::{ChipsetState, ClockState, FunctionState, LoadError, MachineState, PassedTime, SaveError};
 
 use devices::pci::{Card, PciAddress};
 use devices::platform::watchdog::Watchdog;
@@ -31,7 +35,7 @@ use devices::virtio::balloon::BalloonHandle;
 
 use crate::console::Plugged;
 use crate::dirty::DirtyLog;
-use crate::kvm::{StoppedClocks, inject_nmi};
+use crate::kvm::{Hypervisor, StoppedClocks, inject_nmi};
 use crate::open::Backend;
 use crate::plan::Function;
 use crate::vcpu::{Gate, VcpuThread};
@@ -62,6 +66,9 @@ pub struct Machine {
     _console: Plugged,
     chipset: Chipset,
     dirty: DirtyLog,
+    /// Where windows of devices are.
+    space: Arc<AddressSpace>,
+    hypervisor: Hypervisor,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,
     ram: devices::GuestRam,

@@ -54,6 +54,12 @@ impl Machine {
         if stopped { Ok(()) } else { Err(PauseError::Queue(QUEUES)) }
     }
 
+    /// Whether all has stopped after [`Machine::pause`].
+    pub(super) fn is_stopped(&self) -> bool {
+        let queues = self.queue_stop.as_ref().is_some_and(|queues| queues.wait(Duration::ZERO));
+        queues && self.gate.wait_for_at_most(self.vcpus.len(), Duration::ZERO)
+    }
+
     /// Lets queues and vCPUs go on, and has disks try again what they held back.
     pub fn resume(&mut self) {
         self.functions.disks.iter().for_each(DiskHandle::retry);

@@ -65,6 +65,12 @@ impl<F: Stop> QueueStop<F> {
         Ok(Self(shared))
     }
 
+    /// Queues that have all been stopped already.
+    pub(super) fn stopped(functions: Vec<Arc<F>>) -> Self {
+        let state = State { progress: Progress::Stopped, stopped: functions.len() };
+        Self(Arc::new(Shared { functions, state: Mutex::new(state), changed: Condvar::new() }))
+    }
+
     /// Has them stop again after [`QueueStop::undo`].
     pub(super) fn again(self) -> io::Result<Self> {
         let mut state = self.0.state();
@@ -207,6 +213,16 @@ mod tests {
         let stop = QueueStop::begin(all.clone()).unwrap();
         assert!(stop.wait(LONG));
         assert_eq!(stopped(&all), [true; 3]);
+        assert!(stop.undo().is_none());
+        assert_eq!(stopped(&all), [false; 3]);
+    }
+
+    #[test]
+    fn those_that_were_stopped_before_go_on() {
+        let all = fakes(None);
+        all.iter().for_each(|fake| fake.stop());
+        let stop = QueueStop::stopped(all.clone());
+        assert!(stop.wait(Duration::ZERO));
         assert!(stop.undo().is_none());
         assert_eq!(stopped(&all), [false; 3]);
     }

@@ -14,7 +14,7 @@ use super::waiting::Waiting;
 use super::{Event, ExitReason, Mailbox, Reply, Verb};
 use crate::agent::AgentReport;
 use crate::hotplug::Depot;
-use crate::machine::{BuildError, Devices, Handles, Machine, PauseError};
+use crate::machine::{BuildError, Devices, Handles, Machine, PauseError, Start};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
@@ -174,8 +174,14 @@ impl Driver {
     }
 
     fn build(&self) -> Result<Machine, RunError> {
-        let machine =
-            Machine::build(&self.plan, &self.resources, &self.mailbox, &self.milestones, &self.first_output)?;
+        let machine = Machine::build(
+            &self.plan,
+            &self.resources,
+            &self.mailbox,
+            &self.milestones,
+            &self.first_output,
+            Start::Kernel,
+        )?;
         self.waiting.add(&machine)?;
         Ok(machine)
     }

@@ -1,8 +1,10 @@
 //! The gate that all vCPU threads pass before they enter the guest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use kvm_ioctls::VcpuFd;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -10,6 +12,9 @@ enum Phase {
     Open,
     Ended,
 }
+
+/// Something that each vCPU's thread does for others while it waits at the gate; it gets the vCPU and its number.
+pub type Errand = Arc<dyn Fn(u32, &VcpuFd) + Send + Sync>;
 
 /// Holds vCPU threads back while the machine is being built or paused, and sends them home at the end.
 #[derive(Debug)]
@@ -21,12 +26,26 @@ pub struct Gate {
     changed: Condvar,
 }
 
-#[derive(Debug)]
 struct State {
     phase: Phase,
     waiting: usize,
     /// Threads that will never come.
     gone: usize,
+    /// What the waiting threads are to do.
+    errand: Option<Errand>,
+    /// Number of the errand, so that each thread does it once.
+    errands: u64,
+    /// Threads that have done it.
+    done: usize,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("phase", &self.phase)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Gate {
@@ -35,24 +54,63 @@ impl Gate {
         Self {
             open: AtomicBool::new(false),
             hidden: AtomicU64::new(0),
-            state: Mutex::new(State { phase: Phase::Closed, waiting: 0, gone: 0 }),
+            state: Mutex::new(State {
+                phase: Phase::Closed,
+                waiting: 0,
+                gone: 0,
+                errand: None,
+                errands: 0,
+                done: 0,
+            }),
             changed: Condvar::new(),
         }
     }
 
-    /// Waits while the gate is closed; false if the thread is to end.
-    pub fn pass(&self) -> bool {
+    /// Waits while the gate is closed, and does the errands that come by `serve`; false if the thread is to end.
+    pub fn pass(&self, mut serve: impl FnMut(&Errand)) -> bool {
         if self.open.load(Ordering::Acquire) {
             return true;
         }
         let mut state = self.state();
+        // An errand that is under way is for those who were here before.
+        let mut seen = state.errands;
         state.waiting += 1;
         self.changed.notify_all();
         while state.phase == Phase::Closed {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let errand = state.errand.clone().filter(|_| state.errands != seen);
+            seen = state.errands;
+            state = match errand {
+                Some(errand) => {
+                    drop(state);
+                    serve(&errand);
+                    let mut state = self.state();
+                    state.done += usize::from(state.errands == seen);
+                    self.changed.notify_all();
+                    state
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
         state.waiting -= 1;
         state.phase == Phase::Open
+    }
+
+    /// Has all threads that wait at the closed gate do an errand, for `limit` at most. False if fewer than `count`
+    /// have done it by then.
+    pub fn send(&self, count: usize, errand: Errand, limit: Duration) -> bool {
+        let mut state = self.state();
+        if state.phase != Phase::Closed || state.waiting < count {
+            return false;
+        }
+        state.errand = Some(errand);
+        state.errands += 1;
+        state.done = 0;
+        self.changed.notify_all();
+        let left = |state: &mut State| state.done < count;
+        let waited = self.changed.wait_timeout_while(state, limit, left);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.errand = None;
+        state.done >= count
     }
 
     /// Hides so many more ticks from the guest, to be called before the gate opens again.
@@ -142,7 +200,7 @@ mod tests {
                 let gate = Arc::clone(&gate);
                 thread::spawn(move || {
                     let mut rounds = 0u32;
-                    while gate.pass() {
+                    while gate.pass(|_| ()) {
                         rounds += 1;
                         thread::yield_now();
                     }
@@ -154,7 +212,7 @@ mod tests {
         assert!(gate.wait_for_at_most(3, Duration::ZERO));
         assert!(!gate.wait_for_at_most(4, Duration::from_millis(20)));
         gate.open();
-        assert!(gate.pass());
+        assert!(gate.pass(|_| ()));
         gate.close();
         gate.leave();
         assert!(
@@ -163,7 +221,7 @@ mod tests {
         gate.wait_for(4);
         gate.end();
         gate.open();
-        assert!(!gate.pass(), "the end is final");
+        assert!(!gate.pass(|_| ()), "the end is final");
         for thread in threads {
             thread.join().unwrap();
         }

@@ -5,10 +5,12 @@ mod exit;
 mod gate;
 mod io_exit;
 mod setup;
+mod state;
 mod thread;
 
 pub use counters::VcpuCounters;
 pub use exit::GuestEvent;
-pub use gate::Gate;
+pub use gate::{Errand, Gate};
 pub use setup::{Role, VcpuSetup};
+pub use state::VcpuState;
 pub use thread::{Shared, VcpuError, VcpuThread};

@@ -13,6 +13,8 @@ pub enum Role {
     Boot(Entry),
     /// Waits for the boot processor's start-up interrupt.
     Application,
+    /// Goes on from a state that it gets while it waits at the gate.
+    Resumed,
 }
 
 /// A new vCPU and everything needed to set it up.
@@ -39,6 +41,9 @@ impl VcpuSetup {
 
     /// Sets the vCPU up; best done on the thread that will run it.
     pub fn finish(self) -> Result<VcpuFd, KvmError> {
+        if matches!(self.role, Role::Resumed) {
+            return Ok(self.vcpu);
+        }
         let cpuid =
             CpuId::from_entries(&self.cpuid).map_err(|_| KvmError::Capability("so many CPUID leaves"))?;
         self.vcpu.set_cpuid2(&cpuid).map_err(failed("set CPUID leaves"))?;

@@ -9,6 +9,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::counters::Exit;
 use super::io_exit::{Direction, port_access};
+use super::state::rearm_deadline;
 use super::{Gate, GuestEvent, VcpuCounters, VcpuSetup};
 use crate::kvm::{Hypervisor, KvmError, set_tsc_back};
 use crate::machine::AddressSpace;
@@ -109,24 +110,18 @@ fn run(setup: VcpuSetup, shared: &Shared, counters: &VcpuCounters) -> Option<Gue
         Err(error) => return fail(error.into()),
     };
     let mut vcpu = KickableVcpu::enter(vcpu);
-    if !shared.gate.pass() {
+    let mut hidden = 0;
+    if !pass(&mut vcpu, index, shared, &mut hidden) {
         return None;
     }
     shared.milestones.reach(Milestone::FirstInstruction);
-    let mut hidden = 0;
     loop {
         match step(vcpu.vcpu(), shared, counters) {
             Step::Continue => {}
             Step::Interrupted => {
                 vcpu.clear();
-                if !shared.gate.pass() {
+                if !pass(&mut vcpu, index, shared, &mut hidden) {
                     return None;
-                }
-                let all = shared.gate.hidden();
-                if all != hidden {
-                    // A host that cannot do it leaves the guest a counter that has jumped.
-                    let _ = set_tsc_back(vcpu.vcpu(), all.wrapping_sub(hidden));
-                    hidden = all;
                 }
                 // The time that it stood at the gate is no fault of the guest's; kernels without the call find out.
                 let _ = vcpu.vcpu().kvmclock_ctrl();
@@ -136,6 +131,23 @@ fn run(setup: VcpuSetup, shared: &Shared, counters: &VcpuCounters) -> Option<Gue
             Step::Failed(error) => return fail(error),
         }
     }
+}
+
+/// Passes the gate, and hides from the vCPU what is to be hidden of the time there, of which `hidden` ticks are already;
+/// false if the thread is to end.
+fn pass(vcpu: &mut KickableVcpu, index: u32, shared: &Shared, hidden: &mut u64) -> bool {
+    let vcpu = vcpu.vcpu();
+    if !shared.gate.pass(|errand| errand(index, vcpu)) {
+        return false;
+    }
+    let all = shared.gate.hidden();
+    if all != *hidden {
+        // A host that cannot do it leaves the guest a counter that has jumped.
+        let _ = set_tsc_back(vcpu, all.wrapping_sub(*hidden));
+        let _ = rearm_deadline(vcpu);
+        *hidden = all;
+    }
+    true
 }
 
 /// How one run of the guest ended.

@@ -148,3 +148,34 @@ fn each_policy_answers_as_its_name_says() {
         }
     }
 }
+
+#[test]
+fn what_is_held_back_goes_on_in_another_device() {
+    let mut setup = Setup::new(ErrorPolicy::Stop);
+    let (head, status) = setup.start(0, kind::OUT);
+    setup.fail(head, libc::ENOSPC);
+    setup.faults.recv().unwrap();
+    setup.driver.stop(&mut setup.device);
+    let saved = setup.device.save();
+    // The device forgets it, as another one that was just made would not know of it.
+    setup.device.forget_queue(0);
+    assert!(setup.device.restore(&saved));
+    setup.driver.start(&mut setup.device);
+    setup.machine.wait("the retry", || setup.has(head));
+    setup.disk.end(head.into(), Ok(512));
+    assert_eq!(setup.driver.wait_used(), (head, 1));
+    assert_eq!(setup.status(status), 0);
+}
+
+#[test]
+fn a_state_of_the_version_before_is_read_and_one_with_impossible_chains_is_not() {
+    use crate::virtio::DeviceState;
+    let mut setup = Setup::new(ErrorPolicy::Stop);
+    let read = |text: &str| serde_json::from_str::<DeviceState>(text).unwrap();
+    assert!(setup.device.restore(&read(r#"{"Blk":{"version":1,"writeback":true}}"#)));
+    for held in [r#"{"9":[0]}"#, r#"{"0":[40000]}"#] {
+        let text = format!(r#"{{"Blk":{{"version":2,"writeback":true,"held":{held}}}}}"#);
+        assert!(!setup.device.restore(&read(&text)), "{held}");
+    }
+    assert!(!setup.device.restore(&read(r#"{"Blk":{"version":3,"writeback":true}}"#)));
+}

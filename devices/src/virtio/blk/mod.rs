@@ -198,12 +198,17 @@ impl VirtioDevice for BlkDevice {
 
     fn save(&self) -> DeviceState {
         let writeback = self.shared.writeback.load(Ordering::Acquire);
-        DeviceState::Blk(BlkState { version: state::VERSION, writeback })
+        let held = lock(&self.shared.left).clone();
+        DeviceState::Blk(BlkState { version: state::VERSION, writeback, held })
     }
 
     fn restore(&mut self, state: &DeviceState) -> bool {
-        let DeviceState::Blk(BlkState { version: state::VERSION, writeback }) = state else { return false };
-        self.shared.writeback.store(*writeback, Ordering::Release);
-        true
+        let DeviceState::Blk(state) = state else { return false };
+        let fits = state.fits(&self.sizes);
+        if fits {
+            self.shared.writeback.store(state.writeback, Ordering::Release);
+            lock(&self.shared.left).clone_from(&state.held);
+        }
+        fits
     }
 }
