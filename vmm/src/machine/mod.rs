@@ -29,6 +29,7 @@ pub use memory::map as map_memory;
 pub use pause::PauseError;
 pub use state::{ChipsetState, ClockState, FunctionState, LoadError, MachineState, PassedTime, SaveError};
 
+use devices::GuestRam;
 use devices::pci::{Card, PciAddress};
 use devices::platform::watchdog::Watchdog;
 use devices::virtio::balloon::BalloonHandle;
@@ -71,7 +72,7 @@ pub struct Machine {
     hypervisor: Hypervisor,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,
-    ram: devices::GuestRam,
+    ram: GuestRam,
 }
 
 impl Machine {
@@ -83,6 +84,11 @@ impl Machine {
     /// The log of which pages of its memory are written.
     pub fn dirty_log(&self) -> &DirtyLog {
         &self.dirty
+    }
+
+    /// The guest's memory.
+    pub fn ram(&self) -> GuestRam {
+        self.ram.clone()
     }
 
     /// What others may read of the devices.

@@ -9,9 +9,9 @@ use devices::pci::{PciAddress, SlotEvent};
 use devices::{chain, say};
 
 use super::devices::Wishes;
-use super::policy::{Input, Order, Rules, State};
+use super::policy::{Holds, Input, Order, Rules, State};
 use super::waiting::Waiting;
-use super::{Event, ExitReason, Mailbox, Reply, Verb};
+use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
 use crate::hotplug::Depot;
 use crate::machine::{BuildError, Devices, Handles, Machine, PauseError, Start};
@@ -28,6 +28,9 @@ pub enum RunError {
     /// Building failed.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A machine that was to come from elsewhere did not arrive.
+    #[error("the machine could not be brought back")]
+    Arrival(#[source] ArrivalError),
     /// The driver's own descriptors failed.
     #[error("waiting for events failed")]
     Events(#[from] io::Error),
@@ -57,6 +60,10 @@ pub(super) enum Next {
     NoReboot,
     /// The guest did something with the slot of the device at this address.
     Slot(PciAddress, SlotEvent),
+    /// Somebody wants the machine's state.
+    Save(SaveOrder),
+    /// The machine stands still for that.
+    Stopped(Instant, SaveOrder),
 }
 
 /// The machine's devices: where they are shown, and where those are found that come later.
@@ -91,6 +98,10 @@ pub struct Driver {
     pub(super) hung: Option<String>,
     /// What was asked of the guest's memory and devices, for when the machine is built again.
     pub(super) wishes: Wishes,
+    /// The end was asked for while the machine's state was handed out.
+    pub(super) ends_later: bool,
+    /// Where the first machine comes from, if it does not begin at power-on.
+    arrival: Option<Arrival>,
 }
 
 impl Driver {
@@ -126,7 +137,17 @@ impl Driver {
             at_once: false,
             hung: None,
             wishes: Wishes::default(),
+            ends_later: false,
+            arrival: None,
         })
+    }
+
+    /// The first machine comes from elsewhere.
+    pub fn arriving(mut self, arrival: Arrival) -> Self {
+        let holds = Holds { user: arrival.paused, ..Holds::default() };
+        self.state = State { holds, leaving: None, fresh: false };
+        self.arrival = Some(arrival);
+        self
     }
 
     /// Runs the machine until it ends for good. All that was opened is closed when this returns; the status says how it
@@ -150,10 +171,10 @@ impl Driver {
         self.keeper.enter(Phase::Scheduled);
         self.keeper.publish();
         let reason = loop {
-            let mut machine = self.build()?;
+            let (mut machine, arrived) = self.build()?;
             self.milestones.reach(Milestone::Built);
             self.devices.show(machine.handles());
-            self.begin(&machine, reboots);
+            self.begin(&mut machine, arrived, reboots);
             let end = self.watch(&mut machine);
             let stopped = self.stop(machine);
             self.mailbox.forget_guest();
@@ -173,21 +194,23 @@ impl Driver {
         Ok(Outcome { reason, reboots })
     }
 
-    fn build(&self) -> Result<Machine, RunError> {
-        let machine = Machine::build(
-            &self.plan,
-            &self.resources,
-            &self.mailbox,
-            &self.milestones,
-            &self.first_output,
-            Start::Kernel,
-        )?;
+    /// Builds a machine; says whether it came from elsewhere.
+    fn build(&mut self) -> Result<(Machine, bool), RunError> {
+        let arrival = self.arrival.take();
+        let start = arrival.as_ref().map_or(Start::Kernel, Arrival::start);
+        let (plan, resources, first_output) = (&self.plan, &self.resources, &self.first_output);
+        let mut machine =
+            Machine::build(plan, resources, &self.mailbox, &self.milestones, first_output, start)?;
+        let arrived = arrival.is_some();
+        if let Some(arrival) = arrival {
+            arrival.load(&mut machine).map_err(RunError::Arrival)?;
+        }
         self.waiting.add(&machine)?;
-        Ok(machine)
+        Ok((machine, arrived))
     }
 
     /// Lets a machine go that was just built, unless it is to be paused.
-    fn begin(&mut self, machine: &Machine, reboots: u32) {
+    fn begin(&mut self, machine: &mut Machine, arrived: bool, reboots: u32) {
         if reboots == 0 {
             self.keeper.tell(EventReason::Created, "VirtualMachineInstance defined.");
             self.keeper.enter(Phase::Running);
@@ -199,6 +222,8 @@ impl Driver {
         self.tell_pause();
         if self.state.holds.any() {
             say!("kubevmm: the machine is paused until it is told to go on");
+        } else if arrived {
+            machine.resume();
         } else {
             machine.start();
         }
@@ -225,6 +250,14 @@ impl Driver {
                 Next::Asked(verb, reply) => self.answer(machine, &verb, reply),
                 Next::Reported(report) => self.note(machine, report),
                 Next::NoReboot => self.reboot_by_button(machine),
+                Next::Save(order) => {
+                    self.stop_for(machine, order);
+                    Order::Nothing
+                }
+                Next::Stopped(stopped, order) => {
+                    self.hand_out(machine, stopped, order);
+                    Order::Nothing
+                }
                 Next::Slot(card, event) => {
                     self.slot_changed(machine, card, event);
                     Order::Nothing
@@ -290,6 +323,10 @@ impl Driver {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
             Event::Agent(report) => return Some(Next::Reported(report)),
             Event::NoReboot => return Some(Next::NoReboot),
+            Event::Save(order) => return Some(Next::Save(order)),
+            Event::Stopped { stopped, order } => return Some(Next::Stopped(stopped, order)),
+            Event::Released(Release::GoOn) => Input::Released,
+            Event::Released(Release::End(reason)) => Input::Left(reason),
             Event::DisksLooked { again } => {
                 machine.disks_looked(again);
                 return None;

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use devices::pci::{PciAddress, SlotEvent};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::{Reply, Verb};
+use super::{Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
 use crate::vcpu::GuestEvent;
 
@@ -34,6 +35,17 @@ pub enum Event {
     Escape,
     /// Somebody asks something of the machine.
     Request(Verb, Reply),
+    /// Somebody wants the machine's state.
+    Save(SaveOrder),
+    /// The machine stands still, since `stopped`, for somebody who wants its state.
+    Stopped {
+        /// When it was stopped.
+        stopped: Instant,
+        /// Who wants its state.
+        order: SaveOrder,
+    },
+    /// Whoever got the machine's state gives it back.
+    Released(Release),
     /// There is news of the guest's agent, or of probes.
     Agent(AgentReport),
     /// The guest's agent was asked to reboot the guest, and will not.
@@ -45,7 +57,13 @@ impl Event {
     fn is_of_guest(&self) -> bool {
         match self {
             Self::Guest(_) | Self::DiskFault { .. } | Self::DisksLooked { .. } | Self::NoReboot => true,
-            Self::Slot(..) | Self::Escape | Self::Request(..) | Self::Agent(_) => false,
+            Self::Slot(..)
+            | Self::Escape
+            | Self::Request(..)
+            | Self::Agent(_)
+            | Self::Save(_)
+            | Self::Stopped { .. }
+            | Self::Released(_) => false,
         }
     }
 }

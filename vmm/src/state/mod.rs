@@ -1,5 +1,6 @@
 //! The state driver: the one owner of a machine.
 
+mod arrival;
 mod devices;
 mod driver;
 mod exit_reason;
@@ -8,11 +9,14 @@ mod orders;
 mod policy;
 mod report;
 mod request;
+mod saving;
 mod slots;
 mod waiting;
 
+pub use arrival::{Arrival, ArrivalError};
 pub use driver::{Driver, Outcome, RunError, Stock};
 pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;
 pub use request::{Done, Refusal, RefusalKind, Reply, Requests, Verb};
+pub use saving::{Hold, Release, SaveOrder, Saved};

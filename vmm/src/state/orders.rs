@@ -24,6 +24,7 @@ impl Driver {
         if input == Input::GraceOver {
             self.deadline = None;
         }
+        let is_over = matches!(input, Input::Released);
         let (next, order) = self.rules.react(self.state, input);
         self.state = next;
         self.at_once |= !patience;
@@ -32,12 +33,16 @@ impl Driver {
             say!("kubevmm: {error}");
             self.tell_pause();
         }
+        if is_over && std::mem::take(&mut self.ends_later) {
+            return self.react(machine, self.stop_request());
+        }
         order
     }
 
     /// Does what was asked, or refuses, and says so.
     pub(super) fn answer(&mut self, machine: &mut Machine, verb: &Verb, reply: Reply) -> Order {
-        if let Some(answer) = self.answer_for_devices(machine, verb) {
+        let saving = self.state.holds.saving;
+        if !saving && let Some(answer) = self.answer_for_devices(machine, verb) {
             self.keeper.publish();
             reply.send(answer);
             return Order::Nothing;
@@ -104,6 +109,7 @@ impl Driver {
                 self.deadline = [self.deadline, sooner].into_iter().flatten().min();
             }
             Order::InjectNmi => machine.inject_nmi(),
+            Order::EndLater => self.ends_later = true,
             Order::BootAgain => self.deadline = None,
         }
         self.tell_pause();

@@ -6,6 +6,7 @@ const NOT_PAUSED: &str = "VMI is not paused";
 const ALREADY_PAUSED: &str = "VMI is already paused";
 const PAUSED: &str = "VMI is paused";
 const STOPPING: &str = "VMI is being stopped";
+const SAVING: &str = "VMI is being saved";
 const RESTARTING: &str = "VMI is being restarted";
 
 /// What holds the guest back, if anything.
@@ -15,11 +16,13 @@ pub(super) struct Holds {
     pub(super) user: bool,
     /// A disk waits for the host.
     pub(super) disk: bool,
+    /// Its state is handed out.
+    pub(super) saving: bool,
 }
 
 impl Holds {
     pub(super) fn any(self) -> bool {
-        self.user || self.disk
+        self.user || self.disk || self.saving
     }
 }
 
@@ -74,6 +77,10 @@ pub(super) enum Input {
     },
     /// The guest's time is over.
     GraceOver,
+    /// Whoever got the machine's state lets it go on.
+    Released,
+    /// Whoever got the machine's state has it end here.
+    Left(ExitReason),
 }
 
 /// What the driver does about it.
@@ -93,6 +100,8 @@ pub(super) enum Order {
     /// The guest's time ends earlier, if the new request says so.
     HurryUp,
     InjectNmi,
+    /// The machine stands still until its state is where it is to be: the end is asked for again then.
+    EndLater,
     /// Drop the machine and build it again.
     BootAgain,
     End(ExitReason),
@@ -102,7 +111,7 @@ impl Rules {
     /// Where a machine stands that was just built.
     pub(super) fn first(self) -> State {
         State {
-            holds: Holds { user: self.starts_paused, disk: false },
+            holds: Holds { user: self.starts_paused, ..Holds::default() },
             leaving: None,
             fresh: self.starts_paused,
         }
@@ -112,14 +121,19 @@ impl Rules {
     pub(super) fn react(self, state: State, input: Input) -> (State, Order) {
         let stay = |order| (state, order);
         let hold = |disk| State { holds: Holds { disk, ..state.holds }, ..state };
+        let go_on = |holds: Holds| {
+            (State { holds, ..state }, if holds.any() { Order::Nothing } else { Order::Resume })
+        };
         match (state.leaving, input) {
             (_, Input::HostFailure(message)) => stay(Order::End(ExitReason::HostFailure { message })),
+            (_, Input::Left(reason)) => stay(Order::End(reason)),
+            (_, Input::Released) if state.holds.saving => go_on(Holds { saving: false, ..state.holds }),
+            (_, Input::Released) => stay(Order::Nothing),
+            (_, Input::Terminate { patience: true }) if state.holds.saving => stay(Order::EndLater),
             (_, Input::DiskFault) => {
                 (hold(true), if state.holds.any() { Order::Nothing } else { Order::Pause })
             }
-            (_, Input::DiskSeenTo) if state.holds.disk => {
-                (hold(false), if state.holds.user { Order::Nothing } else { Order::Resume })
-            }
+            (_, Input::DiskSeenTo) if state.holds.disk => go_on(Holds { disk: false, ..state.holds }),
             (_, Input::DiskSeenTo) => stay(Order::Nothing),
             // What the guest did before it was paused counts as ever. If it is to boot again, any end will do.
             (Some(Leaving::Restart), Input::GuestPowerOff | Input::GuestReset) => self.begin_anew(),
@@ -158,8 +172,13 @@ impl Rules {
     pub(super) fn decide(self, state: State, verb: &Verb, patience: bool) -> Result<(State, Order), Refusal> {
         let holds = state.holds;
         let refuse = |message: &str| Err(Refusal::conflict(message));
-        let user = |user| State { holds: Holds { user, disk: false }, ..state };
+        let user = |user| State { holds: Holds { user, ..Holds::default() }, ..state };
         Ok(match (verb, state.leaving) {
+            (Verb::Stop { .. }, _) if holds.saving && !patience => self.stop(state, patience),
+            _ if holds.saving => return refuse(SAVING),
+            (Verb::Save, Some(Leaving::Stop)) => return refuse(STOPPING),
+            (Verb::Save, Some(_)) => return refuse(RESTARTING),
+            (Verb::Save, None) => (State { holds: Holds { saving: true, ..holds }, ..state }, Order::Pause),
             (Verb::Pause, _) if holds.any() => return refuse(ALREADY_PAUSED),
             (Verb::Pause, _) => (user(true), Order::Pause),
             (Verb::Unpause, _) if holds.any() => (State { fresh: false, ..user(false) }, Order::Resume),
@@ -214,7 +233,8 @@ fn ask_to_power_off(state: State, leaving: Leaving, patience: bool) -> Option<(S
 /// Boots the machine again. It stays paused if its user wanted so; what a disk held back is gone with the guest.
 fn again(state: State) -> (State, Order) {
     let user = state.holds.user;
-    (State { holds: Holds { user, disk: false }, leaving: None, fresh: user }, Order::BootAgain)
+    let holds = Holds { user, ..Holds::default() };
+    (State { holds, leaving: None, fresh: user }, Order::BootAgain)
 }
 
 #[cfg(test)]

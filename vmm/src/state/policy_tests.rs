@@ -5,10 +5,16 @@ use std::path::Path;
 use super::*;
 
 const RULES: Rules = Rules { reboots: true, starts_paused: false };
-const RUNNING: State = State { holds: Holds { user: false, disk: false }, leaving: None, fresh: false };
-const PAUSED_STATE: State = State { holds: Holds { user: true, disk: false }, ..RUNNING };
-const FAULTY: State = State { holds: Holds { user: false, disk: true }, ..RUNNING };
-const BOTH: State = State { holds: Holds { user: true, disk: true }, ..RUNNING };
+const NO_HOLDS: Holds = Holds { user: false, disk: false, saving: false };
+const RUNNING: State = State { holds: NO_HOLDS, leaving: None, fresh: false };
+const PAUSED_STATE: State = State { holds: Holds { user: true, ..NO_HOLDS }, ..RUNNING };
+const FAULTY: State = State { holds: Holds { disk: true, ..NO_HOLDS }, ..RUNNING };
+const BOTH: State = State { holds: Holds { user: true, disk: true, ..NO_HOLDS }, ..RUNNING };
+const SAVED: State = State { holds: Holds { saving: true, ..NO_HOLDS }, ..RUNNING };
+const SAVED_PAUSED: State = State { holds: Holds { user: true, saving: true, ..NO_HOLDS }, ..RUNNING };
+const SAVED_FAULTY: State = State { holds: Holds { disk: true, saving: true, ..NO_HOLDS }, ..RUNNING };
+const SAVED_FRESH: State = State { fresh: true, ..SAVED_PAUSED };
+const SAVED_BOTH: State = State { holds: Holds { user: true, disk: true, saving: true }, ..RUNNING };
 const FRESH: State = State { fresh: true, ..PAUSED_STATE };
 
 fn leaving(state: State, leaving: Leaving) -> State {
@@ -24,6 +30,11 @@ fn states() -> Vec<(&'static str, State)> {
         ("started paused", FRESH),
         ("disk waits", FAULTY),
         ("paused, disk waits", BOTH),
+        ("being saved", SAVED),
+        ("being saved, paused", SAVED_PAUSED),
+        ("being saved, started paused", SAVED_FRESH),
+        ("being saved, disk waits", SAVED_FAULTY),
+        ("being saved, paused, disk waits", SAVED_BOTH),
         ("stopping", leaving(RUNNING, Stop)),
         ("stopping, paused", leaving(PAUSED_STATE, Stop)),
         ("stopping, disk waits", leaving(FAULTY, Stop)),
@@ -51,6 +62,7 @@ fn table() -> String {
         ("soft-reboot", Verb::SoftReboot, true),
         ("power button", Verb::PowerButton, true),
         ("NMI", Verb::Nmi, true),
+        ("snapshot", Verb::Save, true),
     ];
     let head: String = requests.iter().map(|(request, ..)| format!("| {request} ")).collect();
     let mut text = format!("| state {head}|\n|{}\n", "---|".repeat(requests.len() + 1));
@@ -81,6 +93,7 @@ fn describe(order: &Order) -> &'static str {
         Order::AskToReboot => "asked",
         Order::HurryUp => "hurried",
         Order::InjectNmi => "NMI",
+        Order::EndLater => "ended later",
         Order::BootAgain => "built again",
         Order::End(ExitReason::Killed) => "ended by force",
         Order::End(_) => "ended",
@@ -165,6 +178,18 @@ fn what_happens_in_every_state() {
         (stuck, Input::GraceOver, stuck, Order::End(Killed)),
         (restarting, Input::GraceOver, RUNNING, Order::BootAgain),
         (soft, Input::GraceOver, RUNNING, Order::Nothing),
+        (SAVED, Input::Released, RUNNING, Order::Resume),
+        (SAVED_PAUSED, Input::Released, PAUSED_STATE, Order::Nothing),
+        (SAVED_FRESH, Input::Released, FRESH, Order::Nothing),
+        (SAVED_FAULTY, Input::Released, FAULTY, Order::Nothing),
+        (RUNNING, Input::Released, RUNNING, Order::Nothing),
+        (PAUSED_STATE, Input::Released, PAUSED_STATE, Order::Nothing),
+        (SAVED, Input::DiskFault, SAVED_FAULTY, Order::Nothing),
+        (SAVED_FAULTY, Input::DiskSeenTo, SAVED, Order::Nothing),
+        (SAVED, patient(), SAVED, Order::EndLater),
+        (SAVED, impatient(), SAVED, Order::End(Killed)),
+        (SAVED, Input::GuestReset, RUNNING, Order::BootAgain),
+        (SAVED, Input::Left(Terminated), SAVED, Order::End(Terminated)),
     ];
     for (state, input, next, order) in table {
         assert_eq!(RULES.react(state, input.clone()), (next, order), "{state:?} {input:?}");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Event, Mailbox};
+use super::{Event, Mailbox, SaveOrder};
 use crate::hotplug::DeviceChange;
 
 /// Something that can be asked of a machine.
@@ -38,6 +38,8 @@ pub enum Verb {
     },
     /// A device comes or goes.
     Device(DeviceChange),
+    /// The machine stands still while its state is taken away ([`Event::Save`]).
+    Save,
 }
 
 impl Verb {
@@ -54,6 +56,7 @@ impl Verb {
             Self::Nmi => "nmi",
             Self::SetMemory { .. } => "set-memory",
             Self::Device(_) => "device",
+            Self::Save => "save",
         }
     }
 }
@@ -150,6 +153,11 @@ impl Requests {
     /// Requests that arrive in `mailbox`.
     pub fn new(mailbox: Mailbox) -> Self {
         Self(mailbox)
+    }
+
+    /// Asks for the machine's state, for which the machine stops.
+    pub fn save(&self, order: SaveOrder) {
+        self.0.post(Event::Save(order));
     }
 
     /// Asks for `verb`; the answer goes to `reply`.

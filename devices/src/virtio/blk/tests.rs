@@ -293,7 +293,11 @@ fn state_makes_the_round_trip() {
     setup.device = other.device;
     assert!(setup.device.restore(&saved));
     assert_eq!(setup.device.save(), saved);
-    assert!(!setup.device.restore(&DeviceState::Blk(BlkState { version: 0, writeback: true })));
+    assert!(!setup.device.restore(&DeviceState::Blk(BlkState {
+        version: 0,
+        writeback: true,
+        held: std::collections::BTreeMap::new()
+    })));
 }
 
 #[test]

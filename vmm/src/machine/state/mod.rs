@@ -3,8 +3,6 @@
 mod chipset;
 mod load;
 mod save;
-#[cfg(test)]
-mod tests;
 
 use devices::pci::{PciAddress, PortState};
 use devices::platform::watchdog::WatchdogState;
@@ -19,7 +17,7 @@ use crate::kvm::{IrqChips, KvmError};
 use crate::vcpu::VcpuState;
 
 /// Layout of [`MachineState`] that is written. Older ones are read, too.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// A paused machine without its memory.
 ///

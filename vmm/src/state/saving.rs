@@ -1,0 +1,131 @@
+//! Handing the machine's state out: to a snapshot, to a migration.
+
+use std::fmt;
+use std::time::Instant;
+
+use devices::{GuestRam, chain};
+
+use super::driver::Driver;
+use super::policy::Input;
+use super::{Event, ExitReason, Mailbox, Refusal, RefusalKind, Verb};
+use crate::machine::{Machine, MachineState};
+use crate::plan::Plan;
+
+/// What a machine is, all together.
+#[derive(Debug)]
+pub struct Saved {
+    /// Its plan, with the devices that came while it ran, and without the contents of disks made of files.
+    pub plan: Plan,
+    /// Everything but the memory.
+    pub state: MachineState,
+    /// Its memory, which nothing changes until the [`Hold`] is given back.
+    pub ram: GuestRam,
+    /// When it was stopped.
+    pub stopped: Instant,
+}
+
+/// What becomes of a machine whose state was handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It goes on, unless something else keeps it paused.
+    GoOn,
+    /// It ends: it is kept, or goes on, elsewhere.
+    End(ExitReason),
+}
+
+/// A machine that stands still until this is given back. Dropped, it lets the machine go on.
+#[derive(Debug)]
+pub struct Hold {
+    saved: Saved,
+    mailbox: Mailbox,
+    release: Release,
+}
+
+impl Hold {
+    /// What was saved.
+    pub fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// Gives the machine back. When it ends instead of going on, no vCPU of it runs ever again.
+    pub fn release(mut self, release: Release) {
+        self.release = release;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.mailbox.post(Event::Released(std::mem::replace(&mut self.release, Release::GoOn)));
+    }
+}
+
+type Answer = Result<Hold, Refusal>;
+
+/// Somebody who wants the machine's state. It is called once, on the driver's thread, and must not block. Dropped, it is
+/// told that the machine has ended.
+pub struct SaveOrder(Option<Box<dyn FnOnce(Answer) + Send>>);
+
+impl SaveOrder {
+    /// The state goes to `to`.
+    pub fn new(to: impl FnOnce(Answer) + Send + 'static) -> Self {
+        Self(Some(Box::new(to)))
+    }
+
+    fn fill(mut self, answer: Answer) {
+        if let Some(to) = self.0.take() {
+            to(answer);
+        }
+    }
+}
+
+impl Drop for SaveOrder {
+    fn drop(&mut self) {
+        if let Some(to) = self.0.take() {
+            to(Err(Refusal::new(RefusalKind::Unavailable, "the machine has ended")));
+        }
+    }
+}
+
+impl fmt::Debug for SaveOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SaveOrder")
+    }
+}
+
+impl Driver {
+    /// Stops the machine for `order`, which is filled as soon as all is seen to that the guest did before.
+    pub(super) fn stop_for(&mut self, machine: &mut Machine, order: SaveOrder) {
+        let stopped = Instant::now();
+        let next = match self.rules.decide(self.state, &Verb::Save, true) {
+            Ok((next, _)) => next,
+            Err(refusal) => return order.fill(Err(refusal)),
+        };
+        if let Err(error) = machine.pause() {
+            if !self.state.holds.any() {
+                machine.resume();
+            }
+            return order.fill(Err(Refusal::new(RefusalKind::TimedOut, error.to_string())));
+        }
+        self.state = next;
+        self.tell_pause();
+        self.mailbox.post(Event::Stopped { stopped, order });
+    }
+
+    /// Hands the state out.
+    pub(super) fn hand_out(&mut self, machine: &mut Machine, stopped: Instant, order: SaveOrder) {
+        if !self.state.holds.saving {
+            return order.fill(Err(Refusal::conflict("the guest was reset while it was being saved")));
+        }
+        match machine.save() {
+            Ok(state) => {
+                let saved = Saved { plan: self.plan.clone(), state, ram: machine.ram(), stopped };
+                let hold = Hold { saved, mailbox: self.mailbox.clone(), release: Release::GoOn };
+                order.fill(Ok(hold));
+            }
+            Err(error) => {
+                self.react(machine, Input::Released);
+                order.fill(Err(Refusal::new(RefusalKind::Internal, chain(&error))));
+            }
+        }
+    }
+}
