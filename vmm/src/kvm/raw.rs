@@ -61,7 +61,7 @@ impl Visitor<'_> for Hex {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<u8>, E> {
         let digits = text.as_bytes();
-        if digits.len() % 2 != 0 || digits.len() / 2 > self.0 {
+        if !digits.len().is_multiple_of(2) || digits.len() / 2 > self.0 {
             return Err(E::invalid_length(digits.len() / 2, &self));
         }
         let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());

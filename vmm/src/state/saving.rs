@@ -8,6 +8,7 @@ use devices::{GuestRam, chain};
 use super::driver::Driver;
 use super::policy::Input;
 use super::{Event, ExitReason, Mailbox, Refusal, RefusalKind, Verb};
+use crate::dirty::DirtyLog;
 use crate::machine::{Machine, MachineState};
 use crate::plan::Plan;
 
@@ -20,6 +21,8 @@ pub struct Saved {
     pub state: MachineState,
     /// Its memory, which nothing changes until the [`Hold`] is given back.
     pub ram: GuestRam,
+    /// Which of its pages were written; a reader made before says since when.
+    pub dirty: DirtyLog,
     /// When it was stopped.
     pub stopped: Instant,
 }
@@ -118,7 +121,13 @@ impl Driver {
         }
         match machine.save() {
             Ok(state) => {
-                let saved = Saved { plan: self.plan.clone(), state, ram: machine.ram(), stopped };
+                let saved = Saved {
+                    plan: self.plan.clone(),
+                    state,
+                    ram: machine.ram(),
+                    dirty: machine.dirty_log().clone(),
+                    stopped,
+                };
                 let hold = Hold { saved, mailbox: self.mailbox.clone(), release: Release::GoOn };
                 order.fill(Ok(hold));
             }

@@ -72,7 +72,9 @@ impl Machine {
 }
 
 /// What came of an errand, by the numbers of the vCPUs.
-pub(super) struct Results<T>(Arc<Mutex<Vec<Option<Result<T, KvmError>>>>>);
+pub(super) struct Results<T>(Arc<Mutex<Places<T>>>);
+
+type Places<T> = Vec<Option<Result<T, KvmError>>>;
 
 impl<T> Clone for Results<T> {
     fn clone(&self) -> Self {
