@@ -15,6 +15,7 @@ pub mod hotplug;
 pub mod kvm;
 pub mod machine;
 pub mod metrics;
+pub mod migration;
 pub mod milestone;
 pub mod open;
 pub mod plan;

@@ -1,0 +1,151 @@
+//! Batches of pages.
+//!
+//! A batch is the number of its runs, then the runs, then the bytes of those that are not zero, in the same order. A run is an address
+//! (8 bytes), a number of pages (4 bytes) and whether they have bytes (1) or are all zero (0; 4 bytes), little-endian.
+
+use ram::PAGE;
+
+use super::WireError;
+
+/// Most pages with bytes in one batch.
+pub(super) const MOST_PAGES: usize = 256;
+/// Most runs of one batch.
+pub(super) const MOST_RUNS: usize = 4096;
+/// Bytes of a run.
+const RUN: usize = 16;
+
+/// Neighbouring pages that all have bytes, or are all zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where the first one lies in guest memory.
+    pub start: u64,
+    /// How many, at least one.
+    pub pages: u32,
+    /// None of them has a byte that is not zero.
+    pub zero: bool,
+}
+
+impl Run {
+    /// Bytes of all its pages.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.pages) * PAGE as u64
+    }
+}
+
+/// Some pages and what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    runs: Vec<Run>,
+    data: Vec<u8>,
+}
+
+impl Batch {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether no more pages fit in.
+    pub fn is_full(&self) -> bool {
+        self.data.len() >= MOST_PAGES * PAGE || self.runs.len() >= MOST_RUNS
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.data.clear();
+    }
+
+    /// Adds the page at `start`, whose bytes `fill` puts into memory that is zero.
+    pub fn add<E>(&mut self, start: u64, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        let before = self.data.len();
+        self.data.resize(before + PAGE, 0);
+        let page = self.data.get_mut(before..).unwrap_or_default();
+        if let Err(error) = fill(page) {
+            self.data.truncate(before);
+            return Err(error);
+        }
+        let zero = is_zero(page);
+        if zero {
+            self.data.truncate(before);
+        }
+        match self.runs.last_mut() {
+            Some(run) if run.zero == zero && start.checked_sub(run.bytes()) == Some(run.start) => {
+                run.pages += 1
+            }
+            _ => self.runs.push(Run { start, pages: 1, zero }),
+        }
+        Ok(())
+    }
+
+    /// Its runs, with the bytes of those that have any.
+    pub fn runs(&self) -> impl Iterator<Item = (Run, &[u8])> {
+        let mut data = self.data.as_slice();
+        self.runs.iter().map(move |run| {
+            let len = if run.zero { 0 } else { usize::try_from(run.bytes()).unwrap_or(usize::MAX) };
+            let (bytes, rest) = data.split_at_checked(len).unwrap_or_default();
+            data = rest;
+            (*run, bytes)
+        })
+    }
+
+    /// Its bytes in a frame.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.head();
+        bytes.extend_from_slice(&self.data);
+        bytes
+    }
+
+    /// All before the contents of pages.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(4 + self.runs.len() * RUN);
+        bytes.extend_from_slice(&u32::try_from(self.runs.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for run in &self.runs {
+            bytes.extend_from_slice(&run.start.to_le_bytes());
+            bytes.extend_from_slice(&run.pages.to_le_bytes());
+            bytes.extend_from_slice(&u32::from(!run.zero).to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The contents of pages.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The batch of a frame.
+    pub(super) fn decode(mut payload: Vec<u8>) -> Result<Self, WireError> {
+        let (count, rest) = payload.split_first_chunk().ok_or(WireError::Senseless)?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(usize::MAX);
+        if count > MOST_RUNS {
+            return Err(WireError::Senseless);
+        }
+        let (runs, data) = rest.split_at_checked(count * RUN).ok_or(WireError::Senseless)?;
+        let (runs, _) = runs.as_chunks::<RUN>();
+        let runs = runs.iter().map(decode_run).collect::<Result<Vec<_>, _>>()?;
+        let expected: u64 = runs.iter().filter(|run| !run.zero).map(Run::bytes).sum();
+        if u64::try_from(data.len()) != Ok(expected) || data.len() > MOST_PAGES * PAGE {
+            return Err(WireError::Senseless);
+        }
+        payload.drain(..4 + count * RUN);
+        Ok(Self { runs, data: payload })
+    }
+}
+
+fn decode_run(bytes: &[u8; RUN]) -> Result<Run, WireError> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    let &[s0, s1, pages, kind] = numbers else { return Err(WireError::Senseless) };
+    let start = u64::from(u32::from_le_bytes(s1)) << 32 | u64::from(u32::from_le_bytes(s0));
+    let run = Run { start, pages: u32::from_le_bytes(pages), zero: kind == [0; 4] };
+    let makes_sense = run.pages > 0
+        && start.is_multiple_of(PAGE as u64)
+        && start.checked_add(run.bytes()).is_some()
+        && matches!(kind, [0 | 1, 0, 0, 0]);
+    if makes_sense { Ok(run) } else { Err(WireError::Senseless) }
+}
+
+/// Whether all bytes are zero. Most pages that are not show it early.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
