@@ -33,6 +33,23 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// What the host says.
     fn sync(&self) -> Result<(), DiskError>;
+
+    /// Takes the lock that keeps other processes from the disk, if it was opened without (`lock_later`) or given up, and if
+    /// this kind of disk has one.
+    ///
+    /// # Errors
+    /// Another process has it.
+    fn hold(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Gives the lock up: another process is to have the disk. Nothing may be written from here on, until it is held again.
+    ///
+    /// # Errors
+    /// What the host says.
+    fn let_go(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
 }
 
 /// A stream of requests to one disk, owned by one thread at a time.

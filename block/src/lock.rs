@@ -10,11 +10,10 @@ use crate::sys::{LockKind, try_lock};
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks an image for as long as the open file description lives: exclusively to write it, shared
+/// Locks an image for as long as the open file description lives, or until it is unlocked: exclusively to write it, shared
 /// to read it. The whole file is locked, which also keeps QEMU (it locks single bytes) away from
 /// an image that is being written.
-pub(crate) fn lock(file: &File, path: &Path, read_only: bool) -> Result<(), DiskError> {
-    let kind = if read_only { LockKind::Shared } else { LockKind::Exclusive };
+pub(crate) fn lock(file: &File, path: &Path, kind: LockKind) -> Result<(), DiskError> {
     for _ in 0..TRIES {
         match try_lock(file, kind) {
             Ok(true) => return Ok(()),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::buf::Bufs;
 use crate::disk::DiskError;
 use crate::lock::lock;
-use crate::sys::{self, DirectAlign};
+use crate::sys::{self, DirectAlign, LockKind};
 
 /// What kind of host object it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,18 @@ pub(crate) struct How {
     pub(crate) direct: bool,
     pub(crate) dsync: bool,
     pub(crate) nosync: bool,
-    pub(crate) lock: bool,
+    pub(crate) lock: Locking,
+}
+
+/// Whether a file is locked against other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locking {
+    /// When it is opened.
+    Now,
+    /// When somebody wants it to be.
+    Later,
+    /// Not at all: several share it.
+    Never,
 }
 
 /// An open file.
@@ -36,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) direct: Option<DirectAlign>,
     pub(crate) dsync: bool,
+    /// Whether and how it is locked: shared if it is only read.
+    lock: Option<LockKind>,
     /// Nothing has to be durable.
     pub(crate) nosync: bool,
     /// From here on, reading past the end of the file gives zeroes; before it, that is an error
@@ -80,8 +93,9 @@ impl Target {
             kind if kind.is_block_device() => Kind::Device,
             _ => return Err(DiskError::NotADisk { path: path.to_owned() }),
         };
-        if how.lock {
-            lock(&file, path, how.read_only)?;
+        let wanted = if how.read_only { LockKind::Shared } else { LockKind::Exclusive };
+        if how.lock == Locking::Now {
+            lock(&file, path, wanted)?;
         }
         let direct = how.direct.then(|| sys::direct_align(&file).unwrap_or(ASSUMED_ALIGN));
         Ok(Target {
@@ -90,6 +104,7 @@ impl Target {
             kind,
             direct,
             dsync: how.dsync,
+            lock: (how.lock != Locking::Never).then_some(wanted),
             nosync: how.nosync,
             zeroes_from: AtomicU64::new(meta.len()),
             no_zero_range: AtomicBool::new(false),
@@ -105,6 +120,7 @@ impl Target {
             kind: Kind::Regular,
             direct: None,
             dsync: false,
+            lock: None,
             nosync: false,
             zeroes_from: AtomicU64::new(0),
             no_zero_range: AtomicBool::new(false),
@@ -115,6 +131,19 @@ impl Target {
     pub(crate) fn error(&self, doing: &'static str) -> impl FnOnce(io::Error) -> DiskError + use<> {
         let path = self.path.clone();
         move |source| DiskError::Io { doing, path, source }
+    }
+
+    /// Locks the file, if it is one that is locked.
+    pub(crate) fn hold(&self) -> Result<(), DiskError> {
+        self.lock.map_or(Ok(()), |kind| lock(&self.file, &self.path, kind))
+    }
+
+    /// Gives the lock up.
+    pub(crate) fn let_go(&self) -> Result<(), DiskError> {
+        match self.lock {
+            Some(_) => sys::unlock(&self.file).map_err(self.error("unlock")),
+            None => Ok(()),
+        }
     }
 
     /// Whether the buffers can go to the kernel as they are.

@@ -93,7 +93,7 @@ pub fn create(path: &Path, options: &CreateOptions) -> Result<(), DiskError> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).mode(0o644).create(true).create_new(!options.overwrite);
     let file = how.open(path).map_err(|source| DiskError::Open { path: path.to_owned(), source })?;
-    crate::lock::lock(&file, path, false)?;
+    crate::lock::lock(&file, path, crate::sys::LockKind::Exclusive)?;
     file.set_len(0).map_err(failed("empty", path))?;
     match qcow2 {
         Some(start) => {

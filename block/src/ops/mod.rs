@@ -97,6 +97,8 @@ pub struct OpenOptions {
     pub engine: EngineKind,
     /// Take no lock: others may write the image meanwhile (`qemu-img -U`).
     pub shareable: bool,
+    /// Take the lock only when told to ([`Disk::hold`]).
+    pub lock_later: bool,
     /// The backing files of a qcow2 image, the nearest first.
     pub backing: Vec<Backing>,
 }
@@ -133,14 +135,19 @@ impl Opened {
 /// # Errors
 /// As [`RawDisk::open`] and [`QcowDisk::open`].
 pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Opened, DiskError> {
-    let OpenOptions { read_only, cache, engine, shareable, backing } = options;
+    let OpenOptions { read_only, cache, engine, shareable, lock_later, backing } = options;
     match format {
         Format::Raw if !backing.is_empty() => {
             Err(DiskError::Format { path: path.to_owned(), source: QcowError::NoBacking })
         }
         Format::Raw => {
-            let options =
-                RawOptions { read_only: *read_only, cache: *cache, shareable: *shareable, engine: *engine };
+            let options = RawOptions {
+                read_only: *read_only,
+                cache: *cache,
+                shareable: *shareable,
+                lock_later: *lock_later,
+                engine: *engine,
+            };
             RawDisk::open(path, options).map(Opened::Raw)
         }
         Format::Qcow2 => {
@@ -149,6 +156,7 @@ pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Opened
                 cache: *cache,
                 engine: *engine,
                 shareable: *shareable,
+                lock_later: *lock_later,
                 backing: backing.clone(),
             };
             QcowDisk::open(path, &options).map(Opened::Qcow2)

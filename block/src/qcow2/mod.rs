@@ -93,4 +93,12 @@ impl Disk for QcowDisk {
         let Some(file) = self.shared.files.first() else { return Ok(()) };
         self.shared.image.flush().map_err(file.error("flush"))
     }
+
+    fn hold(&self) -> Result<(), DiskError> {
+        self.shared.files.first().map_or(Ok(()), |file| file.hold())
+    }
+
+    fn let_go(&self) -> Result<(), DiskError> {
+        self.shared.files.first().map_or(Ok(()), |file| file.let_go())
+    }
 }

@@ -29,6 +29,9 @@ pub struct QcowOptions {
     pub engine: EngineKind,
     /// Take no lock: for reading only, while others may write the image.
     pub shareable: bool,
+    /// Take the lock only when told to ([`Disk::hold`](crate::Disk::hold)): until then another process has the image, and does not
+    /// change it.
+    pub lock_later: bool,
     /// The backing files, the nearest first. The names that the images themselves have for them are not used.
     pub backing: Vec<Backing>,
 }
@@ -52,7 +55,14 @@ impl QcowDisk {
             let what = QcowError::Unsupported("writing by several at a time".into(), "");
             return Err(format_error(path, what));
         }
-        let file = RawDisk::open(path, RawOptions { read_only: options.read_only, ..raw_options(options) })?;
+        let file = RawDisk::open(
+            path,
+            RawOptions {
+                read_only: options.read_only,
+                lock_later: options.lock_later,
+                ..raw_options(options)
+            },
+        )?;
         let mut files = vec![zero_padded(&file)?];
         let top = core(&files, path)?;
         let mut has_backing = top.header.backing.clone();
@@ -105,7 +115,13 @@ impl QcowDisk {
 }
 
 fn raw_options(options: &QcowOptions) -> RawOptions {
-    RawOptions { read_only: true, cache: options.cache, shareable: options.shareable, engine: options.engine }
+    RawOptions {
+        read_only: true,
+        cache: options.cache,
+        shareable: options.shareable,
+        lock_later: false,
+        engine: options.engine,
+    }
 }
 
 /// The file of an image: unlike a raw disk's, it reads as zeroes behind its end.

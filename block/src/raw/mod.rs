@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
 use crate::engine::EngineKind;
 use crate::queue::FormatQueue;
-use crate::target::{How, Target};
+use crate::target::{How, Locking, Target};
 
 /// Where writes may linger: KubeVirt's `disks[].cache` and, beyond it, `qemu-img -t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct RawOptions {
     pub cache: CacheMode,
     /// Take no lock: several VMs write the disk and know what they do (KubeVirt's `shareable`).
     pub shareable: bool,
+    /// Take the lock only when told to ([`Disk::hold`]): until then another process has the disk.
+    pub lock_later: bool,
     /// Which engine carries out the I/O.
     pub engine: EngineKind,
 }
@@ -63,7 +65,11 @@ impl RawOptions {
             direct: self.cache.is_direct(),
             dsync: self.cache.is_through(),
             nosync: self.cache == CacheMode::Unsafe,
-            lock: !self.shareable,
+            lock: match (self.shareable, self.lock_later) {
+                (true, _) => Locking::Never,
+                (false, true) => Locking::Later,
+                (false, false) => Locking::Now,
+            },
         }
     }
 }
@@ -143,5 +149,13 @@ impl Disk for RawDisk {
 
     fn sync(&self) -> Result<(), DiskError> {
         self.shared.target.sync().map_err(self.shared.target.error("flush"))
+    }
+
+    fn hold(&self) -> Result<(), DiskError> {
+        self.shared.target.hold()
+    }
+
+    fn let_go(&self) -> Result<(), DiskError> {
+        self.shared.target.let_go()
     }
 }

@@ -203,6 +203,23 @@ fn one_writer_or_many_readers() {
 }
 
 #[test]
+fn a_disk_changes_hands_between_processes_that_both_have_it_open() {
+    let file = scratch(&[0; 4096]);
+    let ours = RawDisk::open(&file.path, RawOptions::default()).unwrap();
+    let later = RawOptions { lock_later: true, ..RawOptions::default() };
+    let theirs = RawDisk::open(&file.path, later).unwrap();
+    assert!(matches!(theirs.hold(), Err(DiskError::InUse { .. })));
+    ours.let_go().unwrap();
+    theirs.hold().unwrap();
+    theirs.hold().unwrap();
+    assert!(matches!(ours.hold(), Err(DiskError::InUse { .. })));
+    drop(theirs);
+    ours.hold().unwrap();
+    let shared = RawOptions { shareable: true, lock_later: true, ..RawOptions::default() };
+    RawDisk::open(&file.path, shared).unwrap().hold().unwrap();
+}
+
+#[test]
 fn things_that_are_no_disks_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let open = |path: &Path| RawDisk::open(path, RawOptions { read_only: true, ..RawOptions::default() });

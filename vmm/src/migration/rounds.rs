@@ -193,11 +193,12 @@ mod tests {
         let mut rounds = Rounds::new(options, memory);
         let (mut left, mut passed, mut throttle) = (memory, Duration::ZERO, 0u8);
         for _ in 0..10_000 {
-            let took = Duration::from_secs_f64(left as f64 / guest.rate as f64);
+            let took = Duration::from_micros(left.saturating_mul(1_000_000) / guest.rate);
             passed += took;
-            let writes = guest.dirty as f64 * f64::from(100 - throttle) / 100.0 * took.as_secs_f64();
+            let writes =
+                u128::from(guest.dirty) * u128::from(100 - throttle) * took.as_micros() / 100_000_000;
             let sent = left;
-            left = (writes as u64).min(guest.set);
+            left = u64::try_from(writes).unwrap().min(guest.set);
             match rounds.over(Round { sent, took, left }, passed) {
                 Verdict::Again { throttle: share } => throttle = share,
                 verdict => return (verdict, rounds.count(), left, passed),

@@ -170,7 +170,8 @@ fn from_file(
     read_only: bool,
     engine: EngineKind,
 ) -> Result<Arc<dyn Disk>, DiskError> {
-    let options = RawOptions { read_only, shareable: true, cache: CacheMode::Writeback, engine };
+    let options =
+        RawOptions { read_only, shareable: true, lock_later: false, cache: CacheMode::Writeback, engine };
     let label = PathBuf::from(format!("({name})"));
     Ok(Arc::new(RawDisk::from_file(file, &label, options)?))
 }
