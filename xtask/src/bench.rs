@@ -81,7 +81,8 @@ pub(crate) fn boot(store: &Store) -> Result<ExitCode> {
     println!("measuring in the test host, where a nanosecond is an instruction; this takes a few minutes");
     let orders = Orders::Bench;
     let drives = Vec::new();
-    let boot = Boot { orders, terminal: false, counting: true, memory: 2048, limit: LIMIT, drives };
+    let boot =
+        Boot { orders, terminal: false, counting: true, memory: 2048, limit: LIMIT, silence: None, drives };
     let mut figures = BTreeMap::new();
     let ended = host.run(&boot, |line| match line {
         Line::Figure { name, value, unit } => {

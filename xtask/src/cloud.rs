@@ -140,6 +140,7 @@ impl LongHost {
             counting: false,
             memory: MEMORY,
             limit,
+            silence: None,
             drives: self.drives.clone(),
         };
         let totals = test::in_host(&self.host, boot, selection, &results)?;

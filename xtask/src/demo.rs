@@ -65,6 +65,7 @@ fn emulated(store: &Store, programs: &Programs, person: bool) -> Result<ExitCode
         counting: false,
         memory: 1536,
         drives: Vec::new(),
+        silence: None,
         limit: if person { Duration::from_secs(24 * 3600) } else { BATCH_LIMIT },
     };
     match host.run(&boot, |_| {})? {

@@ -18,6 +18,7 @@ pub(crate) fn run(store: &Store) -> Result<ExitCode> {
         counting: false,
         memory: 4096,
         drives: Vec::new(),
+        silence: None,
         limit: Duration::from_secs(24 * 3600),
     };
     host.run(&boot, |_| {})?;

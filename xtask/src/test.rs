@@ -187,6 +187,7 @@ fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
         counting: false,
         memory: HOST_MEMORY.min(available_memory().saturating_mul(3) / 4),
         limit: HOST_LIMIT,
+        silence: None,
         drives: Vec::new(),
     };
     in_host(&host, boot, selection, results)

@@ -64,6 +64,18 @@ impl Vmm {
     }
 }
 
+/// What one start of the test host measures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// What carries the traffic.
+    pub vmm: Vmm,
+    /// Names of lines of the table that are there already.
+    pub done: Vec<String>,
+    /// How often the host has hung before. Where that is a matter of single instructions, a run that begins with a little
+    /// more or less comes by it.
+    pub attempt: u32,
+}
+
 /// A line of the table.
 #[derive(Debug)]
 pub struct Row {
@@ -143,30 +155,29 @@ impl Row {
 }
 
 /// Measures and hands the figures to `sink`.
-pub(super) fn run(vmms: &[Vmm], sink: &Sink<'_>) -> Result<(), Failure> {
+pub(super) fn run(what: &Measurement, sink: &Sink<'_>) -> Result<(), Failure> {
+    let vmm = what.vmm;
     fs::create_dir_all(FOLDER)?;
     fs::create_dir_all(PEERS)?;
     sys::mount(WORK_DISK, PEERS, "ext4", true).doing("mounting the other VMMs")?;
     tap(TAP, HOST)?;
-    for vmm in vmms {
-        let mut child = start(*vmm)?;
-        let measured = measure(*vmm, sink);
-        child.kill()?;
-        child.wait()?;
-        if let Err(Failure(why)) = measured {
-            sink(&Line::Note { text: format!("{}: {why}{}", vmm.name(), log(*vmm)) });
-        }
-    }
-    Ok(())
+    let mut child = start(vmm)?;
+    let measured = measure(what, sink);
+    child.kill()?;
+    child.wait()?;
+    measured.map_err(|Failure(why)| Failure(format!("{}: {why}{}", vmm.name(), log(vmm))))
 }
 
-fn measure(vmm: Vmm, sink: &Sink<'_>) -> Result<(), Failure> {
+fn measure(what: &Measurement, sink: &Sink<'_>) -> Result<(), Failure> {
     wait_for_guest()?;
-    for row in &ROWS {
+    for row in ROWS.iter().filter(|row| !what.done.iter().any(|done| done == row.name)) {
         let exchange = |run| traffic::run(GUEST, run).doing(row.what);
+        if let Some(more) = usize::try_from(what.attempt).ok().filter(|more| *more > 0) {
+            exchange(Run::Echo(more))?;
+        }
         exchange(row.warm_up())?;
         let took = exchange(row.run)?;
-        let name = format!("{}/{}", vmm.name(), row.name);
+        let name = format!("{}/{}", what.vmm.name(), row.name);
         sink(&Line::Figure { name, value: ratio(took, row.count), unit: row.unit.to_owned() });
     }
     Ok(())

@@ -65,7 +65,7 @@ fn act() -> u8 {
             demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD))
         }
         Orders::Bench => bench::run(&*sink).map(|()| 0),
-        Orders::BenchNet(vmms) => bench_net::run(&vmms, &*sink).map(|()| 0),
+        Orders::BenchNet(what) => bench_net::run(&what, &*sink).map(|()| 0),
         Orders::Shell => shell(),
     });
     let status = outcome.unwrap_or_else(|Failure(why)| {

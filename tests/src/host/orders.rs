@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::bench_net::Vmm;
+use super::bench_net::Measurement;
 use crate::failure::{Doing, Failure};
 
 /// Size of the disk: whole sectors, room for the names of all cases.
@@ -23,8 +23,8 @@ pub enum Orders {
     DemoBatch,
     /// Measure.
     Bench,
-    /// Measure the traffic of guests under these.
-    BenchNet(Vec<Vmm>),
+    /// Measure the traffic of a guest.
+    BenchNet(Measurement),
     /// A shell for developers.
     Shell,
 }

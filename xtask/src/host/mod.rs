@@ -72,6 +72,8 @@ pub(crate) struct Boot {
     pub(crate) memory: u64,
     /// When it is given up.
     pub(crate) limit: Duration,
+    /// How long it may be silent before it is taken for broken, if it never is for long.
+    pub(crate) silence: Option<Duration>,
     /// Further disks, each as an argument of QEMU's `-drive`.
     pub(crate) drives: Vec<String>,
 }
@@ -155,9 +157,13 @@ impl Host {
         let mut child = self.command(boot, &lines, &results).spawn().doing("starting QEMU")?;
         let mut reader = Lines::new(&lines)?;
         let started = Instant::now();
+        let mut heard = started;
         let status = loop {
             let ended = child.try_wait().doing("waiting for QEMU")?;
-            reader.pass_on(sink)?;
+            reader.pass_on(&mut |line| {
+                heard = Instant::now();
+                sink(line);
+            })?;
             if let Some(status) = ended {
                 break status;
             }
@@ -165,7 +171,7 @@ impl Host {
                 stop(&mut child);
                 return Ok(None);
             }
-            if reader.is_overdue() {
+            if reader.is_overdue() || boot.silence.is_some_and(|longest| heard.elapsed() > longest) {
                 eprintln!("the test host says nothing any more: it is stopped");
                 stop(&mut child);
                 return Ok(Some(Ended::Broken));
