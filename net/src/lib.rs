@@ -32,7 +32,7 @@ mod vhost;
 mod wire;
 
 pub use address::{BadIpNet, BadMacAddress, IpNet, MacAddress};
-pub use answered::{Answered, AnswersHandle, AnswersReport};
+pub use answered::{Answered, AnswersHandle, AnswersReport, Lease};
 pub use buf::{IoBuf, gather, scatter};
 pub use link::{FrameQueue, Link};
 pub use offload::Offloads;

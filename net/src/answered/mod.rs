@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-pub use report::{AnswersHandle, AnswersReport};
+pub use report::{AnswersHandle, AnswersReport, Lease};
 
 use self::bell::Bell;
 use self::outbox::Outbox;

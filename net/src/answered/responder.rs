@@ -83,13 +83,13 @@ impl Responder {
         let reply = match v4::answer(lease, datagram.payload, ip.destination)? {
             v4::Answer::NotOurs => return Ok(Verdict::NotOurs),
             v4::Answer::Silence(leased) => {
-                self.tally.leased4.note(leased);
+                self.tally.leased4.note(lease.address.into(), leased);
                 return Ok(Verdict::Taken);
             }
             v4::Answer::Reply(reply) => reply,
         };
         count(&self.tally.dhcp4);
-        self.tally.leased4.note(reply.leased);
+        self.tally.leased4.note(lease.address.into(), reply.leased);
         self.tally.left_out.fetch_add(reply.left_out, std::sync::atomic::Ordering::Relaxed);
         let ends = Ends4 {
             from_mac: self.answers.server_mac.0,
@@ -125,7 +125,7 @@ impl Responder {
             v6::Answer::Reply(message, leased) => (message, leased),
         };
         count(&self.tally.dhcp6);
-        self.tally.leased6.note(leased);
+        self.tally.leased6.note(lease.address.into(), leased);
         let ends = Ends6 { from_mac: server, to_mac: client, from: self.link_local(), to: ip.source };
         Ok(Verdict::Answered(udp6(ends, [v6::SERVER_PORT, v6::CLIENT_PORT], &message)))
     }

@@ -309,6 +309,9 @@ fn a_checksum_may_be_open_but_not_wrong() {
 #[test]
 fn a_lease_is_noted_when_it_is_taken() {
     let mut card = Card::new(answers());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    card.handle.on_lease(move |address| teller.lock().unwrap().push(address));
     card.send(0, &discover(), &[]);
     let offered = card.handle.report();
     assert_eq!((offered.dhcp4, offered.leased4), (1, None));
@@ -316,8 +319,13 @@ fn a_lease_is_noted_when_it_is_taken() {
     request.truncate(240);
     request.extend([53, 1, 3, 50, 4, 10, 0, 2, 2, 255]);
     let ends = Ends4 { from_mac: GUEST, to_mac: ALL, from: Ipv4Addr::UNSPECIFIED, to: Ipv4Addr::BROADCAST };
-    card.send(0, &udp4(ends, [68, 67], &request), &[]);
-    assert!(card.handle.report().leased4.is_some_and(|time| time.elapsed().unwrap().as_secs() < 60));
+    // The second is a renewal.
+    for _ in 0..2 {
+        card.send(0, &udp4(ends, [68, 67], &request), &[]);
+        let lease = card.handle.report().leased4.unwrap();
+        assert!(lease.address == ip("10.0.2.2") && lease.since.elapsed().unwrap().as_secs() < 60);
+    }
+    assert_eq!(*told.lock().unwrap(), [IpAddr::V4(ip("10.0.2.2"))]);
 }
 
 #[test]

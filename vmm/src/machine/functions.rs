@@ -21,9 +21,9 @@ use super::disks::{self, DiskHandle};
 use crate::agent::PortEnd;
 use crate::kvm::{KvmDoorbells, KvmRoutes};
 use crate::metrics::{Device, Measured, Metrics};
-use crate::open::{Backend, Resources};
+use crate::open::{Backend, NicLink, Resources};
 use crate::plan::{Blocks, DevicePlan, DiskPlan, DiskSource, Function, Plan, Storage};
-use crate::state::Mailbox;
+use crate::state::{Event, Mailbox};
 
 /// Largest logical block that Linux takes: a page.
 const PAGE: u32 = 4096;
@@ -168,6 +168,7 @@ fn device(
             };
             functions.cards.push((planned.name.clone(), device.handle()));
             functions.measure(planned, parts, Device::Nic(device.handle()));
+            watch_leases(&planned.name, nic, parts);
             Ok(Box::new(device))
         }
         (DevicePlan::Console { port }, Backend::Socket(listener)) => {
@@ -201,6 +202,14 @@ fn device(
 fn console(port: PortConfig, threads: Threads) -> io::Result<Box<dyn VirtioDevice>> {
     let console = ConsoleDevice::new(vec![port], threads).map_err(io::Error::other)?;
     Ok(Box::new(console))
+}
+
+/// Has the state driver told when the guest takes its address, once for each guest that is booted.
+fn watch_leases(card: &str, nic: &NicLink, parts: &Parts) {
+    let Some(answers) = &nic.answers else { return };
+    parts.metrics.tell_answers(card, answers.clone());
+    let (card, mailbox) = (card.to_owned(), parts.mailbox.clone());
+    answers.on_lease(move |address| mailbox.post(Event::Leased { card: card.clone(), address }));
 }
 
 fn blk_config(plan: &DiskPlan, disk: &dyn Disk) -> BlkConfig {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use devices::virtio::Counter;
 use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::blk::BlkHandle;
-use devices::virtio::net::{NetHandle, QueueCounters, sum};
+use devices::virtio::net::NetHandle;
+
+use super::nics;
 
 /// Counts of a device, by their place in the tables below.
 type Counts = Vec<u64>;
@@ -60,21 +61,7 @@ impl Device {
                     counters.malformed.get(),
                 ]
             }
-            Self::Nic(nic) => {
-                let way = |queues: &[QueueCounters]| {
-                    let total = |counter: fn(&QueueCounters) -> &Counter| sum(queues, counter);
-                    [
-                        total(|queue| &queue.frames),
-                        total(|queue| &queue.bytes),
-                        total(|queue| &queue.dropped),
-                        total(|queue| &queue.malformed),
-                        total(|queue| &queue.wakeups),
-                        total(|queue| &queue.interrupts),
-                    ]
-                };
-                let counters = nic.counters();
-                [way(&counters.rx), way(&counters.tx)].concat()
-            }
+            Self::Nic(nic) => nics::counts(nic),
             Self::Balloon(_) => Counts::new(),
         }
     }
@@ -93,30 +80,6 @@ pub(super) const DISK_COUNTS: [(&str, &str, bool); 11] = [
     ("kubevmm_disk_discards_total", "Discards and writes of zeroes.", false),
     ("kubevmm_disk_errors_total", "Requests that were refused or that the host failed.", false),
     ("kubevmm_disk_malformed_total", "Chains of the guest's driver without the form of a request.", false),
-];
-
-/// What each count of a network card is called in a metric.
-pub(super) const NIC_COUNTS: [(&str, &str, bool); 12] = [
-    ("kubevirt_vmi_network_receive_packets_total", "Total network traffic received packets.", false),
-    ("kubevirt_vmi_network_receive_bytes_total", "Total network traffic received in bytes.", false),
-    (
-        "kubevirt_vmi_network_receive_packets_dropped_total",
-        "The total number of rx packets dropped on vNIC interfaces.",
-        false,
-    ),
-    ("kubevirt_vmi_network_receive_errors_total", "Total network received error packets.", false),
-    ("kubevmm_network_receive_wakeups_total", "Times that receive queues were woken.", false),
-    ("kubevmm_network_receive_interrupts_total", "Interrupts of receive queues.", false),
-    ("kubevirt_vmi_network_transmit_packets_total", "Total network traffic transmitted packets.", false),
-    ("kubevirt_vmi_network_transmit_bytes_total", "Total network traffic transmitted in bytes.", false),
-    (
-        "kubevirt_vmi_network_transmit_packets_dropped_total",
-        "The total number of tx packets dropped on vNIC interfaces.",
-        false,
-    ),
-    ("kubevirt_vmi_network_transmit_errors_total", "Total network transmitted error packets.", false),
-    ("kubevmm_network_transmit_wakeups_total", "Times that transmit queues were woken.", false),
-    ("kubevmm_network_transmit_interrupts_total", "Interrupts of transmit queues.", false),
 ];
 
 /// A device and what those of the same name did before it.

@@ -4,17 +4,21 @@
 //! Nothing is computed until somebody asks. Those who count own their counters; nobody waits for anybody.
 
 mod devices;
+mod nics;
 mod process;
 mod text;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use net::{AnswersHandle, AnswersReport};
 
 pub use devices::{Device, Measured};
 pub use process::{ThreadTimes, this_thread};
 pub use text::CONTENT_TYPE;
 
-use self::devices::{DISK_COUNTS, Devices, NIC_COUNTS};
+use self::devices::{DISK_COUNTS, Devices};
 use self::process::Process;
 use self::text::{Kind, Sample, Text, number, seconds, value};
 use crate::console::ConsoleHub;
@@ -34,6 +38,8 @@ struct Inner {
     milestones: Arc<Milestones>,
     vcpus: Vec<Arc<VcpuCounters>>,
     devices: Devices,
+    /// What is answered in front of cards, which outlives resets of the guest.
+    answers: Mutex<BTreeMap<String, AnswersHandle>>,
     memory_bytes: u64,
 }
 
@@ -41,7 +47,8 @@ impl Metrics {
     /// Those of a machine with so many vCPUs and so much memory.
     pub fn new(milestones: Arc<Milestones>, vcpus: u32, memory_bytes: u64) -> Self {
         let vcpus = (0..vcpus).map(|_| Arc::default()).collect();
-        Self(Arc::new(Inner { milestones, vcpus, devices: Devices::default(), memory_bytes }))
+        let (devices, answers) = (Devices::default(), Mutex::default());
+        Self(Arc::new(Inner { milestones, vcpus, devices, answers, memory_bytes }))
     }
 
     /// The counters of a vCPU.
@@ -53,6 +60,15 @@ impl Metrics {
     /// Counts what `device` does under `name`, until what is returned is dropped.
     pub fn measure(&self, name: &str, device: Device) -> Measured {
         self.0.devices.measure(name, device)
+    }
+
+    /// Tells of what is answered in front of the card `name`.
+    pub fn tell_answers(&self, name: &str, answers: AnswersHandle) {
+        self.answers().insert(name.to_owned(), answers);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<String, AnswersHandle>> {
+        self.0.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All metrics as text.
@@ -196,7 +212,10 @@ impl Metrics {
     }
 
     fn nics(&self, text: &mut Text) {
-        counts(&NIC_COUNTS, "interface", &self.0.devices.nics(), text);
+        nics::write(&self.0.devices.nics(), text);
+        let reports: Vec<(String, AnswersReport)> =
+            self.answers().iter().map(|(card, answers)| (card.clone(), answers.report())).collect();
+        nics::write_answers(&reports, text);
     }
 
     /// What KubeVirt has no names for.

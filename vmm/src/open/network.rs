@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use net::passt::Passt;
-use net::{Answered, Link, Tap, VhostNet};
+use net::{Answered, AnswersHandle, Link, Tap, VhostNet};
 
 use super::{HostNetwork, OpenError};
 use crate::plan::{BindingPlan, NicPlan};
@@ -18,6 +18,8 @@ pub struct NicLink {
     pub tap: Option<Arc<Tap>>,
     /// The kernel's workers, one a queue pair, if they move the frames.
     pub workers: Vec<Arc<VhostNet>>,
+    /// What is answered here in place of the network.
+    pub answers: Option<AnswersHandle>,
 }
 
 /// Opens what the card `name` is on, and makes it before if the plan says so.
@@ -38,23 +40,26 @@ pub(super) fn open(name: &str, nic: &NicPlan, host: &mut HostNetwork) -> Result<
         BindingPlan::Passt(plan) => {
             let passt = Passt::start(plan)
                 .map_err(|source| OpenError::Passt { name: name.to_owned(), source: Box::new(source) })?;
-            return Ok(NicLink {
-                link: answered(name, Arc::new(passt), nic)?,
-                tap: None,
-                workers: Vec::new(),
-            });
+            let (link, answers) = answered(name, Arc::new(passt), nic)?;
+            return Ok(NicLink { link, tap: None, workers: Vec::new(), answers });
         }
     };
     let tap = Arc::new(tap);
-    let link = answered(name, Arc::clone(&tap) as _, nic)?;
-    Ok(NicLink { link, tap: Some(tap), workers: workers(name, nic)? })
+    let (link, answers) = answered(name, Arc::clone(&tap) as _, nic)?;
+    Ok(NicLink { link, tap: Some(tap), workers: workers(name, nic)?, answers })
 }
 
 /// The link, with what the plan says answered in front of it.
-fn answered(name: &str, link: Arc<dyn Link>, nic: &NicPlan) -> Result<Arc<dyn Link>, OpenError> {
-    let Some(answers) = nic.answers.clone() else { return Ok(link) };
+fn answered(
+    name: &str,
+    link: Arc<dyn Link>,
+    nic: &NicPlan,
+) -> Result<(Arc<dyn Link>, Option<AnswersHandle>), OpenError> {
+    let Some(answers) = nic.answers.clone() else { return Ok((link, None)) };
     let fail = |source| OpenError::Host { what: format!("DHCP for interface {name}"), source };
-    Ok(Arc::new(Answered::new(link, answers).map_err(fail)?))
+    let link = Answered::new(link, answers).map_err(fail)?;
+    let handle = link.handle();
+    Ok((Arc::new(link), Some(handle)))
 }
 
 /// The kernel's workers that the plan asks for.

@@ -331,6 +331,11 @@ impl Driver {
                 machine.disks_looked(again);
                 return None;
             }
+            Event::Leased { card, address } => {
+                let message = format!("The guest has taken the address {address} on interface {card}.");
+                self.keeper.tell(EventReason::AddressLeased, message);
+                return None;
+            }
             Event::Escape => self.stop_request(),
             Event::Slot(card, event) => return Some(Next::Slot(card, event)),
             Event::DiskFault { disk, fault } => {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,13 @@ pub enum Event {
     DisksLooked {
         /// Some have to be looked at from time to time.
         again: bool,
+    },
+    /// The guest has taken the address that it is told by DHCP.
+    Leased {
+        /// Name of the card.
+        card: String,
+        /// The address.
+        address: IpAddr,
     },
     /// The guest did something with the slot of a root port, which has or had the device of this address in it.
     Slot(PciAddress, SlotEvent),
@@ -56,7 +64,11 @@ impl Event {
     /// Whether it is of no more interest once the guest in which it happened is gone.
     fn is_of_guest(&self) -> bool {
         match self {
-            Self::Guest(_) | Self::DiskFault { .. } | Self::DisksLooked { .. } | Self::NoReboot => true,
+            Self::Guest(_)
+            | Self::DiskFault { .. }
+            | Self::DisksLooked { .. }
+            | Self::Leased { .. }
+            | Self::NoReboot => true,
             Self::Slot(..)
             | Self::Escape
             | Self::Request(..)

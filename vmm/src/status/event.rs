@@ -49,6 +49,8 @@ pub enum EventReason {
     Unhealthy,
     /// Its guest let the watchdog run out.
     WatchdogExpired,
+    /// Its guest has taken the address that it is told by DHCP.
+    AddressLeased,
     /// A volume was put into a slot.
     VolumeAttached,
     /// Its guest has taken the volume into use.
@@ -75,6 +77,7 @@ impl EventReason {
             Self::GuestPanicked => "GuestPanicked",
             Self::Unhealthy => "Unhealthy",
             Self::WatchdogExpired => "WatchdogExpired",
+            Self::AddressLeased => "AddressLeased",
             Self::VolumeAttached => "VolumeAttached",
             Self::VolumeReady => "VolumeReady",
             Self::VolumeDetached => "VolumeDetached",
