@@ -1,6 +1,7 @@
 //! Bindings that kubevmm carries out by itself, in a network namespace like a pod's, with a neighbour outside.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use crate::agent::Agent;
@@ -118,19 +119,33 @@ pub(super) fn download(ctx: &Ctx, pod: &Pod, agent: &mut Agent, from: &str) -> O
     Ok(())
 }
 
-/// What the neighbour hears of a server in the guest, at the pod's address.
+/// That a server in the guest, which listens at `port`, and the neighbour talk to each other, by the pod's address.
+///
+/// The neighbour speaks first: Debian 12's passt acknowledges a connection to the guest only with the first data for it,
+/// so that a server that waits for this before it speaks waits for ever (fixed in passt 2023_09_08).
 pub(super) fn answered(pod: &Pod, agent: &mut Agent, address: &str, port: &str) -> Outcome {
-    agent.script(&format!("(echo hello | nc -l -p {port} > /dev/null 2>&1 &)"))?;
+    let hexadecimal = format!("{:04X}", port.parse::<u16>().doing("reading a port")?);
+    agent.script(&format!(
+        "(echo hello | nc -l -p {port} > /tmp/heard 2>&1 &)
+         for i in $(seq 50); do grep -q ':{hexadecimal} 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 && exit; sleep 0.1; done; exit 1"
+    ))?;
     let mut command = Command::new("/usr/bin/ip");
     command.args(["netns", "exec", &pod.neighbour, "/bin/busybox", "nc", "-w", "10", address, port]);
     let mut client =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().doing("starting a client")?;
-    let open = client.stdin.take();
+    let mut open = client.stdin.take();
+    if let Some(to_guest) = &mut open {
+        // One that is refused may be gone already.
+        let _ = to_guest.write_all(b"hi\n");
+    }
     let ended = wait(&mut client, END)?;
     drop(open);
     ended.ok_or("the neighbour's connection does not end")?;
     let output = client.wait_with_output()?;
     ensure!(output.stdout == b"hello\n", "the neighbour heard {:?}", String::from_utf8_lossy(&output.stdout));
+    let heard = agent
+        .script("for i in $(seq 50); do test -s /tmp/heard && break; sleep 0.1; done; cat /tmp/heard")?;
+    ensure!(heard == "hi\n", "the guest heard {heard:?}");
     Ok(())
 }
 

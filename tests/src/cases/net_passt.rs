@@ -8,7 +8,7 @@ use crate::ensure;
 use crate::failure::{Doing, Outcome};
 use crate::vm::Vm;
 
-use super::net_bindings::{EXAMPLES, POD, Pod, configure, download, nothing_is_left, power_off};
+use super::net_bindings::{EXAMPLES, POD, Pod, answered, configure, download, nothing_is_left, power_off};
 
 pub(super) const CASES: &[Case] = &[Case::host("net-passt-without-rights", passt).within(150)];
 
@@ -30,6 +30,7 @@ fn passt(ctx: &Ctx) -> Outcome {
     let lease = configure(&mut agent)?;
     ensure!(lease.contains(&format!("ip='{POD}'")), "passt told the guest {lease}");
     download(ctx, &pod, &mut agent, BESIDE)?;
+    answered(&pod, &mut agent, POD, "8080")?;
     power_off(&mut vm, &mut agent)?;
     let processes = super::tools::busybox(&["ps"])?;
     ensure!(!processes.contains("passt --"), "passt goes on: {processes}");
