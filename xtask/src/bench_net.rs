@@ -24,7 +24,7 @@ use crate::store::{Fingerprint, Store, empty_folder, place};
 /// When a start of the test host is given up.
 const LIMIT: Duration = Duration::from_secs(90 * 60);
 /// How long a line of the table may take; it is seconds where nothing else runs.
-const SILENCE: Duration = Duration::from_secs(90);
+const SILENCE: Duration = Duration::from_secs(60);
 /// How often a VMM is begun with: the emulated processor may deliver an interrupt twice (QEMU leaves its number behind
 /// when a hypervisor has injected it), and a guest whose lock is taken twice hangs.
 const ATTEMPTS: u32 = 8;
