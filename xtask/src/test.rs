@@ -16,7 +16,7 @@ use crate::kvm::{self, Kvm};
 use crate::store::{Store, empty_folder};
 
 /// When a run of the test host is given up: cases have limits of their own.
-const HOST_LIMIT: Duration = Duration::from_secs(25 * 60);
+const HOST_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How many cases are run at a time. QEMU's software CPU breaks down when two guests run at once
 /// for long, and is not faster that way where both of this machine's processors are at work anyway.
 const JOBS: usize = 1;

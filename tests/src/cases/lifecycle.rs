@@ -13,7 +13,8 @@ use crate::vm::{BOOT, END, Vm};
 
 pub(super) const CASES: &[Case] = &[
     Case::host("life-power-off", power_off),
-    Case::host("life-reboot-ten-times", reboot_ten_times).within(300),
+    Case::host("life-reboots", |ctx| reboots(ctx, 4)).within(150),
+    Case::long("life-reboots-ten-times", 10, |ctx| reboots(ctx, 10)),
     Case::host("life-power-button", power_button),
     Case::host("life-second-signal-kills", second_signal),
     Case::host("life-grace-period-ends", grace_period),
@@ -46,22 +47,23 @@ fn power_off(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn reboot_ten_times(ctx: &Ctx) -> Outcome {
+/// Reboots so often; nothing may be left over of the machines before.
+fn reboots(ctx: &Ctx, times: usize) -> Outcome {
     ctx.claim("data", 1 << 20, 1)?;
     let manifest = linux(ctx).claim("data", "data", serde_json::json!({}));
     let mut vm = Vm::start(ctx, &manifest, &[])?;
     let mut prints = Vec::new();
     let mut boots = std::collections::BTreeSet::new();
-    for round in 0..=10 {
+    for round in 0..=times {
         vm.console().wait_for_times(READY, round + 1, BOOT)?;
         let mut agent = vm.agent()?;
         boots.insert(agent.identity()?.boot_id);
         prints.push(vm.footprint()?);
-        if round < 10 {
+        if round < times {
             agent.send(&Request::Reboot)?;
         }
     }
-    ensure!(boots.len() == 11, "{} boots were told apart", boots.len());
+    ensure!(boots.len() == times + 1, "{} boots were told apart", boots.len());
     ctx.note(&format!("{prints:#?}"));
     // The first reboots may fault in code that was not used before; from then on nothing may grow.
     if let (Some(early), Some(late)) = (prints.get(2), prints.last()) {
