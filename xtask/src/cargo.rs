@@ -8,6 +8,13 @@ use crate::process;
 use crate::store::Store;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What ships holds nothing that it does not use: tables for unwinding, where a panic ends the process at once, and
+/// relocations in their long form.
+const SHIPPED: &str = "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
+/// Images are packed at zstd's usual level, which needs none of these.
+const ZSTD: &str = "-DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR \
+                    -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR \
+                    -DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR";
 
 /// Which VMM a task is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +65,18 @@ impl Programs {
 /// Builds the VMM alone.
 pub(crate) fn vmm(store: &Store, subject: &Subject) -> Result<PathBuf> {
     match subject {
-        Subject::Release => kubevmm(store, "release", "release"),
-        Subject::Dev => kubevmm(store, "dev", "debug"),
+        Subject::Release => {
+            let mut command = cargo_with(store, SHIPPED);
+            command.env("CFLAGS_x86_64_unknown_linux_gnu", ZSTD).arg("--release");
+            kubevmm(store, &mut command, "release")
+        }
+        Subject::Dev => kubevmm(store, &mut cargo(store), "debug"),
         Subject::Built(path) => Ok(path.clone()),
     }
 }
 
-fn kubevmm(store: &Store, profile: &str, folder: &str) -> Result<PathBuf> {
-    process::run(cargo(store).args(["--package", "vmm", "--bin", "kubevmm", "--profile", profile]))?;
+fn kubevmm(store: &Store, command: &mut Command, folder: &str) -> Result<PathBuf> {
+    process::run(command.args(["--package", "vmm", "--bin", "kubevmm"]))?;
     Ok(built(store, folder).join("kubevmm"))
 }
 
@@ -74,10 +85,14 @@ fn built(store: &Store, folder: &str) -> PathBuf {
 }
 
 fn cargo(store: &Store) -> Command {
+    cargo_with(store, "")
+}
+
+fn cargo_with(store: &Store, more: &str) -> Command {
     let mut command = program();
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     command.current_dir(&store.root).args(["build", "--quiet", "--target", TARGET]);
-    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static"));
+    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static {more}"));
     command
 }
 

@@ -19,6 +19,7 @@ use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
 use crate::status::{EventReason, Phase, StatusKeeper};
+use crate::sys::code;
 use crate::sys::signals::{Signals, Wish};
 use crate::vcpu::GuestEvent;
 
@@ -226,6 +227,9 @@ impl Driver {
             machine.resume();
         } else {
             machine.start();
+        }
+        if reboots == 0 {
+            code::let_go();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The few system calls that have no safe wrapper elsewhere, and what else is peculiar to the host.
 
+pub mod code;
 pub mod disk_space;
 pub mod fds;
 pub mod heap;
