@@ -7,13 +7,18 @@
 //! the pending bit and then looks at the masks again; the vCPU clears a mask and then looks at the pending bit. All of
 //! these are sequentially consistent, so that at least one of the two sees what the other did, and taking the bit by an
 //! exchange lets exactly one of them send. The same holds for two vCPUs that clear the function's mask and the vector's.
+//!
+//! A vector's eventfd may be lent to the kernel ([`MsixTable::lend`]), which signals without looking at any of this. Whatever
+//! the guest changes is changed first and the eventfd recalled then, before the guest's write is done; who lends looks at the
+//! vector while nobody can recall it. So either the lender sees the change, or the change sees what was lent.
 
 use std::fmt;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::LimitedLog;
 use crate::irq::{MsiMessage, MsiRoutes, MsiSlot};
@@ -42,6 +47,21 @@ struct Vector {
     written: AtomicU64,
     /// The count at which the machine's route was made.
     routed: AtomicU64,
+    /// How to recall the eventfd from whom it is lent to.
+    lent: Mutex<Lent>,
+}
+
+/// Recalls an eventfd: when it returns, nobody writes to it any more.
+pub type Recall = Box<dyn Fn() + Send + Sync>;
+
+/// What is known of whom a vector's eventfd is lent to.
+#[derive(Default)]
+struct Lent(Option<Recall>);
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lent").field(&self.0.is_some()).finish()
+    }
 }
 
 /// The vectors of one function. Workers signal through it without taking a lock, but for the first time after the
@@ -105,6 +125,27 @@ impl MsixTable {
             }
         }
         self.send(entry);
+    }
+
+    /// Lends the eventfd of `vector` to whoever `take` gives it to, until the guest changes something of the vector: then
+    /// `recall` is called. False if it is not to be lent now: the vector cannot fire, its route is not made before its first
+    /// interrupt, it is lent already, or `take` says no.
+    pub fn lend(&self, vector: u16, take: impl FnOnce(&EventFd) -> bool, recall: Recall) -> bool {
+        let Some(entry) = self.vectors.get(usize::from(vector)) else { return false };
+        let mut lent = entry.lent();
+        let ready = self.is_enabled() && !self.is_masked(entry) && !entry.is_stale();
+        let done = lent.0.is_none() && ready && take(&entry.slot.irqfd);
+        if done {
+            lent.0 = Some(recall);
+        }
+        done
+    }
+
+    /// Recalls the eventfd of `vector`, if it is lent.
+    pub fn recall(&self, vector: u16) {
+        if let Some(entry) = self.vectors.get(usize::from(vector)) {
+            entry.recall();
+        }
     }
 
     fn is_enabled(&self) -> bool {
@@ -185,10 +226,12 @@ impl MsixTable {
             2 => entry.data.store(value, SeqCst),
             _ => {
                 entry.control.store(value & CONTROL_MASKED, SeqCst);
+                entry.recall();
                 return self.send_pending(entry);
             }
         }
         entry.written.fetch_add(1, SeqCst);
+        entry.recall();
     }
 
     /// Sends what became pending while the vector was masked, if it is not any more.
@@ -212,7 +255,10 @@ impl MsixTable {
     pub fn set_control(&self, enabled: bool, masked: bool) {
         let value = (u8::from(enabled) * FUNCTION_ENABLED) | (u8::from(masked) * FUNCTION_MASKED);
         if self.function.swap(value, SeqCst) != value {
-            self.vectors.iter().for_each(|entry| self.send_pending(entry));
+            self.vectors.iter().for_each(|entry| {
+                entry.recall();
+                self.send_pending(entry);
+            });
         }
     }
 
@@ -241,6 +287,19 @@ impl Vector {
             pending: AtomicBool::new(false),
             written: AtomicU64::new(1),
             routed: AtomicU64::new(0),
+            lent: Mutex::default(),
+        }
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Lent> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock is held meanwhile, so that who recalls at the same time does not go on before it is done.
+    fn recall(&self) {
+        let mut lent = self.lent();
+        if let Some(recall) = lent.0.take() {
+            recall();
         }
     }
 

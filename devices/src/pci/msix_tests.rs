@@ -272,3 +272,43 @@ fn state_round_trips() {
     assert!(!other.restore(&MsixState::default()));
     assert_eq!(other.save().vectors.len(), 2);
 }
+
+#[test]
+fn a_vector_is_lent_while_nothing_of_it_changes() {
+    let (table, _, irqs) = table(2);
+    let recalls = Arc::new(AtomicU32::new(0));
+    let lend = |vector: u16| {
+        let recalls = Arc::clone(&recalls);
+        let recall = move || {
+            recalls.fetch_add(1, SeqCst);
+        };
+        table.lend(vector, |irqfd| irqfd.write(1).is_ok(), Box::new(recall))
+    };
+    program(&table, 0, 7);
+    assert!(!lend(0), "not enabled");
+    table.set_control(true, false);
+    assert!(!lend(0), "masked");
+    mask(&table, 0, false);
+    assert!(!lend(0), "its route is not made");
+    table.signal(0);
+    assert_eq!(fired(&irqs[0]), 1);
+    assert!(lend(0) && fired(&irqs[0]) == 1, "now it is ready");
+    assert!(!lend(0) && !lend(9), "only one can have it");
+    table.signal(0);
+    assert_eq!((fired(&irqs[0]), recalls.load(SeqCst)), (1, 0), "others may signal as well");
+    let changes: [&dyn Fn(); 4] =
+        [&|| mask(&table, 0, true), &|| program(&table, 0, 8), &|| table.set_control(true, true), &|| {
+            table.recall(0)
+        }];
+    for (count, change) in (1..).zip(changes) {
+        change();
+        assert_eq!(recalls.load(SeqCst), count);
+        assert!(count == 4 || !lend(0), "change {count}");
+        table.set_control(true, false);
+        mask(&table, 0, false);
+        table.signal(0);
+        assert!(lend(0));
+    }
+    table.recall(1);
+    assert_eq!(recalls.load(SeqCst), 4);
+}

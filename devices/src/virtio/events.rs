@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 use crate::LimitedLog;
-use crate::pci::msix::MsixTable;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::pci::msix::{MsixTable, Recall};
 
 /// ISR status bit: used buffers (virtio 1.3 §4.1.4.5).
 pub(crate) const ISR_QUEUE: u8 = 1;
@@ -123,6 +125,16 @@ impl QueueInterrupt {
     pub fn signal(&self) {
         self.shared.isr.fetch_or(ISR_QUEUE, Ordering::AcqRel);
         self.shared.msix.signal(self.vector);
+    }
+
+    /// Lends what sends the interrupt, as [`MsixTable::lend`] does. With MSI-X no driver looks at the ISR bit.
+    pub(crate) fn lend(&self, take: impl FnOnce(&EventFd) -> bool, recall: Recall) -> bool {
+        self.shared.msix.lend(self.vector, take, recall)
+    }
+
+    /// Recalls what was lent.
+    pub(crate) fn recall(&self) {
+        self.shared.msix.recall(self.vector);
     }
 }
 

@@ -228,6 +228,11 @@ impl Ring {
         self.interrupts += 1;
     }
 
+    /// What interrupts the driver, for whoever lends it to the kernel.
+    pub(crate) fn interrupter(&self) -> &QueueInterrupt {
+        &self.interrupt
+    }
+
     /// The queue stands at chain number `next`: all before it have been taken and returned, by somebody else.
     pub(crate) fn move_to(&mut self, next: u16) {
         let next = Wrapping(next);

@@ -122,6 +122,15 @@ impl VhostNet {
         sys::set_backend(&self.file, side as u32, tap)
     }
 
+    /// Has a queue signal another eventfd instead of [`Signals::call`]; when this returns, nothing is written to the one
+    /// before any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_call(&self, side: Side, call: BorrowedFd<'_>) -> io::Result<()> {
+        sys::set_call(&self.file, side as u32, call)
+    }
+
     /// Stops a queue, once its work in flight is done; gives back the number of the next chain to take, up to which all
     /// have been returned.
     ///

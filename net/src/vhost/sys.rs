@@ -84,7 +84,11 @@ pub(super) fn set_queue(file: &File, index: u32, layout: &Layout) -> io::Result<
 
 pub(super) fn set_signals(file: &File, index: u32, signals: &Signals<'_>) -> io::Result<()> {
     call_state(file, VHOST_SET_VRING_KICK, index, signals.kick.as_raw_fd())?;
-    call_state(file, VHOST_SET_VRING_CALL, index, signals.call.as_raw_fd()).map(drop)
+    set_call(file, index, signals.call)
+}
+
+pub(super) fn set_call(file: &File, index: u32, call: BorrowedFd<'_>) -> io::Result<()> {
+    call_state(file, VHOST_SET_VRING_CALL, index, call.as_raw_fd()).map(drop)
 }
 
 pub(super) fn set_backend(file: &File, index: u32, tap: Option<BorrowedFd<'_>>) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! Frames between the guest and a tap.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
@@ -24,13 +23,16 @@ pub(super) const CASES: &[Case] = &[
 const MAC: &str = "02:00:00:aa:bb:01";
 
 fn start(ctx: &Ctx) -> Result<Vm, Failure> {
-    start_with(ctx, &[])
+    tap("tap0", "10.77.0.1/24")?;
+    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
+    Vm::start(ctx, &manifest, &["--tap", "lan=tap0"])
 }
 
-fn start_with(ctx: &Ctx, annotations: &[(&str, &str)]) -> Result<Vm, Failure> {
+/// A guest of two processors whose frames the kernel moves.
+fn start_vhost(ctx: &Ctx) -> Result<Vm, Failure> {
     tap("tap0", "10.77.0.1/24")?;
-    let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
-    manifest.set("/metadata/annotations", json!(BTreeMap::from_iter(annotations.iter().copied())));
+    let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC).cores(2);
+    manifest.set("/metadata/annotations", json!({"kubevmm.io/vhost-net": "true"}));
     Vm::start(ctx, &manifest, &["--tap", "lan=tap0"])
 }
 
@@ -49,9 +51,9 @@ fn ping(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// The kernel moves the frames, also after its queues were stopped and started.
+/// The kernel moves the frames, also after its queues were stopped and started, and wherever their interrupts go.
 fn vhost(ctx: &Ctx) -> Outcome {
-    let mut vm = start_with(ctx, &[("kubevmm.io/vhost-net", "true")])?;
+    let mut vm = start_vhost(ctx)?;
     let mut agent = vm.agent()?;
     let is_worker = |entry: std::io::Result<fs::DirEntry>| {
         let name = entry.and_then(|entry| fs::read_to_string(entry.path().join("comm")));
@@ -67,11 +69,19 @@ fn vhost(ctx: &Ctx) -> Outcome {
         }
         agent.run_ok("ip link set eth0 up")?;
         agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
-        for size in ["56", "9000"] {
+        for (size, processor) in [("56", "2"), ("9000", "1")] {
+            // Linux masks a vector, writes its message anew, and unmasks it.
+            agent.script(&format!(
+                "for irq in $(grep -E 'virtio[0-9]+-(in|out)put' /proc/interrupts | cut -d: -f1); do
+                 echo {processor} > /proc/irq/$irq/smp_affinity || exit 1; done"
+            ))?;
             agent.run_ok(&format!("ping -c 3 -W 5 -i 0.2 -s {size} 10.77.0.1"))?;
             busybox(&["ping", "-c", "3", "-W", "5", "-i", "0.2", "-s", size, "10.77.0.2"])?;
         }
     }
+    let interrupts = agent.script("grep -E 'virtio[0-9]+-(in|out)put' /proc/interrupts")?;
+    let counts = |line: &str| line.split_whitespace().skip(1).take(2).all(|count| count != "0");
+    ensure!(interrupts.lines().count() >= 2 && interrupts.lines().all(counts), "they came so: {interrupts}");
     transfer(ctx, &mut agent)
 }
 

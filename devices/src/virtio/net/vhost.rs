@@ -1,5 +1,6 @@
-//! Queues that the kernel serves (`/dev/vhost-net`). What is left here is to start and stop them, and to pass their
-//! interrupts on, which only the transport knows where to send.
+//! Queues that the kernel serves (`/dev/vhost-net`). What is left here is to start and stop them, and to tell the kernel
+//! where their interrupts go. As long as the guest's vector is not masked, the kernel interrupts the guest by itself; what it
+//! signals otherwise is passed on from here.
 #![expect(
     unsafe_code,
     reason = "the kernel is given guest memory by its addresses; they are vouched for here"
@@ -51,8 +52,8 @@ impl Vhosts {
         QUEUE_FEATURES & !known
     }
 
-    fn pair(&self, pair: u16) -> io::Result<&VhostNet> {
-        self.pairs.get(usize::from(pair)).map(AsRef::as_ref).ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn pair(&self, pair: u16) -> io::Result<&Arc<VhostNet>> {
+        self.pairs.get(usize::from(pair)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Connects all queues that run with their taps, or with nothing while the link is down.
@@ -102,7 +103,8 @@ pub(super) struct VhostQueue {
     shared: Arc<NetShared>,
     pair: u16,
     side: Side,
-    call: EventFd,
+    /// Signalled by the kernel while it does not interrupt the guest by itself.
+    call: Arc<EventFd>,
 }
 
 impl VhostQueue {
@@ -113,7 +115,7 @@ impl VhostQueue {
         side: Side,
         shared: Arc<NetShared>,
     ) -> io::Result<Box<dyn Worker>> {
-        let call = EventFd::new(EFD_NONBLOCK)?;
+        let call = Arc::new(EventFd::new(EFD_NONBLOCK)?);
         let queue = Self { ring, shared, pair, side, call };
         queue.hand_over()?;
         Ok(Box::new(queue))
@@ -141,8 +143,21 @@ impl VhostQueue {
         Ok(())
     }
 
+    /// Lets the kernel interrupt the guest by itself, if the guest's vector is ready for that.
+    fn lend_interrupt(&self) {
+        let Some(vhost) = self.shared.vhosts.as_ref().and_then(|vhosts| vhosts.pair(self.pair).ok()) else {
+            return;
+        };
+        let side = self.side;
+        let (kernel, call) = (Arc::clone(vhost), Arc::clone(&self.call));
+        // It fails only for a queue that is not there.
+        let recall = move || drop(kernel.set_call(side, borrow(&call)));
+        self.ring.interrupter().lend(|irqfd| vhost.set_call(side, borrow(irqfd)).is_ok(), Box::new(recall));
+    }
+
     /// Takes the queue back from the kernel.
     fn take_back(&mut self) {
+        self.ring.interrupter().recall();
         let Some(vhosts) = &self.shared.vhosts else { return };
         let mut running = lock(&vhosts.running);
         let Some(at) = running.iter().position(|queue| *queue == (self.pair, self.side)) else { return };
@@ -173,8 +188,10 @@ impl MutEventSubscriber for VhostQueue {
         }
     }
 
+    /// What came before the vector was ready, or while it was masked. The interrupt makes the vector's route.
     fn process(&mut self, _events: Events, _ops: &mut EventOps) {
         self.ring.interrupt();
+        self.lend_interrupt();
     }
 }
 
