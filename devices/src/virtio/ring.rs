@@ -258,6 +258,18 @@ impl Ring {
         Ok(rings.available_index() != self.next.0)
     }
 
+    /// Asks for a notification once the driver has made `count` more chains available; true if it has done so meanwhile.
+    /// Without an event index it will notify of the first.
+    pub(crate) fn enable_notification_after(&mut self, count: u16) -> Result<bool, RingError> {
+        if !self.event_index {
+            return self.enable_notification();
+        }
+        let rings = self.rings()?;
+        rings.set_available_event((self.next + Wrapping(count) - Wrapping(1)).0);
+        Rings::settle();
+        Ok((Wrapping(rings.available_index()) - self.next).0 >= count)
+    }
+
     /// Tells the driver that notifications are not needed while the worker is at it. With an event index there is
     /// nothing to tell: the driver has passed it.
     pub fn disable_notification(&mut self) -> Result<(), RingError> {

@@ -9,6 +9,8 @@
 
 #[cfg(test)]
 mod answered_tests;
+#[cfg(test)]
+mod burst_tests;
 mod config;
 mod counters;
 mod ctrl;
@@ -18,6 +20,7 @@ mod features;
 mod filter;
 mod handle;
 mod header;
+mod lull;
 mod ports;
 #[cfg(test)]
 mod restart_tests;

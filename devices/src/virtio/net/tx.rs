@@ -8,8 +8,10 @@ use vmm_sys_util::epoll::EventSet;
 
 use super::NetShared;
 use super::config::MAX_FRAME;
+use super::lull::{self, Lull};
 use super::ports::{SendError, TxPort};
 use crate::virtio::buffers::{Buffers, total};
+use crate::virtio::feature::RING_EVENT_IDX;
 use crate::virtio::limit::Brake;
 use crate::virtio::worker::{QueueHandler, Ready, Watch, yield_turn};
 use crate::virtio::{Ring, RingError, Taken};
@@ -18,6 +20,8 @@ use crate::virtio::{Ring, RingError, Taken};
 const LINK: u32 = 1;
 /// Token of the timer that ends a wait for the rate limit.
 const LIMIT: u32 = 2;
+/// Token of the timer that ends a wait for more frames.
+const LULL: u32 = 3;
 /// Frames sent before other queues of the thread have their turn.
 const TURN: usize = 256;
 /// Frames sent before their buffers are given back.
@@ -35,6 +39,7 @@ pub(super) struct TxQueue {
     /// The link has no room; it is being waited for.
     blocked: bool,
     brake: Brake,
+    lull: Lull,
     pair: usize,
 }
 
@@ -47,8 +52,9 @@ enum Sent {
 impl TxQueue {
     pub(super) fn new(ring: Ring, queue: Box<dyn FrameQueue>, pair: u16, shared: Arc<NetShared>) -> Self {
         let port = TxPort::new(queue, ring.mem().clone(), ring.features());
-        let (buffers, done, brake) = (Buffers::default(), Vec::new(), Brake::default());
-        Self { ring, port, shared, buffers, done, blocked: false, brake, pair: usize::from(pair) }
+        let (buffers, done) = (Buffers::default(), Vec::new());
+        let (blocked, brake, lull) = (false, Brake::default(), Lull::default());
+        Self { ring, port, shared, buffers, done, blocked, brake, lull, pair: usize::from(pair) }
     }
 
     fn serve(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
@@ -71,6 +77,7 @@ impl TxQueue {
                 }
                 limited = self.brake.holds(&self.shared.tx_limit);
             }
+            self.lull.end(taken);
             self.ring.give_back(&mut self.done)?;
             if limited {
                 return Ok(());
@@ -79,10 +86,18 @@ impl TxQueue {
                 yield_turn(&self.ring);
                 return Ok(());
             }
-            if !self.ring.enable_notification()? {
+            if !self.ask_for_more(taken > 0)? {
                 return Ok(());
             }
         }
+    }
+
+    /// Asks for the driver's next notification, after a burst for one that comes later; true if there is more already.
+    fn ask_for_more(&mut self, in_burst: bool) -> Result<bool, RingError> {
+        if in_burst && self.lull.begin() {
+            return self.ring.enable_notification_after(lull::FRAMES);
+        }
+        self.ring.enable_notification()
     }
 
     fn send(&mut self, Taken { head, form }: Taken) -> Sent {
@@ -131,6 +146,10 @@ impl QueueHandler for TxQueue {
 
     fn start(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), RingError> {
         self.brake = Brake::new(&self.shared.tx_limit, LIMIT, watch)?;
+        // Without an event index the driver can only be asked for all notifications or for none.
+        if self.ring.features() & RING_EVENT_IDX != 0 {
+            self.lull = Lull::new(LULL, watch);
+        }
         self.serve(watch)
     }
 
