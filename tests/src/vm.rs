@@ -135,14 +135,36 @@ impl Vm {
         if let Some(user) = user {
             command.uid(user).gid(user);
         }
+        command.arg("run").arg(manifest).args(pair("--volumes", &ctx.volumes())).args(args);
+        Self::spawn(ctx, name, files, command)
+    }
+
+    /// Brings the machine back, under the name `name`, that was saved in `directory`. What it says is kept under the name
+    /// `log`.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn restore(
+        ctx: &Ctx,
+        (name, log): (&str, &str),
+        directory: &Path,
+        args: &[&str],
+    ) -> Result<Self, Failure> {
+        let files = Files {
+            runtime: ctx.scratch.join("run/default").join(name),
+            errors: ctx.results.join(format!("{log}.stderr.log")),
+            report: ctx.results.join(format!("{log}.exit.json")),
+        };
+        let mut command = command(ctx);
+        command.arg("restore").arg(directory).args(["--name", name]).args(args);
+        Self::spawn(ctx, log, files, command)
+    }
+
+    fn spawn(ctx: &Ctx, name: &str, files: Files, mut command: Command) -> Result<Self, Failure> {
         let mut child = command
-            .arg("run")
-            .arg(manifest)
             .args(["--console", "stdio", "--timings"])
-            .args(pair("--runtime-dir", &root))
+            .args(pair("--runtime-dir", &ctx.scratch.join("run")))
             .args(pair("--exit-report", &files.report))
-            .args(pair("--volumes", &ctx.volumes()))
-            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&files.errors)?)

@@ -19,6 +19,7 @@ pub mod migration;
 pub mod milestone;
 pub mod open;
 pub mod plan;
+pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod sys;

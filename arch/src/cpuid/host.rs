@@ -61,6 +61,14 @@ impl HostCpu {
         (!missing.is_empty()).then_some(Obstacle::Missing(missing))
     }
 
+    /// Features of a guest's processor that this one cannot give, by which those of the machine around it do not count.
+    #[must_use]
+    pub fn missing_for<'a>(&self, guest: &'a Self) -> Vec<&'a str> {
+        let of_machine = ["hypervisor", "x2apic", "tsc-deadline", "osxsave", "ospke", "ht"];
+        let missing = self.lacks(guest).into_iter();
+        missing.filter(|feature| !of_machine.contains(feature)).collect()
+    }
+
     /// Features of `other` that are not here.
     #[must_use]
     pub fn lacks<'a>(&self, other: &'a Self) -> Vec<&'a str> {

@@ -348,3 +348,97 @@ payload!(
      jmp 4b
      "
 );
+
+payload!(
+    /// Counts the ticks of the local APIC's timer, one in 20 ms, in memory, and prints the count each time, until a `q`
+    /// comes.
+    counts,
+    "movl $(0x100000 + 5f - 0b), %eax
+     lgdt (%eax)
+     ljmpl $8, $(0x100000 + 2f - 0b)
+     2: movw $16, %ax
+     movw %ax, %ds
+     movw %ax, %es
+     movw %ax, %ss
+     movl $(0x100000 + 7f - 0b), %eax
+     movl $0x190200, %edi
+     movw %ax, (%edi)
+     movw $8, 2(%edi)
+     movw $0x8E00, 4(%edi)
+     shrl $16, %eax
+     movw %ax, 6(%edi)
+     movl $(0x100000 + 6f - 0b), %eax
+     lidt (%eax)
+     movl $0xFEE00000, %edi
+     movl $0x1FF, 0xF0(%edi)
+     movl $11, 0x3E0(%edi)
+     movl $0x20040, 0x320(%edi)
+     movl $20000000, 0x380(%edi)
+     3: sti
+     hlt
+     jmp 3b
+     7: addl $12, %esp
+     movl $0xFEE00000, %edi
+     movl $0, 0xB0(%edi)
+     incl 0x191000
+     movl 0x191000, %eax
+     call 95f
+     movl $0x3FD, %edx
+     inb %dx, %al
+     testb $1, %al
+     jz 3b
+     movl $0x3F8, %edx
+     inb %dx, %al
+     cmpb $0x71, %al
+     jne 3b
+     jmp 80f
+     .balign 8
+     4: .quad 0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF
+     5: .word 23
+     .long 0x100000 + 4b - 0b
+     6: .word 0x207
+     .long 0x190000
+     "
+);
+
+payload!(
+    /// At a `t`, writes the number of the round into each page of 64 MiB and prints it. At a `c`, prints it again if it is
+    /// in all of them, else all ones. At a `q` powers off.
+    touches,
+    "xorl %ebx, %ebx
+     movl $(0x100000 + 1f - 0b), %esi
+     call 90f
+     2: movl $0x3FD, %edx
+     inb %dx, %al
+     testb $1, %al
+     jz 2b
+     movl $0x3F8, %edx
+     inb %dx, %al
+     movl $0x1000000, %esi
+     cmpb $0x74, %al
+     je 3f
+     cmpb $0x63, %al
+     je 5f
+     cmpb $0x71, %al
+     jne 2b
+     jmp 80f
+     3: incl %ebx
+     4: movl %ebx, (%esi)
+     addl $4096, %esi
+     cmpl $0x5000000, %esi
+     jb 4b
+     6: movl %ebx, %eax
+     call 95f
+     jmp 2b
+     5: cmpl %ebx, (%esi)
+     jne 7f
+     addl $4096, %esi
+     cmpl $0x5000000, %esi
+     jb 5b
+     jmp 6b
+     7: movl $-1, %eax
+     call 95f
+     jmp 2b
+     1: .asciz \"payload: touches\n\"
+     "
+);

@@ -7,6 +7,7 @@ mod fleet;
 mod life;
 mod metrics;
 mod operate;
+mod snapshot;
 
 pub use fleet::CASES as FLEETS;
 
@@ -48,6 +49,8 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-operate-console", operate::console),
     Case::payload("payload-operate-load", operate::load).within(60),
     Case::payload("payload-operate-metrics", metrics::metrics),
+    Case::payload("payload-snapshot-chain", snapshot::chain).within(60),
+    Case::payload("payload-snapshot-incremental", snapshot::incremental).within(60),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];

@@ -40,7 +40,7 @@ fn kubevmm(ctx: &Ctx, args: &[&str], keys: &str) -> Result<Output, Failure> {
 }
 
 /// What a command prints, which has to end with this exit code.
-fn says(ctx: &Ctx, code: i32, args: &[&str]) -> Result<String, Failure> {
+pub(super) fn says(ctx: &Ctx, code: i32, args: &[&str]) -> Result<String, Failure> {
     let output = kubevmm(ctx, args, "")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let all = text(&output.stdout) + &text(&output.stderr);

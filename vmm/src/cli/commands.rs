@@ -120,6 +120,22 @@ const UP: &[Opt] = &[
 
 const DOWN: &[Opt] = &[flag("force", "do not wait until guests have powered off"), RUNTIME];
 
+/// How a machine is brought back.
+const RESTORE: &[Opt] = &[
+    option("name", "NAME", "bring it back under this name, beside the one that it was"),
+    option("disk", "DISK=FILE", "this disk is in FILE now: raw, *.qcow2 or a block device (repeatable)"),
+    option(
+        "tap",
+        "NETWORK=TAP",
+        "the card on NETWORK is on this tap or macvtap, or its open files fd:N[,N…] (repeatable)",
+    ),
+    flag("changed-disks", "whatever was written to its disks since the snapshot"),
+    flag("eager", "read and check all memory before the guest goes on"),
+    flag("paused", "leave it paused until kubevmm unpause"),
+    flag("guest-sees-time", "let the guest's clocks jump by the time since the snapshot"),
+    flag("track", "note what the guest writes, so that another snapshot can add to this one"),
+];
+
 const RUN: &[Opt] = &[
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
     option("console-log", "FILE", "also add the serial console's output to FILE"),
@@ -154,6 +170,14 @@ const COMMANDS: &[Command] = &[
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
         operands: FILES,
         options: &[MACHINE, NETWORKS, PLACES, RUN, HELP],
+    },
+    Command {
+        name: "restore",
+        about: "bring a machine back from a snapshot, in the midst of what it did",
+        details: "Its memory is read as the guest needs it, so that it goes on at once: the snapshot has to stay as long as the\n\
+                  machine runs. Exit codes as of run; 1 also for a snapshot that is damaged or does not fit this host.",
+        operands: "DIR",
+        options: &[RESTORE, RUN, HELP],
     },
     Command {
         name: "up",

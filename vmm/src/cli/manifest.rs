@@ -67,6 +67,24 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// The machine of a snapshot, whose object is in `file` and whose plan is known.
+    pub(super) fn saved(plan: Plan, file: PathBuf) -> Result<Self, Failure> {
+        let nonsense = || Failure::NotSo(format!("{} describes no machine", file.display()));
+        let manifests = spec::load(std::slice::from_ref(&file)).map_err(|errors| {
+            errors.iter().for_each(|error| say(&report::load_error(error)));
+            Failure::Rejected
+        })?;
+        let document = choose(&manifests, None)?;
+        // It was admitted when it was started.
+        let verdict = spec::admit(document, &manifests);
+        let mut machine = verdict.machine().cloned().ok_or_else(nonsense)?;
+        if machine.metadata.name != plan.name {
+            machine.metadata.name.clone_from(&plan.name);
+            machine.metadata.uid.clear();
+        }
+        Ok(Self { plan, machine, verdict, document: document.clone() })
+    }
+
     /// The machine that the manifest describes, admitted and with KubeVirt's defaults.
     pub(super) fn machine(&self) -> VirtualMachineInstance {
         self.machine.clone()
@@ -125,7 +143,7 @@ fn limits<L: FromStr<Err = BadLimit>>(args: &Args, option: &str) -> Result<Vec<(
     pairs.map(|(name, limit)| Ok((name, limit.parse().map_err(fault)?))).collect()
 }
 
-fn taps(args: &Args) -> Result<Vec<(String, TapSource)>, Failure> {
+pub(super) fn taps(args: &Args) -> Result<Vec<(String, TapSource)>, Failure> {
     let fault = |error: BadTap| Failure::Usage(format!("--tap: {error}"));
     let pairs = args.pairs("tap")?.into_iter();
     pairs.map(|(network, tap)| Ok((network, tap.parse().map_err(fault)?))).collect()

@@ -17,6 +17,7 @@ mod manifest;
 mod operate;
 mod output;
 mod plan;
+mod restore;
 mod run;
 mod surroundings;
 mod up;
@@ -28,6 +29,7 @@ use args::Args;
 use devices::chain;
 
 use crate::client::ClientError;
+use crate::snapshot::SnapshotError;
 
 /// Exit code: a manifest is rejected, or a machine refuses.
 const REJECTED: u8 = 1;
@@ -74,6 +76,9 @@ enum Failure {
     /// A machine cannot be reached, or refuses.
     #[error(transparent)]
     Client(#[from] crate::client::ClientError),
+    /// A snapshot cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
     /// What was waited for did not come.
     #[error("{0}")]
     NotSo(String),
@@ -91,6 +96,9 @@ impl Failure {
         match self {
             Self::Rejected | Self::NoMachine { .. } | Self::NotSo(_) => REJECTED,
             Self::Client(ClientError::Refused { .. }) => REJECTED,
+            Self::Snapshot(SnapshotError::Usage(_)) => USAGE,
+            Self::Snapshot(SnapshotError::Memory(_) | SnapshotError::File { .. }) => HOST,
+            Self::Snapshot(_) => REJECTED,
             Self::Usage(_) => USAGE,
             Self::Missing
             | Self::NotOpened(_)
@@ -146,6 +154,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     }
     match command.name {
         "run" => run::main(&args),
+        "restore" => restore::main(&args),
         "up" => up::main(&args),
         "down" => down::main(&args),
         "plan" => plan::main(&args),

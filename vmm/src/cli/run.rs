@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
-use crate::state::{Driver, Mailbox, Outcome, Requests, Stock, write_report};
+use crate::state::{Arrival, Driver, Mailbox, Outcome, Requests, Stock, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
 use crate::sys::{heap, kick, socket};
@@ -28,11 +28,8 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let milestones = Arc::new(Milestones::start());
     heap::share();
     let places = places(args)?;
-    let host = |what| move |source: vmm_sys_util::errno::Error| Failure::Host { what, source: source.into() };
     // Before anything is opened, so that a signal in between ends the machine as at any other time.
-    let signals = Signals::block()
-        .map_err(|source| Failure::Host { what: "signals could not be taken over", source })?;
-    kick::install().map_err(host("signals could not be taken over"))?;
+    let signals = signals()?;
 
     let planned = manifest::plan(args, |machine| {
         milestones.reach(Milestone::Parsed);
@@ -43,8 +40,25 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     })?;
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
-    let ended = boot(planned, depot(args, &places), &milestones, signals);
+    let ended = boot(planned, depot(args, &places), &milestones, signals, None);
+    told(args, (&namespace, &name), ended, &milestones)
+}
 
+/// Takes signals over: those to this process, and those to vCPUs.
+pub(super) fn signals() -> Result<Signals, Failure> {
+    let what = "signals could not be taken over";
+    let signals = Signals::block().map_err(|source| Failure::Host { what, source })?;
+    kick::install().map_err(|error| Failure::Host { what, source: error.into() })?;
+    Ok(signals)
+}
+
+/// Tells how a machine ended.
+pub(super) fn told(
+    args: &Args,
+    (namespace, name): (&str, &str),
+    ended: Result<Outcome, Failure>,
+    milestones: &Milestones,
+) -> Result<u8, Failure> {
     if args.has("timings") {
         say(&milestones.table());
     }
@@ -54,19 +68,20 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     if let Some(path) = args.path("exit-report") {
         let failed = |failure: &Failure| Outcome::failed(chain(failure));
         let outcome = ended.as_ref().map_or_else(failed, Outcome::clone);
-        if let Err(error) = write_report(&path, (&namespace, &name), &outcome, &milestones) {
+        if let Err(error) = write_report(&path, (namespace, name), &outcome, milestones) {
             say(&format!("kubevmm: the exit report {} could not be written: {error}\n", path.display()));
         }
     }
     Ok(ended?.reason.exit_code())
 }
 
-/// Opens what the plan names and runs the machine to its end.
-fn boot(
+/// Opens what the plan names and runs the machine to its end. It begins at power-on, or as what arrives.
+pub(super) fn boot(
     planned: Planned,
     depot: Depot,
     milestones: &Arc<Milestones>,
     signals: Signals,
+    arrival: Option<Arrival>,
 ) -> Result<Outcome, Failure> {
     let places = &depot.images;
     let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
@@ -78,7 +93,8 @@ fn boot(
         runtime.leave_nothing();
     }
     let deletion = Deletion::default();
-    let ended = boot_in(&runtime, planned, &depot, milestones, signals, deletion.clone());
+    let start = (signals, arrival);
+    let ended = boot_in(&runtime, planned, &depot, milestones, start, deletion.clone());
     if deletion.is_asked() {
         runtime.leave_nothing();
     }
@@ -91,7 +107,7 @@ fn boot_in(
     planned: Planned,
     depot: &Depot,
     milestones: &Arc<Milestones>,
-    signals: Signals,
+    (signals, arrival): (Signals, Option<Arrival>),
     deletion: Deletion,
 ) -> Result<Outcome, Failure> {
     let places = &depot.images;
@@ -136,11 +152,16 @@ fn boot_in(
     milestones.reach(Milestone::Opened);
     let (plan, milestones) = (planned.opened(), Arc::clone(milestones));
     let stock = Stock { devices, depot: depot.clone() };
-    Ok(Driver::new(plan, resources, milestones, signals, mailbox, keeper, stock)?.run()?)
+    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, stock)?;
+    let driver = match arrival {
+        Some(arrival) => driver.arriving(arrival),
+        None => driver,
+    };
+    Ok(driver.run()?)
 }
 
 /// Where things are that are added later.
-fn depot(args: &Args, places: &Places) -> Depot {
+pub(super) fn depot(args: &Args, places: &Places) -> Depot {
     Depot { claims: manifest::places(args), images: places.clone() }
 }
 
@@ -173,7 +194,7 @@ fn serve(runtime: &RuntimeDir, context: ApiContext) -> Result<Api, Failure> {
     served.map_err(|source| Failure::Host { what: "the API's socket could not be set up", source })
 }
 
-fn places(args: &Args) -> Result<Places, Failure> {
+pub(super) fn places(args: &Args) -> Result<Places, Failure> {
     let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
     Ok(Places {
         images: args.path("images"),

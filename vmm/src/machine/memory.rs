@@ -1,5 +1,6 @@
 //! Guest RAM: mappings of this process that KVM shows to the guest.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use devices::GuestRam;
 use kvm_ioctls::VmFd;
 use ram::{Ram, RamRegion};
 use vm_memory::mmap::MmapRegion;
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend};
 
 use super::BuildError;
 use crate::kvm::add_slot;
@@ -24,6 +25,30 @@ const HUGE_PAGE: usize = 2 << 20;
 pub fn map(plan: &MemoryPlan) -> Result<GuestRam, BuildError> {
     let regions = plan.ram.regions().map(|region| map_region(region.start, region.size, plan.backing));
     let regions = regions.collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(Ram::from_regions(regions).map_err(BuildError::MemoryLayout)?))
+}
+
+/// Maps the memory of `plan`, with what is in `file`: one region behind the other. What the guest writes stays in this
+/// process, and what it never touches is never read.
+///
+/// # Errors
+/// The host cannot map it.
+pub fn map_file(plan: &MemoryPlan, file: &File) -> Result<GuestRam, BuildError> {
+    let mut offset = 0;
+    let regions = plan.ram.regions().map(|region| {
+        let fail = |source| BuildError::Memory { bytes: region.size, hint: String::new(), source };
+        let too_big = || fail(io::ErrorKind::InvalidInput.into());
+        let size = usize::try_from(region.size).map_err(|_| too_big())?;
+        let part = FileOffset::new(file.try_clone().map_err(fail)?, offset);
+        offset += region.size;
+        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+        let mapping = MmapRegion::build(Some(part), size, libc::PROT_READ | libc::PROT_WRITE, flags);
+        let mapping = mapping.map_err(|error| fail(mmap_error(error)))?;
+        let region = RamRegion::new(mapping, GuestAddress(region.start)).ok_or_else(too_big)?;
+        keep_out_of_core_dumps(&region);
+        Ok(region)
+    });
+    let regions = regions.collect::<Result<Vec<_>, BuildError>>()?;
     Ok(Arc::new(Ram::from_regions(regions).map_err(BuildError::MemoryLayout)?))
 }
 

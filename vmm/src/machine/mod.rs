@@ -25,7 +25,7 @@ pub use address_space::AddressSpace;
 pub use build::Start;
 pub use error::BuildError;
 pub use handles::{Devices, Handles};
-pub use memory::map as map_memory;
+pub use memory::{map as map_memory, map_file as map_memory_file};
 pub use pause::PauseError;
 pub use state::{ChipsetState, ClockState, FunctionState, LoadError, MachineState, PassedTime, SaveError};
 

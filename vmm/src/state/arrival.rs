@@ -17,6 +17,8 @@ pub struct Arrival {
     ram: GuestRam,
     /// It stays paused until somebody has it go on.
     pub(super) paused: bool,
+    /// The snapshot that it comes from, if what the guest writes from then on is to be known.
+    pub(super) tracked: Option<String>,
     load: Load,
 }
 
@@ -28,7 +30,14 @@ impl Arrival {
         paused: bool,
         load: impl FnOnce(&mut Machine) -> Result<(), ArrivalError> + 'static,
     ) -> Self {
-        Self { ram, paused, load: Box::new(load) }
+        Self { ram, paused, tracked: None, load: Box::new(load) }
+    }
+
+    /// The same, and what the guest writes from then on is to be known for the next snapshot, which adds to the one that is
+    /// called `snapshot`.
+    pub fn tracked(mut self, snapshot: String) -> Self {
+        self.tracked = Some(snapshot);
+        self
     }
 
     /// What the machine is to be built with.

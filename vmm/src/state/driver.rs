@@ -18,6 +18,7 @@ use crate::machine::{BuildError, Devices, Handles, Machine, PauseError, Start};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
+use crate::snapshot::Tracking;
 use crate::status::{EventReason, Phase, StatusKeeper};
 use crate::sys::code;
 use crate::sys::signals::{Signals, Wish};
@@ -101,6 +102,8 @@ pub struct Driver {
     pub(super) wishes: Wishes,
     /// The end was asked for while the machine's state was handed out.
     pub(super) ends_later: bool,
+    /// What was written since the last snapshot, if somebody wants to know.
+    pub(super) tracking: Tracking,
     /// Where the first machine comes from, if it does not begin at power-on.
     arrival: Option<Arrival>,
 }
@@ -139,6 +142,7 @@ impl Driver {
             hung: None,
             wishes: Wishes::default(),
             ends_later: false,
+            tracking: Tracking::default(),
             arrival: None,
         })
     }
@@ -204,7 +208,12 @@ impl Driver {
             Machine::build(plan, resources, &self.mailbox, &self.milestones, first_output, start)?;
         let arrived = arrival.is_some();
         if let Some(arrival) = arrival {
+            let snapshot = arrival.tracked.clone();
             arrival.load(&mut machine).map_err(RunError::Arrival)?;
+            if let Some(snapshot) = snapshot {
+                let reader = machine.dirty_log().reader().map_err(|error| RunError::Arrival(error.into()))?;
+                self.tracking.begin(snapshot, reader);
+            }
         }
         self.waiting.add(&machine)?;
         Ok((machine, arrived))
@@ -236,6 +245,8 @@ impl Driver {
     fn stop(&self, machine: Machine) -> Result<(), PauseError> {
         self.devices.show(Handles::default());
         self.waiting.remove(&machine);
+        // It knows nothing of the memory of the next one.
+        self.tracking.forget();
         let stopped = machine.power_off();
         if let Err(error) = &stopped {
             say!("kubevmm: {error}");
@@ -327,6 +338,10 @@ impl Driver {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
             Event::Agent(report) => return Some(Next::Reported(report)),
             Event::NoReboot => return Some(Next::NoReboot),
+            Event::Look(order) => {
+                self.show_machine(machine, order);
+                return None;
+            }
             Event::Save(order) => return Some(Next::Save(order)),
             Event::Stopped { stopped, order } => return Some(Next::Stopped(stopped, order)),
             Event::Released(Release::GoOn) => Input::Released,

@@ -1,5 +1,7 @@
 //! Why a run ended.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 /// The end of a run, as its exit code and its report tell it.
@@ -26,6 +28,11 @@ pub enum ExitReason {
         /// Its number.
         vcpu: u32,
     },
+    /// The machine was saved, and was not to go on.
+    Saved {
+        /// Where it is.
+        directory: PathBuf,
+    },
     /// The host could not go on running the guest.
     HostFailure {
         /// What failed.
@@ -37,7 +44,7 @@ impl ExitReason {
     /// Exit code of `kubevmm run`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::GuestShutdown | Self::Terminated => 0,
+            Self::GuestShutdown | Self::Terminated | Self::Saved { .. } => 0,
             Self::HostFailure { .. } => 3,
             Self::GuestPanic | Self::Hung | Self::TripleFault { .. } => 4,
             Self::Killed | Self::Unhealthy { .. } => 5,
@@ -56,6 +63,7 @@ impl ExitReason {
             Self::GuestPanic => "the guest panicked".into(),
             Self::Hung => "the guest hung, and its watchdog switched the machine off".into(),
             Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),
+            Self::Saved { directory } => format!("the machine was saved in {}", directory.display()),
             Self::HostFailure { message } => message.clone(),
         }
     }

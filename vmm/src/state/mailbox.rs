@@ -9,7 +9,7 @@ use std::time::Instant;
 use devices::pci::{PciAddress, SlotEvent};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::{Release, Reply, SaveOrder, Verb};
+use super::{LookOrder, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
 use crate::vcpu::GuestEvent;
 
@@ -43,6 +43,8 @@ pub enum Event {
     Escape,
     /// Somebody asks something of the machine.
     Request(Verb, Reply),
+    /// Somebody wants to look at the machine.
+    Look(LookOrder),
     /// Somebody wants the machine's state.
     Save(SaveOrder),
     /// The machine stands still, since `stopped`, for somebody who wants its state.
@@ -73,6 +75,7 @@ impl Event {
             | Self::Escape
             | Self::Request(..)
             | Self::Agent(_)
+            | Self::Look(_)
             | Self::Save(_)
             | Self::Stopped { .. }
             | Self::Released(_) => false,

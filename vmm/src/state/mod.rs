@@ -19,4 +19,4 @@ pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;
 pub use request::{Done, Refusal, RefusalKind, Reply, Requests, Verb};
-pub use saving::{Hold, Release, SaveOrder, Saved};
+pub use saving::{Glance, Hold, LookOrder, Order, Release, SaveOrder, Saved};

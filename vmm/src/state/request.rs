@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Event, Mailbox, SaveOrder};
+use super::{Event, LookOrder, Mailbox, SaveOrder};
 use crate::hotplug::DeviceChange;
 
 /// Something that can be asked of a machine.
@@ -153,6 +153,11 @@ impl Requests {
     /// Requests that arrive in `mailbox`.
     pub fn new(mailbox: Mailbox) -> Self {
         Self(mailbox)
+    }
+
+    /// Asks to look at the machine.
+    pub fn look(&self, order: LookOrder) {
+        self.0.post(Event::Look(order));
     }
 
     /// Asks for the machine's state, for which the machine stops.

@@ -1,8 +1,10 @@
 //! Handing the machine's state out: to a snapshot, to a migration.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
+use block::Disk;
 use devices::{GuestRam, chain};
 
 use super::driver::Driver;
@@ -10,7 +12,9 @@ use super::policy::Input;
 use super::{Event, ExitReason, Mailbox, Refusal, RefusalKind, Verb};
 use crate::dirty::DirtyLog;
 use crate::machine::{Machine, MachineState};
-use crate::plan::Plan;
+use crate::open::Backend;
+use crate::plan::{Function, Plan};
+use crate::snapshot::Tracking;
 
 /// What a machine is, all together.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub struct Saved {
     pub ram: GuestRam,
     /// Which of its pages were written; a reader made before says since when.
     pub dirty: DirtyLog,
+    /// Its VirtualMachineInstance, as JSON.
+    pub object: Arc<str>,
+    /// Its disks, by their names. Nothing is written to them until the [`Hold`] is given back.
+    pub disks: Vec<(String, Arc<dyn Disk>)>,
     /// When it was stopped.
     pub stopped: Instant,
 }
@@ -62,26 +70,42 @@ impl Drop for Hold {
     }
 }
 
-type Answer = Result<Hold, Refusal>;
+/// What others may have of a machine while it runs.
+#[derive(Debug)]
+pub struct Glance {
+    /// Its memory.
+    pub ram: GuestRam,
+    /// Which of its pages are written.
+    pub dirty: DirtyLog,
+    /// Since when a snapshot to come may leave out what was not written.
+    pub tracking: Tracking,
+}
 
-/// Somebody who wants the machine's state. It is called once, on the driver's thread, and must not block. Dropped, it is
-/// told that the machine has ended.
-pub struct SaveOrder(Option<Box<dyn FnOnce(Answer) + Send>>);
+/// Somebody who wants something of the machine. It is called once, on the driver's thread, and must not block. Dropped, it
+/// is told that the machine has ended.
+pub struct Order<T>(Option<Answer<T>>);
 
-impl SaveOrder {
-    /// The state goes to `to`.
-    pub fn new(to: impl FnOnce(Answer) + Send + 'static) -> Self {
+type Answer<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send>;
+
+/// Somebody who wants the machine's state, for which it stops.
+pub type SaveOrder = Order<Hold>;
+/// Somebody who wants to look at the machine while it runs.
+pub type LookOrder = Order<Glance>;
+
+impl<T> Order<T> {
+    /// What is wanted goes to `to`.
+    pub fn new(to: impl FnOnce(Result<T, Refusal>) + Send + 'static) -> Self {
         Self(Some(Box::new(to)))
     }
 
-    fn fill(mut self, answer: Answer) {
+    fn fill(mut self, answer: Result<T, Refusal>) {
         if let Some(to) = self.0.take() {
             to(answer);
         }
     }
 }
 
-impl Drop for SaveOrder {
+impl<T> Drop for Order<T> {
     fn drop(&mut self) {
         if let Some(to) = self.0.take() {
             to(Err(Refusal::new(RefusalKind::Unavailable, "the machine has ended")));
@@ -89,13 +113,22 @@ impl Drop for SaveOrder {
     }
 }
 
-impl fmt::Debug for SaveOrder {
+impl<T> fmt::Debug for Order<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SaveOrder")
+        f.write_str("Order")
     }
 }
 
 impl Driver {
+    /// Lets `order` look at the machine.
+    pub(super) fn show_machine(&self, machine: &Machine, order: LookOrder) {
+        order.fill(Ok(Glance {
+            ram: machine.ram(),
+            dirty: machine.dirty_log().clone(),
+            tracking: self.tracking.clone(),
+        }));
+    }
+
     /// Stops the machine for `order`, which is filled as soon as all is seen to that the guest did before.
     pub(super) fn stop_for(&mut self, machine: &mut Machine, order: SaveOrder) {
         let stopped = Instant::now();
@@ -126,6 +159,8 @@ impl Driver {
                     state,
                     ram: machine.ram(),
                     dirty: machine.dirty_log().clone(),
+                    object: Arc::clone(&self.keeper.board().current().text),
+                    disks: self.disks(),
                     stopped,
                 };
                 let hold = Hold { saved, mailbox: self.mailbox.clone(), release: Release::GoOn };
@@ -136,5 +171,14 @@ impl Driver {
                 order.fill(Err(Refusal::new(RefusalKind::Internal, chain(&error))));
             }
         }
+    }
+
+    fn disks(&self) -> Vec<(String, Arc<dyn Disk>)> {
+        let pairs = self.plan.functions.iter().zip(&self.resources.backends);
+        let disk = |(function, backend): (&Function, &Backend)| match backend {
+            Backend::Disk(disk) => Some((function.name.clone(), Arc::clone(disk))),
+            _ => None,
+        };
+        pairs.filter_map(disk).collect()
     }
 }

@@ -114,6 +114,7 @@ impl StatusKeeper {
             ExitReason::GuestShutdown | ExitReason::Terminated => {
                 (Phase::Succeeded, "The VirtualMachineInstance was shut down.")
             }
+            ExitReason::Saved { .. } => (Phase::Succeeded, "The VirtualMachineInstance was saved."),
             // KubeVirt: a guest that was to have time and was destroyed has failed (pkg/virt-handler/vm.go).
             ExitReason::Killed if at_once => (Phase::Succeeded, "The VirtualMachineInstance was stopped."),
             ExitReason::Killed => (Phase::Failed, "The VirtualMachineInstance was stopped by force."),

@@ -89,7 +89,8 @@ impl Serial {
         State::from_uart(&lock(&self.uart).state())
     }
 
-    /// Takes over a saved state; an interrupt that was pending is raised again.
+    /// Takes over a saved state; an interrupt that was pending is raised again. Input that has come here already stays, behind
+    /// that of the state.
     ///
     /// # Errors
     /// The state has an unknown version, or holds more input than the FIFO can.
@@ -98,7 +99,11 @@ impl Serial {
         let restored =
             Uart::from_state(&state, self.interrupt.clone(), Arc::clone(&self.room), self.output.clone())
                 .map_err(|_| state::overfull())?;
-        *lock(&self.uart) = restored;
+        let mut uart = lock(&self.uart);
+        let come = std::mem::replace(&mut *uart, restored).state().in_buffer;
+        drop(uart);
+        // Nobody typed more than what a FIFO holds: who types waits for room then.
+        self.input(&come);
         Ok(())
     }
 }

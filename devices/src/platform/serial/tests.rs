@@ -139,3 +139,14 @@ fn hostile_accesses_are_harmless() {
     port.serial.input(&[0; 1000]);
     hammer(&port.serial, SIZE);
 }
+
+#[test]
+fn what_was_typed_before_the_state_came_is_behind_it() {
+    let old = port();
+    old.serial.input(b"old");
+    let new = port();
+    new.serial.input(b"new");
+    new.serial.restore(&old.serial.save()).unwrap();
+    let read: Vec<u8> = (0..6).map(|_| read8(&new.serial, 0)).collect();
+    assert_eq!(read, b"oldnew");
+}

@@ -10,6 +10,7 @@ mod machine;
 mod metrics;
 mod openapi;
 mod operate;
+mod snapshot;
 
 pub(crate) use console::{ROLE as CONSOLE_ROLE, TYPIST as CONSOLE_TYPIST};
 
@@ -20,6 +21,7 @@ use crate::api::ApiContext;
 pub const ALL: Routes<ApiContext> = &[
     machine::ROUTES,
     operate::ROUTES,
+    snapshot::ROUTES,
     agent::ROUTES,
     devices::ROUTES,
     console::ROUTES,

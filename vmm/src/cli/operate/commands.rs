@@ -174,6 +174,34 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
         &[&[GRACE, FORCE, flag("no-wait", "do not wait for the end")], WHERE, HELP],
     ),
     Command {
+        name: "snapshot",
+        about: "save a machine that runs in a directory, from which kubevmm restore brings it back",
+        details: "The machine goes on; it stands still for some milliseconds. Disks that are gone with the machine (container\n\
+                  images, ephemeral and empty ones) are copied, others stay where they are: what the guest writes to them\n\
+                  afterwards is not undone. kubevmm snapshot inspect DIR explains a snapshot. Exit codes: 0 done, 1 refused or\n\
+                  damaged, 2 usage, 3 there is no such machine, or it does not run.",
+        operands: "[NAMESPACE/]NAME DIR | inspect DIR",
+        options: &[
+            &[
+                option(
+                    "incremental-of",
+                    "DIR",
+                    "only what the guest has written since that snapshot was taken",
+                ),
+                flag(
+                    "track",
+                    "note what the guest writes from now on, so that another snapshot can add to this one",
+                ),
+                flag("stop", "the machine does not go on"),
+                flag("copy-disks", "copy all disks"),
+                flag("check", "with inspect: read everything, and compare it with its checksums"),
+                letter('o', option("output", "FORMAT", "with inspect: text (default), json or yaml")),
+            ],
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
         name: "guestosinfo",
         about: "ask the guest's agent who and what the guest is",
         details: EXITS,

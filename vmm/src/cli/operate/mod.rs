@@ -9,6 +9,7 @@ mod kept;
 mod logs;
 mod names;
 mod show;
+mod snapshot;
 mod table;
 mod top;
 mod verbs;
@@ -30,6 +31,7 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "scale" => kept::scale(args),
         "fleet" => kept::list(args),
         "wait" => wait::main(args),
+        "snapshot" => snapshot::main(args),
         _ => match guest::main(name, args) {
             Some(done) => done,
             None => verbs::main(name, args)?,

@@ -1,0 +1,114 @@
+//! Machines that are saved and brought back.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::operate::says;
+use super::{SOON, code, elf, start};
+use crate::case::Ctx;
+use crate::ensure;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::manifest::Manifest;
+use crate::vm::Vm;
+
+/// How often the machine is saved and brought back.
+const CHAIN: usize = 6;
+
+/// The numbers that a guest has printed whole.
+fn numbers(text: &str) -> Result<Vec<u32>, Failure> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let number = |line: &str| u32::from_str_radix(line.trim(), 16).doing("reading a number");
+    whole.lines().map(number).collect()
+}
+
+/// Waits until a guest has printed so many numbers.
+fn wait_for_numbers(vm: &Vm, count: usize) -> Outcome {
+    vm.console().wait_for_times("\n", count, SOON)
+}
+
+/// A guest that counts is saved and brought back in a new process, again and again: it misses nothing, and does nothing twice.
+pub(super) fn chain(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::counts(), &[])?;
+    let mut all = String::new();
+    for round in 0..CHAIN {
+        wait_for_numbers(&vm, 5)?;
+        let directory = ctx.scratch.join(format!("snapshot-{round}"));
+        let directory = directory.to_string_lossy();
+        let said = says(ctx, 0, &["snapshot", "payload", &directory, "--stop"])?;
+        ctx.note(said.trim());
+        vm.wait_exit(SOON)?.expect(0, "saved")?;
+        all += &vm.console().text();
+        says(ctx, 0, &["snapshot", "inspect", &directory, "--check"])?;
+        let args: &[&str] = if round % 2 == 0 { &[] } else { &["--eager"] };
+        let log = format!("restored-{round}");
+        vm = Vm::restore(ctx, ("payload", &log), Path::new(directory.as_ref()), args)?;
+    }
+    wait_for_numbers(&vm, 5)?;
+    // Who comes second finds the machine running.
+    let last = ctx.scratch.join(format!("snapshot-{}", CHAIN - 1));
+    let twice = says(ctx, 3, &["restore", &last.to_string_lossy(), "--console", "off"])?;
+    ensure!(twice.contains("runs already"), "the second says {twice:?}");
+    vm.type_in("q")?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    all += &vm.console().text();
+    let counted = numbers(&all.replace('\r', ""))?;
+    let wanted: Vec<u32> = (1..).take(counted.len()).collect();
+    ensure!(counted == wanted, "it counted {counted:?}");
+    Ok(())
+}
+
+/// A guest that goes on while it is saved, and a second snapshot that adds to the first. Machines of both run at once, each
+/// with the memory of its time.
+pub(super) fn incremental(ctx: &Ctx) -> Outcome {
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, elf::pvh(code::touches(), 4096)).doing("writing a payload")?;
+    let manifest = Manifest::bare("payload").memory("128Mi").grace(1);
+    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    vm.console().wait_for("payload: touches\n", SOON)?;
+    let place = |name: &str| ctx.scratch.join(name).to_string_lossy().into_owned();
+    let (first, second, third) = (place("first"), place("second"), place("third"));
+    touch(&mut vm, 1)?;
+    ctx.note(says(ctx, 0, &["snapshot", "payload", &first, "--track"])?.trim());
+    touch(&mut vm, 2)?;
+    ctx.note(says(ctx, 0, &["snapshot", "payload", &second, "--incremental-of", &first])?.trim());
+    touch(&mut vm, 3)?;
+    ctx.note(says(ctx, 0, &["snapshot", "payload", &third, "--incremental-of", &second])?.trim());
+    let untracked = says(ctx, 1, &["snapshot", "payload", &place("fourth"), "--incremental-of", &first])?;
+    ensure!(untracked.contains("--track"), "without tracking it says {untracked:?}");
+    let taken = says(ctx, 1, &["snapshot", "payload", &first])?;
+    ensure!(taken.contains("exists already"), "of a directory that is there it says {taken:?}");
+    touch(&mut vm, 4)?;
+
+    for (round, directory) in [(1, &first), (2, &second), (3, &third)] {
+        let name = format!("clone-{round}");
+        let mut clone = Vm::restore(ctx, (&name, &name), Path::new(directory), &[])?;
+        clone.type_in("c")?;
+        clone.console().wait_for(&format!("{round:08X}"), SOON)?;
+        touch(&mut clone, round + 1)?;
+        clone.type_in("q")?;
+        clone.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    }
+    vm.type_in("c")?;
+    vm.console().wait_for_times("00000004", 2, SOON)?;
+    vm.type_in("q")?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+
+    // One byte of the pages that the second one added.
+    let memory = OpenOptions::new().read(true).write(true).open(Path::new(&second).join("memory"))?;
+    memory.write_all_at(&[0xff], 0x0200_0000).doing("altering a snapshot")?;
+    let altered = says(ctx, 1, &["snapshot", "inspect", &third, "--check"])?;
+    ensure!(altered.contains("altered"), "of what was altered it says {altered:?}");
+    let refused = says(ctx, 1, &["restore", &third, "--console", "off"])?;
+    ensure!(refused.contains("altered"), "of what was altered it says {refused:?}");
+    fs::remove_dir_all(&first).doing("removing a snapshot")?;
+    let gone = says(ctx, 3, &["restore", &second, "--console", "off"])?;
+    ensure!(gone.contains("first"), "of a snapshot whose base is gone it says {gone:?}");
+    Ok(())
+}
+
+/// Has the guest write `round` into all its pages.
+fn touch(vm: &mut Vm, round: u32) -> Outcome {
+    vm.type_in("t")?;
+    vm.console().wait_for(&format!("{round:08X}"), SOON)
+}
