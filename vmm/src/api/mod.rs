@@ -10,6 +10,8 @@ mod connection;
 mod console;
 pub mod duration;
 pub mod failure;
+#[cfg(fuzzing)]
+pub mod hostile;
 pub mod http;
 mod limits;
 mod output;
