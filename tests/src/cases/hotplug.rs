@@ -15,11 +15,10 @@ use crate::machine;
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, Vm};
 
-// Not among the usual tiers yet: in the test host the guest did not take notice of the disk that was put into its slot.
 pub(super) const CASES: &[Case] = &[
-    Case::long("hotplug-disk-comes-and-goes", 4, disk),
-    Case::long("hotplug-disk-survives-reboot", 4, reboot),
-    Case::long("hotplug-balloon", 4, balloon),
+    Case::host("hotplug-disk-comes-and-goes", disk),
+    Case::host("hotplug-disk-survives-reboot", reboot),
+    Case::host("hotplug-balloon", balloon),
 ];
 
 const MIB: u64 = 1 << 20;

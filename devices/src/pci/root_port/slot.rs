@@ -4,6 +4,8 @@
 pub(super) const BUTTON: u16 = 1;
 /// Slot status: the presence bit has changed.
 pub(super) const PRESENCE_CHANGED: u16 = 1 << 3;
+/// Slot status: the link went up or down.
+pub(super) const LINK_CHANGED: u16 = 1 << 8;
 /// Slot status: a card is in the slot.
 pub(super) const PRESENT: u16 = 1 << 6;
 /// Slot status bits that are cleared by writing one: button, power fault, sensor, presence, command, link.
@@ -83,9 +85,11 @@ impl Slot {
         self.status &= !(value & EVENTS);
     }
 
-    /// A card was put in or taken out.
+    /// A card was put in or taken out. Guests differ in what they wait for at a slot with a button: Linux has presence not
+    /// tell it there, and takes a card when its link is up at once, or some seconds after the button.
     pub(super) fn set_present(&mut self, present: bool) {
-        self.status = if present { self.status | PRESENT } else { self.status & !PRESENT } | PRESENCE_CHANGED;
+        self.status = if present { self.status | PRESENT | BUTTON } else { self.status & !PRESENT };
+        self.status |= PRESENCE_CHANGED | LINK_CHANGED;
     }
 
     /// Somebody wants the card out.
@@ -122,7 +126,8 @@ mod tests {
         let mut slot = Slot::new(false);
         slot.set_present(true);
         assert!(!slot.interrupts());
-        slot.write_control(INTERRUPTS | BUTTON);
+        slot.write_status(BUTTON | LINK_CHANGED);
+        slot.write_control(INTERRUPTS | BUTTON | LINK_CHANGED);
         assert!(!slot.interrupts(), "presence is not asked for");
         slot.press_button();
         assert!(slot.interrupts());
@@ -132,5 +137,18 @@ mod tests {
         assert!(slot.interrupts());
         slot.write_status(0xffff);
         assert_eq!(slot.status, PRESENT, "presence is no event");
+    }
+
+    #[test]
+    fn a_card_is_told_of_to_whoever_waits_for_the_link_or_the_button_only() {
+        for event in [BUTTON, PRESENCE_CHANGED, LINK_CHANGED] {
+            let mut slot = Slot::new(false);
+            slot.write_control(INTERRUPTS | event);
+            slot.set_present(true);
+            assert!(slot.interrupts(), "{event:#x}");
+        }
+        let mut slot = Slot::new(true);
+        slot.set_present(false);
+        assert_eq!(slot.status, PRESENCE_CHANGED | LINK_CHANGED, "nobody presses the button of an empty slot");
     }
 }
