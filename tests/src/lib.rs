@@ -9,6 +9,7 @@ pub mod agent;
 pub mod api;
 pub mod case;
 pub mod cases;
+pub mod commands;
 pub mod console;
 pub mod failure;
 pub mod footprint;

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod dirty;
+pub mod dump;
 pub mod fleet;
 pub mod hotplug;
 pub mod kvm;

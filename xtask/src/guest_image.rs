@@ -23,6 +23,7 @@ const MODULES: &[&str] = &[
     "virtio_console",
     "virtio-rng",
     "virtio_balloon",
+    "qemu_fw_cfg",
     "pvpanic-mmio",
     "pvpanic-pci",
     "button",

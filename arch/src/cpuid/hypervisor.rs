@@ -1,7 +1,7 @@
 //! The hypervisor's own leaves from 0x40000000, and the leaves that tell frequencies.
 
 use super::leaves::Leaves;
-use super::{CpuidConfig, Vendor};
+use super::{CpuidConfig, Vendor, hyperv};
 
 const SIGNATURE: u32 = 0x4000_0000;
 const FEATURES: u32 = 0x4000_0001;
@@ -10,6 +10,10 @@ const TIMING: u32 = 0x4000_0010;
 const CRYSTAL: u32 = 0x15;
 const FREQUENCIES: u32 = 0x16;
 const MSI_EXT_DEST_ID: u32 = 1 << 15;
+/// KVM_FEATURE_CLOCKSOURCE in its old and new form, and that it is stable.
+const CLOCK: u32 = 1 | 1 << 3 | 1 << 24;
+/// KVM_FEATURE_PV_UNHALT: a vCPU that waits for a spin lock sleeps until it is kicked.
+const PV_UNHALT: u32 = 1 << 7;
 /// KVM_HINTS_REALTIME, in EDX.
 const REALTIME: u32 = 1;
 
@@ -26,6 +30,9 @@ pub(super) fn describe(leaves: &mut Leaves, vendor: Vendor, config: &CpuidConfig
     } else {
         describe_kvm(leaves, config);
     }
+    if let Some(hyperv) = &config.hyperv {
+        hyperv::describe(leaves, hyperv);
+    }
     if let (Vendor::Intel, Some(tsc_khz)) = (vendor, config.tsc_khz) {
         describe_frequencies(leaves, tsc_khz, config.apic_bus_khz);
     }
@@ -37,6 +44,12 @@ fn describe_kvm(leaves: &mut Leaves, config: &CpuidConfig) {
     (signature.ebx, signature.ecx, signature.edx) = (b, c, d);
     signature.eax = FEATURES;
     let features = leaves.at(FEATURES, 0);
+    if !config.kvm_clock {
+        features.eax &= !CLOCK;
+    }
+    if !config.pv_spinlocks {
+        features.eax &= !PV_UNHALT;
+    }
     if config.dedicated_cpus {
         features.edx |= REALTIME;
     }

@@ -1,5 +1,7 @@
 //! A list of CPUID entries that can be looked up by leaf and subleaf.
 
+use std::ops::Range;
+
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// One of the four result registers.
@@ -59,6 +61,13 @@ impl Leaves {
             self.0.len() - 1
         });
         &mut self.0[place]
+    }
+
+    /// Gives the leaves of a range other numbers.
+    pub(super) fn renumber(&mut self, range: Range<u32>, by: u32) {
+        for entry in self.0.iter_mut().filter(|entry| range.contains(&entry.function)) {
+            entry.function = entry.function.saturating_add(by);
+        }
     }
 
     pub(super) fn remove(&mut self, unwanted: impl Fn(u32) -> bool) {

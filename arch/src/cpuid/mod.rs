@@ -7,6 +7,7 @@
 mod feature_table;
 mod features;
 mod host;
+mod hyperv;
 mod hypervisor;
 mod leaves;
 mod models;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use features::{FeaturePolicy, feature_names, is_known_feature};
 pub use host::{Baseline, HostCpu, Obstacle};
+pub use hyperv::{Enlightenment, HyperV};
 pub use models::NamedModel;
 
 use crate::topology::Topology;
@@ -64,6 +66,12 @@ pub struct CpuidConfig {
     pub tsc_deadline_timer: bool,
     /// Hide KVM from the guest (KubeVirt `features.kvm.hidden`): no signature, no paravirtual features.
     pub kvm_hidden: bool,
+    /// Offer KVM's clock (KubeVirt `clock.timer.kvm`).
+    pub kvm_clock: bool,
+    /// Offer spin locks that wait in KVM (KubeVirt `features.pvspinlock`).
+    pub pv_spinlocks: bool,
+    /// What the guest sees of Hyper-V, if anything (KubeVirt `features.hyperv`).
+    pub hyperv: Option<HyperV>,
     /// Announce that MSIs can address APIC ids above 255 without interrupt remapping (KVM_FEATURE_MSI_EXT_DEST_ID);
     /// the MSI code has to move those bits into the upper address half. Linux needs it beyond 255 vCPUs.
     pub msi_ext_dest_id: bool,
@@ -83,6 +91,9 @@ impl CpuidConfig {
             apic_bus_khz: 1_000_000,
             tsc_deadline_timer: true,
             kvm_hidden: false,
+            kvm_clock: true,
+            pv_spinlocks: true,
+            hyperv: None,
             msi_ext_dest_id: topology.needs_x2apic(),
             dedicated_cpus: false,
         }
@@ -121,6 +132,14 @@ pub enum CpuidError {
     ForbiddenFeature {
         /// The feature.
         name: &'static str,
+    },
+    /// KVM does not have an enlightenment of Hyper-V.
+    #[error(
+        "this host's KVM cannot do what spec.domain.{field} asks for: switch it off, or use a newer kernel"
+    )]
+    MissingEnlightenment {
+        /// Where the manifest has it, below `spec.domain`.
+        field: &'static str,
     },
     /// The model is another maker's than the host.
     #[error(

@@ -1,11 +1,5 @@
 //! `spec.domain.features`. An empty feature (`{}`) is switched on.
 
-/// Why Hyper-V features only warn.
-const HYPERV: super::kind::Support = super::kind::warn_when(
-    super::kind::When::On,
-    "the guest does not see this Hyper-V enlightenment; Windows runs slower without",
-);
-
 object! {
     /// Platform features.
     pub struct Features {
@@ -23,8 +17,7 @@ object! {
         /// How KVM shows itself to the guest.
         kvm: Option<FeatureKvm>, HONOURED;
         /// Paravirtual spin locks.
-        pvspinlock: Option<FeatureState>,
-            warn_when(When::Off, "paravirtual spin locks stay available to the guest");
+        pvspinlock: Option<FeatureState> = "enabled", HONOURED;
     }
 
     /// A feature that is on or off.
@@ -44,46 +37,45 @@ object! {
     /// How KVM shows itself to the guest.
     pub struct FeatureKvm {
         /// Hide KVM from the guest.
-        hidden: bool = "false", warn_when(When::True, "the guest can still tell that it runs on KVM");
+        hidden: bool = "false", HONOURED;
     }
 
     /// All Hyper-V enlightenments of the host.
     pub struct HypervPassthrough {
         /// Whether it is on.
-        enabled: Option<bool> = "true",
-            warn_when(When::True, "the guest does not see Hyper-V enlightenments");
+        enabled: Option<bool> = "true", HONOURED;
     }
 
     /// Hyper-V enlightenments, which make Windows run better.
     pub struct FeatureHyperv {
         /// Timeouts relaxed for a virtual machine.
-        relaxed: Option<FeatureState>, HYPERV;
+        relaxed: Option<FeatureState>, HONOURED;
         /// Virtual APIC pages.
-        vapic: Option<FeatureState>, HYPERV;
+        vapic: Option<FeatureState>, HONOURED;
         /// Spin locks that tell the host when they wait.
-        spinlocks: Option<FeatureSpinlocks>, HYPERV;
+        spinlocks: Option<FeatureSpinlocks>, HONOURED;
         /// The index of each vCPU.
-        vpindex: Option<FeatureState>, HYPERV;
+        vpindex: Option<FeatureState>, HONOURED;
         /// The time each vCPU has run.
-        runtime: Option<FeatureState>, HYPERV;
+        runtime: Option<FeatureState>, HONOURED;
         /// The synthetic interrupt controller.
-        synic: Option<FeatureState>, HYPERV;
+        synic: Option<FeatureState>, HONOURED;
         /// Synthetic timers.
-        synictimer: Option<SynicTimer>, HYPERV;
+        synictimer: Option<SynicTimer>, HONOURED;
         /// Reset by hypercall.
-        reset: Option<FeatureState>, HYPERV;
+        reset: Option<FeatureState>, HONOURED;
         /// The vendor's name in CPUID.
-        vendorid: Option<FeatureVendorId>, HYPERV;
+        vendorid: Option<FeatureVendorId>, HONOURED;
         /// Frequencies of TSC and APIC by register.
-        frequencies: Option<FeatureState>, HYPERV;
+        frequencies: Option<FeatureState>, HONOURED;
         /// Notice of a changed TSC frequency.
-        reenlightenment: Option<FeatureState>, HYPERV;
+        reenlightenment: Option<FeatureState>, HONOURED;
         /// TLB flushes by hypercall.
-        tlbflush: Option<TlbFlush>, HYPERV;
+        tlbflush: Option<TlbFlush>, HONOURED;
         /// Interrupts between vCPUs by hypercall.
-        ipi: Option<FeatureState>, HYPERV;
+        ipi: Option<FeatureState>, HONOURED;
         /// Enlightened VMCS for nested guests.
-        evmcs: Option<FeatureState>, HYPERV;
+        evmcs: Option<FeatureState>, no_when(When::On, "enlightened VMCS is not offered: remove evmcs");
     }
 
     /// Spin locks that tell the host when they wait.
@@ -115,7 +107,8 @@ object! {
         /// Whether it is on.
         enabled: Option<bool> = "true", HONOURED;
         /// Flushes by nested guests too.
-        direct: Option<FeatureState>, HONOURED;
+        direct: Option<FeatureState>,
+            no_when(When::On, "flushes by nested guests are not offered: remove tlbflush.direct");
         /// Flushes of single ranges.
         extended: Option<FeatureState>, HONOURED;
     }

@@ -110,15 +110,15 @@ object! {
     /// KVM's paravirtual clock.
     pub struct SimpleTimer {
         /// Whether the timer is there.
-        present: Option<bool> = "true", warn_when(When::False, "the guest still sees KVM's clock");
+        present: Option<bool> = "true", HONOURED;
     }
 
     /// The 8254 interval timer.
     pub struct PitTimer {
         /// What happens to ticks that were missed.
-        tick_policy: String, warn_when(When::NoneOf(&["delay"]), "missed ticks are delivered late");
+        tick_policy: String, warn("there is no interval timer");
         /// Whether the timer is there.
-        present: Option<bool> = "true", warn_when(When::False, "the interval timer is always there");
+        present: Option<bool> = "true", warn_when(When::True, "there is no interval timer; guests do without");
     }
 
     /// The real-time clock.
@@ -134,7 +134,7 @@ object! {
     /// Hyper-V's reference clock.
     pub struct HypervTimer {
         /// Whether the timer is there.
-        present: Option<bool> = "true", warn_when(When::True, "there are no Hyper-V enlightenments");
+        present: Option<bool> = "true", HONOURED;
     }
 
     /// Confidential computing; at most one kind.

@@ -42,6 +42,15 @@ impl Quantity {
         Self { text: value.to_string().into(), nano: i128::from(value).saturating_mul(NANO) }
     }
 
+    /// A number of bytes, in the largest binary unit that has no fraction, as Kubernetes writes it (`BinarySI`).
+    pub fn of_bytes(bytes: u64) -> Self {
+        let units = [(60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")];
+        let whole = units.iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+        let text =
+            whole.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift));
+        Self { text: text.into(), ..Self::of(bytes) }
+    }
+
     /// The whole units, rounded up as Kubernetes does (`500m` is 1); `None` when negative or beyond `u64`.
     pub fn bytes(&self) -> Option<u64> {
         u64::try_from(self.ceil()).ok()
@@ -230,6 +239,17 @@ mod tests {
 
     fn bytes(text: &str) -> Option<u64> {
         text.parse::<Quantity>().unwrap().bytes()
+    }
+
+    #[test]
+    fn bytes_are_written_in_the_largest_binary_unit() {
+        for (bytes, text) in [(0, "0"), (1000, "1000"), (1024, "1Ki"), (192 << 20, "192Mi"), (1 << 63, "8Ei")]
+        {
+            let quantity = Quantity::of_bytes(bytes);
+            assert_eq!(quantity.to_string(), text);
+            assert_eq!(text.parse::<Quantity>().unwrap().bytes(), Some(bytes));
+            assert_eq!(quantity.bytes(), Some(bytes));
+        }
     }
 
     #[test]

@@ -129,6 +129,16 @@ impl Manifests {
         sources
     }
 
+    /// The objects of this kind alone.
+    #[must_use]
+    pub fn only(&self, kind: &str) -> Self {
+        let mut some = Self::default();
+        for document in self.documents.iter().filter(|document| document.kind() == kind) {
+            some.push(document.clone());
+        }
+        some
+    }
+
     /// The first object of this kind, namespace and name; an empty namespace is `default`.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Document> {
         self.called(kind, name).find(|document| is_within(document, namespace))

@@ -32,14 +32,14 @@ const MAC: &str = "02:00:00:aa:bb:07";
 const MOMENT: Duration = Duration::from_secs(40);
 
 /// A guest with Debian's agent.
-fn manifest(ctx: &Ctx, words: &str) -> Manifest {
+pub(super) fn manifest(ctx: &Ctx, words: &str) -> Manifest {
     let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux");
     manifest.set("/spec/domain/firmware/kernelBoot/container/initrdPath", json!("/boot/initrd-agent.img"));
     manifest.kernel_args(&format!("guest.agent=/etc/agent {words}"))
 }
 
 /// Waits until the agent is there.
-fn connected(vm: &Vm) -> Result<Value, Failure> {
+pub(super) fn connected(vm: &Vm) -> Result<Value, Failure> {
     machine::wait_for(vm.runtime(), BOOT, "the agent", |machine| {
         condition(machine, "AgentConnected") == "True"
     })
@@ -55,7 +55,7 @@ fn script(folder: &Path, script: &str) -> Result<(i64, String), Failure> {
 }
 
 /// The guest's disk with a file system, as the claim `data`.
-fn disk(ctx: &Ctx) -> Result<(), Failure> {
+pub(super) fn disk(ctx: &Ctx) -> Result<(), Failure> {
     let folder = ctx.volumes().join("data");
     fs::create_dir_all(&folder)?;
     fs::copy(ctx.guest("disk/disk.img"), folder.join("disk.img"))?;

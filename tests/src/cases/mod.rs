@@ -16,6 +16,7 @@ mod net;
 mod net_bindings;
 mod net_guests;
 mod net_passt;
+mod operate;
 mod pause;
 pub(crate) mod tools;
 mod volumes;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         devices::CASES,
         agent::CASES,
         hotplug::CASES,
+        operate::CASES,
         examples::CASES,
         volumes::CASES,
         claims::CASES,

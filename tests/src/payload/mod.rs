@@ -2,6 +2,7 @@
 
 #[expect(unsafe_code, reason = "assembly is placed into this program as data")]
 mod code;
+mod dump;
 pub mod elf;
 mod fleet;
 mod life;
@@ -51,6 +52,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-operate-metrics", metrics::metrics),
     Case::payload("payload-snapshot-chain", snapshot::chain).within(60),
     Case::payload("payload-snapshot-incremental", snapshot::incremental).within(60),
+    Case::payload("payload-dump", dump::dump).within(60),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];

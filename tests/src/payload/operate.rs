@@ -3,16 +3,16 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
 use super::{SOON, code, start};
 use crate::api;
 use crate::case::Ctx;
+use crate::commands::{self, kubevmm, says};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::vm::command;
 
 /// Connections that ask nothing: as many as a process may have where its limit is 1024, beside the clients.
 const IDLE: usize = 900;
@@ -22,40 +22,10 @@ const REQUESTS: usize = 200;
 const GET: &[u8] =
     b"GET /apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/payload HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Runs a command beside the machine, with `keys` on its standard input.
-fn kubevmm(ctx: &Ctx, args: &[&str], keys: &str) -> Result<Output, Failure> {
-    let mut child = command(ctx)
-        .args(args)
-        .arg("--runtime-dir")
-        .arg(ctx.scratch.join("run"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .doing("starting kubevmm")?;
-    let mut stdin = child.stdin.take().ok_or("no pipe to standard input")?;
-    stdin.write_all(keys.as_bytes()).doing("typing")?;
-    drop(stdin);
-    child.wait_with_output().doing("waiting for kubevmm")
-}
-
-/// What a command prints, which has to end with this exit code.
-pub(super) fn says(ctx: &Ctx, code: i32, args: &[&str]) -> Result<String, Failure> {
-    let output = kubevmm(ctx, args, "")?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let all = text(&output.stdout) + &text(&output.stderr);
-    ensure!(output.status.code() == Some(code), "{args:?} ended with {} and {all:?}", output.status);
-    Ok(all)
-}
-
 /// Every verb, as a person types it.
 pub(super) fn verbs(ctx: &Ctx) -> Outcome {
     let mut vm = start(ctx, code::echo(), &["--console", "off"])?;
-    let expect = |code, args: &[&str], wanted: &str| {
-        let text = says(ctx, code, args)?;
-        ensure!(text.contains(wanted), "{args:?} says {text:?} without {wanted:?}");
-        Ok::<_, Failure>(())
-    };
+    let expect = |code, args: &[&str], wanted: &str| commands::expect(ctx, code, args, wanted);
     vm.wait_status(SOON, |status| status["phase"] == "Running")?;
     expect(0, &["wait", "payload", "--for=condition=Ready"], "condition met")?;
     expect(0, &["ps", "-o", "name"], "default/payload\n")?;

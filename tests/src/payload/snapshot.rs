@@ -4,9 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::operate::says;
 use super::{SOON, code, elf, start};
 use crate::case::Ctx;
+use crate::commands::says;
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;

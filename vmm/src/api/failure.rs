@@ -40,6 +40,26 @@ pub fn bad_request(message: &str) -> Response {
     status(400, "BadRequest", message, None)
 }
 
+/// The object is another one than the request supposes.
+pub fn conflict(message: &str) -> Response {
+    status(409, "Conflict", message, None)
+}
+
+/// The body is of a kind that is not understood.
+pub fn unsupported_media_type(message: &str) -> Response {
+    status(415, "UnsupportedMediaType", message, None)
+}
+
+/// The request can be read and makes no sense.
+pub fn invalid(message: &str) -> Response {
+    status(422, "Invalid", message, None)
+}
+
+/// The host failed.
+pub fn internal(message: &str) -> Response {
+    status(500, "InternalError", message, None)
+}
+
 /// Nobody is there to do it.
 pub fn unavailable(message: &str) -> Response {
     status(503, "ServiceUnavailable", message, None).with("Retry-After", "1")

@@ -15,6 +15,7 @@ pub mod hostile;
 pub mod http;
 mod limits;
 mod output;
+pub mod patch;
 pub mod router;
 pub mod routes;
 mod selector;

@@ -31,19 +31,29 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
 const MACHINES: &str = "kubevmm ps -o name 2>/dev/null";
 
 /// What the value of an option, or an operand, is.
-enum Values {
+enum Values<'a> {
     Files,
     Folders,
     OneOf(&'static [&'static str]),
     /// Machines of this host.
     Machines,
+    /// One of these words, then machines.
+    WordThenMachines(Vec<&'a str>),
     /// Something that cannot be listed.
     Free,
 }
 
-impl Values {
+impl<'a> Values<'a> {
     /// By the word that stands for it in the help: `FILE`, `DIR`, …
-    fn of(word: &str) -> Self {
+    fn of(word: &'a str) -> Self {
+        if let Some((first, rest)) = word.split_once(' ') {
+            let names_machine = |text: &str| text.starts_with("[NAMESPACE/]NAME");
+            return match first.split('|').collect::<Vec<_>>() {
+                words if words.len() > 1 && names_machine(rest) => Self::WordThenMachines(words),
+                _ if names_machine(first) && !rest.contains("--") => Self::Machines,
+                _ => Self::Free,
+            };
+        }
         match word.trim_end_matches('…') {
             "FILE" => Self::Files,
             "DIR" => Self::Folders,
@@ -153,6 +163,10 @@ fn bash_values(word: &str) -> String {
         Values::Folders => format!("compopt -o filenames; {}", list("-d")),
         Values::OneOf(words) => list(&format!("-W '{}'", words.join(" "))),
         Values::Machines => list(&format!("-W \"$({MACHINES})\"")),
+        Values::WordThenMachines(words) => {
+            let (words, machines) = (format!("-W '{}'", words.join(" ")), format!("-W \"$({MACHINES})\""));
+            format!("if ((COMP_CWORD == 2)); then {}; else {}; fi", list(&words), list(&machines))
+        }
         Values::Free => ":".into(),
     }
 }
@@ -200,7 +214,10 @@ fn zsh() -> String {
                 arguments.push(quoted(&format!("*{name}[{about}]{value}"), &[]));
             }
         }
-        if !command.operands.is_empty() {
+        if let Values::WordThenMachines(words) = Values::of(command.operands) {
+            arguments.push(quoted(&format!("1:word:({})", words.join(" ")), &[]));
+            arguments.push(quoted(&format!("*:machine:($({MACHINES}))"), &[]));
+        } else if !command.operands.is_empty() {
             arguments.push(quoted(&format!("*{}", zsh_values(command.operands)), &[]));
         }
         let _ = writeln!(text, "    {}) _arguments {} ;;", command.name, arguments.join(" "));
@@ -214,7 +231,7 @@ fn zsh_values(word: &str) -> String {
         Values::Files => ":file:_files".into(),
         Values::Folders => ":folder:_files -/".into(),
         Values::OneOf(words) => format!(":word:({})", words.join(" ")),
-        Values::Machines => format!(":machine:($({MACHINES}))"),
+        Values::Machines | Values::WordThenMachines(_) => format!(":machine:($({MACHINES}))"),
         Values::Free => format!(":{}:", word.trim_matches(['[', ']', '…'])),
     }
 }
@@ -260,6 +277,9 @@ fn fish() -> String {
             Values::Machines => {
                 let _ = writeln!(text, "complete -c kubevmm -n {when} -a '({MACHINES})'");
             }
+            Values::WordThenMachines(words) => {
+                let _ = writeln!(text, "complete -c kubevmm -n {when} -a '{} ({MACHINES})'", words.join(" "));
+            }
             Values::Folders | Values::Free => {}
         }
     }
@@ -271,7 +291,7 @@ fn fish_values(word: &str) -> String {
         Values::Files => " -r -F".into(),
         Values::Folders => " -x -a '(__fish_complete_directories)'".into(),
         Values::OneOf(words) => format!(" -x -a '{}'", words.join(" ")),
-        Values::Machines => format!(" -x -a '({MACHINES})'"),
+        Values::Machines | Values::WordThenMachines(_) => format!(" -x -a '({MACHINES})'"),
         Values::Free => " -x".into(),
     }
 }

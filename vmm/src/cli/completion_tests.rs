@@ -31,6 +31,8 @@ fn bash_proposes_commands_options_and_values() {
     assert_eq!(proposals(&["kubevmm", "image", "co"]).unwrap(), ["convert", "compare"]);
     assert_eq!(proposals(&["kubevmm", "image", "check", "--rep"]).unwrap(), ["--repair"]);
     assert_eq!(proposals(&["kubevmm", "image", "info", "/proc/versio"]).unwrap(), ["/proc/version"]);
+    assert_eq!(proposals(&["kubevmm", "disk", "re"]).unwrap(), ["remove", "resize"]);
+    assert_eq!(proposals(&["kubevmm", "nic", "add", "--bi"]).unwrap(), ["--binding"]);
     assert_eq!(proposals(&["kubevmm", "completion", "z"]).unwrap(), ["zsh"]);
     assert_eq!(proposals(&["kubevmm", "run", "--volumes", "/pro"]).unwrap(), ["/proc"]);
     assert_eq!(proposals(&["kubevmm", "check", "/proc/versio"]).unwrap(), ["/proc/version"]);

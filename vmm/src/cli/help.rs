@@ -13,7 +13,7 @@ pub(super) fn overview() -> String {
     );
     let words = WORDS.iter().copied();
     for (name, about) in all().map(|command| (command.name, command.about)).chain(words) {
-        let _ = writeln!(text, "  {name:<11} {about}");
+        let _ = writeln!(text, "  {name:<12} {about}");
     }
     text.push('\n');
     text.push_str("FILE holds YAML or JSON documents; - is standard input.\n");

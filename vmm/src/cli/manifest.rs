@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use devices::chain;
 use spec::api::VirtualMachineInstance;
@@ -12,7 +13,8 @@ use super::args::Args;
 use super::choose::choose;
 use super::images;
 use super::output::say;
-use crate::open::{OpenFault, Subject};
+use crate::hotplug::Depot;
+use crate::open::{self, OpenFault, Subject};
 use crate::plan::{self, BadLimit, BadTap, Fault, Options, Plan, PlanError, Surroundings, TapSource};
 
 /// Where KubeVirt's pods have what their machine refers to.
@@ -64,6 +66,9 @@ pub(super) struct Planned {
     machine: VirtualMachineInstance,
     verdict: Verdict,
     document: Document,
+    options: Options,
+    /// The NetworkAttachmentDefinitions among the manifests.
+    definitions: Arc<Manifests>,
 }
 
 impl Planned {
@@ -82,12 +87,19 @@ impl Planned {
             machine.metadata.name.clone_from(&plan.name);
             machine.metadata.uid.clear();
         }
-        Ok(Self { plan, machine, verdict, document: document.clone() })
+        let (options, definitions) = (Options::default(), Arc::default());
+        Ok(Self { plan, machine, verdict, document: document.clone(), options, definitions })
     }
 
     /// The machine that the manifest describes, admitted and with KubeVirt's defaults.
     pub(super) fn machine(&self) -> VirtualMachineInstance {
         self.machine.clone()
+    }
+
+    /// Where devices are found that are added later.
+    pub(super) fn depot(&self, args: &Args, images: open::Places) -> Depot {
+        let (options, definitions) = (self.options.clone(), Arc::clone(&self.definitions));
+        Depot { claims: places(args), images, options, definitions }
     }
 
     /// What is still needed once everything is open: neither the manifest nor what was read of it into disks.
@@ -188,7 +200,8 @@ pub(super) fn plan(
         Ok((plan, warnings)) => {
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));
-            Ok(Planned { plan, machine, verdict, document: document.clone() })
+            let definitions = Arc::new(manifests.only("NetworkAttachmentDefinition"));
+            Ok(Planned { plan, machine, verdict, document: document.clone(), options, definitions })
         }
         Err(errors) => {
             fault(&mut verdict, document, &errors);

@@ -29,7 +29,8 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let planned = Planned::saved(plan, object)?;
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
-    let ended = run::boot(planned, run::depot(args, &places), &milestones, signals, Some(arrival));
+    let depot = planned.depot(args, places);
+    let ended = run::boot(planned, depot, &milestones, signals, Some(arrival));
     run::told(args, (&namespace, &name), ended, &milestones)
 }
 

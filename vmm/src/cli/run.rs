@@ -13,12 +13,11 @@ use crate::agent::Attendants;
 use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
 use crate::hotplug::Depot;
-use crate::machine::Devices;
 use crate::metrics::Metrics;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
-use crate::state::{Arrival, Driver, Mailbox, Outcome, Requests, Stock, write_report};
+use crate::state::{Arrival, Driver, Mailbox, Outcome, Requests, write_report};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
 use crate::sys::{heap, kick, socket};
@@ -40,7 +39,8 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     })?;
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
-    let ended = boot(planned, depot(args, &places), &milestones, signals, None);
+    let depot = planned.depot(args, places);
+    let ended = boot(planned, depot, &milestones, signals, None);
     told(args, (&namespace, &name), ended, &milestones)
 }
 
@@ -113,7 +113,6 @@ fn boot_in(
     let places = &depot.images;
     let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
     keeper.write_to(runtime.path());
-    let devices = Devices::default();
     let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
 
     let console = ConsoleHub::new().map_err(|source| Failure::Host { what: "no serial console", source })?;
@@ -151,18 +150,12 @@ fn boot_in(
     };
     milestones.reach(Milestone::Opened);
     let (plan, milestones) = (planned.opened(), Arc::clone(milestones));
-    let stock = Stock { devices, depot: depot.clone() };
-    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, stock)?;
+    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, depot.clone())?;
     let driver = match arrival {
         Some(arrival) => driver.arriving(arrival),
         None => driver,
     };
     Ok(driver.run()?)
-}
-
-/// Where things are that are added later.
-pub(super) fn depot(args: &Args, places: &Places) -> Depot {
-    Depot { claims: manifest::places(args), images: places.clone() }
 }
 
 /// Connects the console to where the command line wants it.

@@ -1,65 +1,19 @@
 //! What a machine's cards are planned for: the network namespace that this process is in.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::Path;
 
-use net::host::Survey;
 use spec::api::VirtualMachineInstance;
 
 use super::Failure;
 use super::manifest::POD;
-use crate::plan::{Surroundings, VifCache};
-
-/// What the names of KubeVirt's notes about a pod's interfaces begin and end with.
-const CACHE: (&str, &str) = ("vif-cache-", ".json");
-/// The longest note that is read; they have about 1 KiB.
-const LONGEST: u64 = 1 << 20;
+use crate::open::look_around;
+use crate::plan::Surroundings;
 
 /// Looks at the host's network if the machine has a card. Nothing is changed.
 pub(super) fn gather(machine: &VirtualMachineInstance) -> Result<Surroundings, Failure> {
     if machine.spec.domain.devices.interfaces.is_empty() {
         return Ok(Surroundings::default());
     }
-    let survey = Survey::gather().map_err(|error| Failure::Host {
-        what: "the host's network could not be looked at",
-        source: io::Error::other(error),
-    })?;
-    Ok(Surroundings { survey, vif_cache: vif_cache(Path::new(POD)) })
-}
-
-/// KubeVirt's notes about the pod's interfaces, by their names. One that cannot be read is none.
-fn vif_cache(folder: &Path) -> BTreeMap<String, VifCache> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let notes = entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let interface = name.strip_prefix(CACHE.0)?.strip_suffix(CACHE.1)?;
-        let mut text = String::new();
-        File::open(entry.path()).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
-        Some((interface.to_owned(), VifCache::parse(&text).ok()?))
-    });
-    notes.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kubevirts_notes_are_found_by_their_names() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("vif-cache-eth0.json", r#"{"Mtu": 1450}"#),
-            ("vif-cache-pod2c26b46b68f.json", "{}"),
-            ("vif-cache-bad.json", "{"),
-            ("other.json", "{}"),
-        ] {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        let found = vif_cache(folder.path());
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["eth0", "pod2c26b46b68f"]);
-        assert_eq!(found["eth0"].mtu, Some(1450));
-        assert!(vif_cache(&folder.path().join("none")).is_empty());
-    }
+    look_around(Some(Path::new(POD)))
+        .map_err(|source| Failure::Host { what: "the host's network could not be looked at", source })
 }

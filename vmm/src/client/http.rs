@@ -79,7 +79,8 @@ impl Connection {
         for (name, value) in fields {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        if !body.is_empty() {
+        let has_type = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if !body.is_empty() && !has_type {
             text.push_str("Content-Type: application/json\r\n");
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));

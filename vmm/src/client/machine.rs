@@ -143,6 +143,16 @@ impl Machine {
         connection.request(method, path, body)?.read()
     }
 
+    /// Changes its object by a JSON Patch.
+    ///
+    /// # Errors
+    /// As [`Machine::ask`].
+    pub fn patch(&self, patch: &str) -> Result<Answer, ClientError> {
+        let connection = Connection::new(self.connect()?, self.to_string(), Some(PATIENCE))?;
+        let kind = [("Content-Type", "application/json-patch+json")];
+        connection.request_with("PATCH", &self.path(), &kind, patch)?.read()
+    }
+
     /// Sends a request whose answer is lines without end.
     ///
     /// # Errors

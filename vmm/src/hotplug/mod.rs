@@ -1,8 +1,10 @@
 //! Devices that come and go while the machine runs: what can be asked for, and how it is found on the host.
 
+mod cards;
 mod depot;
 mod removals;
 
+pub use cards::{CardChange, CardsError, NewCards};
 pub use depot::{Depot, DepotError};
 pub(crate) use removals::Removals;
 
@@ -23,6 +25,8 @@ pub enum DeviceChange {
         /// Its name.
         name: String,
     },
+    /// The machine is to have these network cards.
+    Cards(Box<NewCards>),
 }
 
 /// A disk to add, as KubeVirt's AddVolumeOptions have it.

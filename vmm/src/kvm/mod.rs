@@ -3,6 +3,7 @@
 mod chips;
 mod clock;
 mod doorbells;
+mod hyperv;
 mod lines;
 mod memory;
 mod nmi;
@@ -20,6 +21,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 pub use chips::IrqChips;
 pub use clock::{StoppedClocks, set_tsc_back, set_tsc_offset, tsc_offset};
 pub use doorbells::KvmDoorbells;
+pub use hyperv::enable_synic;
 pub use lines::GsiLine;
 pub use memory::{add_slot, take_written};
 pub use nmi::inject_nmi;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use arch::boot::Entry;
-use arch::cpuid::{CpuidConfig, CpuidTemplate};
+use arch::cpuid::{CpuidConfig, CpuidTemplate, HyperV};
 use devices::GuestRam;
 use devices::io_thread::IoThread;
 use devices::platform::watchdog::Watchdog;
@@ -18,7 +18,7 @@ use crate::dirty::{DirtyLog, MachinePages};
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
 use crate::milestone::Milestones;
 use crate::open::Resources;
-use crate::plan::Plan;
+use crate::plan::{HyperVPlan, Plan};
 use crate::state::Mailbox;
 use crate::vcpu::{Gate, Role, Shared, VcpuSetup, VcpuThread};
 
@@ -109,11 +109,14 @@ impl Machine {
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
         // A host that cannot tell leaves it to the guest to measure.
         let tsc_khz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok()).filter(|khz| *khz != 0);
-        let template = cpuid(plan, &self.hypervisor, vm, tsc_khz)?;
+        let hyperv = hyperv(plan, &self.hypervisor)?;
+        let synic = hyperv.as_ref().is_some_and(HyperV::has_synic);
+        let template = cpuid(plan, &self.hypervisor, vm, tsc_khz, hyperv)?;
         let others = if matches!(first, Role::Resumed) { Role::Resumed } else { Role::Application };
         let roles = iter::once(first).chain(iter::repeat(others));
         for ((index, vcpu), role) in (0..).zip(vcpus).zip(roles) {
-            let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), topology.needs_x2apic(), role);
+            let setup = VcpuSetup::new(vcpu, index, template.for_vcpu(index), topology.needs_x2apic(), role)
+                .with_synic(synic);
             let thread = VcpuThread::spawn(setup, shared.clone())
                 .map_err(|source| BuildError::Device { what: format!("the thread of vCPU {index}"), source });
             match thread {
@@ -203,18 +206,35 @@ fn build_devices(
     Ok(Devices { space, chipset, functions, ports, watchdog, parts })
 }
 
+/// What of Hyper-V's interface the guest sees.
+fn hyperv(plan: &Plan, hypervisor: &Hypervisor) -> Result<Option<HyperV>, BuildError> {
+    let Some(wanted) = &plan.cpu.hyperv else { return Ok(None) };
+    let supported = hypervisor.supported_hyperv()?;
+    Ok(Some(match wanted {
+        HyperVPlan::All => HyperV::all(&supported),
+        HyperVPlan::These(hyperv) => {
+            hyperv.check(&supported)?;
+            hyperv.clone()
+        }
+    }))
+}
+
 /// CPUID leaves for all vCPUs, computed once.
 fn cpuid(
     plan: &Plan,
     hypervisor: &Hypervisor,
     vm: &VmFd,
     tsc_khz: Option<u32>,
+    hyperv: Option<HyperV>,
 ) -> Result<CpuidTemplate, BuildError> {
     let supported = hypervisor.supported_cpuid()?;
     let mut config = CpuidConfig::new(plan.cpu.topology);
     config.model = plan.cpu.model;
     config.features.clone_from(&plan.cpu.features);
     config.kvm_hidden = plan.cpu.kvm_hidden;
+    config.kvm_clock = !plan.cpu.without_kvm_clock;
+    config.pv_spinlocks = !plan.cpu.without_pv_spinlocks;
+    config.hyperv = hyperv;
     config.tsc_deadline_timer = vm.check_extension(Cap::TscDeadlineTimer);
     config.tsc_khz = tsc_khz;
     Ok(CpuidTemplate::new(&supported, &config)?)

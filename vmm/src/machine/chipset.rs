@@ -18,6 +18,7 @@ use devices::platform::serial::{self, ConsoleRing, Serial};
 use kvm_ioctls::VmFd;
 
 use super::{AddressSpace, BuildError};
+use crate::dump::vmcoreinfo;
 use crate::kvm::GsiLine;
 use crate::plan::Plan;
 
@@ -84,7 +85,7 @@ pub(super) fn build(
     let serial = Arc::new(serial.map_err(host("the serial port"))?);
     let i8042 = I8042::new();
     let cpus = u16::try_from(plan.cpu.topology.vcpus()).unwrap_or(u16::MAX);
-    let items = vec![FwCfgItem::cpu_count(cpus), FwCfgItem::max_cpus(cpus)];
+    let items = vec![FwCfgItem::cpu_count(cpus), FwCfgItem::max_cpus(cpus), vmcoreinfo::item()];
     let fw_cfg = FwCfg::new(items, ram.clone())
         .map_err(|error| host("firmware configuration")(std::io::Error::other(error)))?;
     let fw_cfg = Arc::new(fw_cfg);

@@ -33,10 +33,6 @@ impl DiskHandle {
         &self.name
     }
 
-    pub(super) fn device(&self) -> &BlkHandle {
-        &self.device
-    }
-
     /// Tells the guest of a file or device that has another size now.
     pub(super) fn look(&mut self) {
         let before = self.device.size_bytes();

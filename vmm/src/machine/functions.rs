@@ -44,12 +44,19 @@ pub(super) struct Functions {
     pub(super) all: Vec<Made>,
     /// Those that are disks.
     pub(super) disks: Vec<DiskHandle>,
-    /// Those that are network cards, by name.
-    pub(super) cards: Vec<(String, NetHandle)>,
+    /// Those that are network cards.
+    pub(super) cards: Vec<NicHandle>,
     /// What is counted of those at these addresses, for as long as they are there.
     measured: Vec<(PciAddress, Measured)>,
     /// The memory balloon, if there is one.
     pub(super) balloon: Option<BalloonHandle>,
+}
+
+/// The machine's hold on a network card while it runs.
+pub(super) struct NicHandle {
+    address: PciAddress,
+    pub(super) name: String,
+    pub(super) device: NetHandle,
 }
 
 /// A function, where it is.
@@ -109,6 +116,7 @@ impl Functions {
     pub(super) fn forget(&mut self, address: PciAddress) -> Option<DiskHandle> {
         self.all.retain(|made| made.address != address);
         self.measured.retain(|(at, _)| *at != address);
+        self.cards.retain(|card| card.address != address);
         let at = self.disks.iter().position(|disk| disk.address() == address)?;
         Some(self.disks.remove(at))
     }
@@ -166,7 +174,8 @@ fn device(
             } else {
                 NetDevice::with_vhost(link, config, threads, nic.workers.clone())
             };
-            functions.cards.push((planned.name.clone(), device.handle()));
+            let (address, name) = (planned.address, planned.name.clone());
+            functions.cards.push(NicHandle { address, name, device: device.handle() });
             functions.measure(planned, parts, Device::Nic(device.handle()));
             watch_leases(&planned.name, nic, parts);
             Ok(Box::new(device))

@@ -8,7 +8,6 @@ mod disk_watch;
 mod disks;
 mod error;
 mod functions;
-mod handles;
 mod memory;
 mod pause;
 mod ports;
@@ -24,7 +23,6 @@ use std::sync::Arc;
 pub use address_space::AddressSpace;
 pub use build::Start;
 pub use error::BuildError;
-pub use handles::{Devices, Handles};
 pub use memory::{map as map_memory, map_file as map_memory_file};
 pub use pause::PauseError;
 pub use state::{ChipsetState, ClockState, FunctionState, LoadError, MachineState, PassedTime, SaveError};
@@ -91,16 +89,6 @@ impl Machine {
         self.ram.clone()
     }
 
-    /// What others may read of the devices.
-    pub fn handles(&self) -> Handles {
-        let disks = self.functions.disks.iter().map(|disk| (disk.name().to_owned(), disk.device().clone()));
-        Handles {
-            disks: disks.collect(),
-            cards: self.functions.cards.clone(),
-            balloon: self.functions.balloon.clone(),
-        }
-    }
-
     /// Descriptor that is readable when the file of a disk was changed.
     pub fn disk_changes(&self) -> RawFd {
         self.disk_watch.changes()
@@ -151,6 +139,12 @@ impl Machine {
     /// Whether there is a disk of this name.
     pub fn has_disk(&self, name: &str) -> bool {
         self.functions.disks.iter().any(|disk| disk.name() == name)
+    }
+
+    /// Plugs the cable of the network card `name` in, or pulls it; false if there is no such card.
+    pub fn set_link(&self, name: &str, up: bool) -> bool {
+        let card = self.functions.cards.iter().find(|card| card.name == name);
+        card.map(|card| card.device.set_link(up)).is_some()
     }
 
     /// Forgets the device at `card`, which its guest has let go.

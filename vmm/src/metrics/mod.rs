@@ -247,6 +247,13 @@ impl Metrics {
         );
         let process = Process::this().map(|process| value(number(process.threads)));
         text.metric("kubevmm_process_threads", Kind::Gauge, "Threads of the process.", process);
+        let overhead = process::overhead().map(|bytes| value(number(bytes)));
+        text.metric(
+            "kubevmm_resident_overhead_bytes",
+            Kind::Gauge,
+            "Resident set size of the process beside the guest's memory.",
+            overhead,
+        );
         let descriptors = process::descriptors().map(|count| value(number(count)));
         text.metric("kubevmm_process_open_fds", Kind::Gauge, "Open descriptors of the process.", descriptors);
     }

@@ -1,6 +1,7 @@
 //! What the host's kernel tells of this process and its threads (proc(5)).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 
 /// Nanoseconds of a clock tick: USER_HZ is 100 on x86.
 const TICK: u64 = 10_000_000;
@@ -80,6 +81,27 @@ fn field(stat: &str, number: usize) -> Option<u64> {
     rest.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
+/// Bytes that are resident beside the guest's memory, which is what this process keeps out of its core dumps.
+pub(super) fn overhead() -> Option<u64> {
+    beside_guest(BufReader::new(File::open("/proc/self/smaps").ok()?))
+}
+
+/// Adds up the mappings of `smaps` that are not the guest's memory: those lack the flag `dd`, "do not include in core dump".
+fn beside_guest(mut smaps: impl BufRead) -> Option<u64> {
+    let (mut kib, mut of_mapping, mut line) = (0u64, 0u64, String::new());
+    while smaps.read_line(&mut line).ok()? > 0 {
+        if let Some(size) = line.strip_prefix("Rss:") {
+            of_mapping = size.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            // It comes last of what is said of a mapping.
+            let is_guest = flags.split_ascii_whitespace().any(|flag| flag == "dd");
+            kib = kib.saturating_add(if is_guest { 0 } else { of_mapping });
+        }
+        line.clear();
+    }
+    Some(kib.saturating_mul(1024))
+}
+
 /// Open descriptors.
 pub(super) fn descriptors() -> Option<u64> {
     // Reading the folder takes one.
@@ -95,6 +117,17 @@ mod tests {
         let stat = "7 (a) 9 (b) R 1 2 3 4 5 6 7 8 9 10 77 88 11 12 20 0 5 0";
         assert_eq!((field(stat, 14), field(stat, 15), field(stat, 20)), (Some(77), Some(88), Some(5)));
         assert_eq!((field(stat, 99), field("", 14), field("7 (a)", 2)), (None, None, None));
+    }
+
+    #[test]
+    fn the_guests_memory_is_no_overhead() {
+        let smaps = "00400000-00401000 r-xp 00000000 00:00 0 /x\nRss:          12 kB\nVmFlags: rd ex mr mw me\n\
+                     7f00-7f01 rw-p\nRss:     1000 kB\nPss: 9 kB\nVmFlags: rd wr mr mw me nr dd\n\
+                     7f02-7f03 rw-p\nRss:     8 kB\nVmFlags: rd wr\n";
+        assert_eq!(beside_guest(smaps.as_bytes()), Some(20 << 10));
+        assert_eq!(beside_guest("Rss: nonsense\n".as_bytes()), None);
+        let (own, all) = (overhead().unwrap(), Process::this().unwrap().resident);
+        assert!(own > 0 && own <= all.saturating_add(8 << 20), "{own} of {all}");
     }
 
     #[test]

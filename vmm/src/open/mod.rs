@@ -6,6 +6,7 @@ mod network;
 mod new_image;
 mod runtime;
 mod scratch;
+mod surroundings;
 
 use std::fs::File;
 use std::io;
@@ -20,11 +21,12 @@ use image::{Reference, Store};
 pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
 pub use network::NicLink;
 pub use runtime::RuntimeDir;
+pub use surroundings::look_around;
 
 use crate::agent::AgentHandle;
 use crate::console::{ConsoleHub, ConsoleTarget};
 use crate::metrics::Metrics;
-use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, Plan};
+use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, NicPlan, Plan};
 use crate::sys::socket;
 
 /// Socket of the guest agent's port in the runtime directory.
@@ -264,6 +266,11 @@ impl Resources {
 pub(crate) fn disk(places: &Places, name: &str, plan: &DiskPlan) -> Result<Backend, OpenError> {
     let store = Store::new(places.images.clone(), places.cache.clone());
     Ok(Backend::Disk(disk::open(&store, &places.cache, name, plan)?))
+}
+
+/// Opens what a network card is on that is added to a running machine, and makes it before if the plan says so.
+pub(crate) fn card(name: &str, plan: &NicPlan, host: &mut HostNetwork) -> Result<Backend, OpenError> {
+    Ok(Backend::Nic(network::open(name, plan, host)?))
 }
 
 /// Puts a fault aside and goes on.

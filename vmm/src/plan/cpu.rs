@@ -3,9 +3,9 @@
 use arch::cpuid::{CpuModel, FeaturePolicy, NamedModel, is_known_feature};
 use arch::topology::Topology;
 use serde::{Deserialize, Serialize};
-use spec::api::{Cpu, CpuFeature, CpuFeaturePolicy};
+use spec::api::{CpuFeature, CpuFeaturePolicy, DomainSpec};
 
-use super::PlanError;
+use super::{HyperVPlan, PlanError, hyperv};
 
 /// Processors as the guest sees them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +21,20 @@ pub struct CpuPlan {
     /// The guest is not told that it runs on KVM.
     #[serde(default)]
     pub kvm_hidden: bool,
+    /// The guest has no clock of KVM's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_kvm_clock: bool,
+    /// The guest has no spin locks that wait in KVM.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_pv_spinlocks: bool,
+    /// What the guest sees of Hyper-V, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hyperv: Option<HyperVPlan>,
 }
 
-/// Plans the processors that `cpu` asks for.
-pub(super) fn plan(topology: Topology, cpu: Option<&Cpu>, kvm_hidden: bool) -> Result<CpuPlan, PlanError> {
+/// Plans the processors that `domain` asks for.
+pub(super) fn plan(topology: Topology, domain: &DomainSpec) -> Result<CpuPlan, PlanError> {
+    let cpu = domain.cpu.as_ref();
     let model = match cpu.and_then(|cpu| cpu.model.as_deref()) {
         None | Some("" | "host-model") => CpuModel::HostModel,
         Some("host-passthrough") => CpuModel::HostPassthrough,
@@ -37,7 +47,19 @@ pub(super) fn plan(topology: Topology, cpu: Option<&Cpu>, kvm_hidden: bool) -> R
     };
     let features = cpu.map(|cpu| cpu.features.as_slice()).unwrap_or_default();
     let features = features.iter().enumerate().map(feature).collect::<Result<_, _>>()?;
-    Ok(CpuPlan { topology, model, features, kvm_hidden })
+    let platform = domain.features.as_ref();
+    let clock = domain.clock.as_ref().and_then(|clock| clock.timer.as_ref()?.kvm.as_ref());
+    Ok(CpuPlan {
+        topology,
+        model,
+        features,
+        kvm_hidden: platform.and_then(|features| features.kvm.as_ref()).is_some_and(|kvm| kvm.hidden),
+        without_kvm_clock: clock.is_some_and(|clock| clock.present == Some(false)),
+        without_pv_spinlocks: platform
+            .and_then(|features| features.pvspinlock.as_ref())
+            .is_some_and(|spinlocks| !spinlocks.is_on()),
+        hyperv: hyperv::plan(domain),
+    })
 }
 
 fn feature((index, feature): (usize, &CpuFeature)) -> Result<(String, FeaturePolicy), PlanError> {

@@ -10,8 +10,8 @@ use spec::api::VirtualMachineInstance;
 use super::io_threads::IoThreads;
 use super::pci::Allocator;
 use super::{
-    Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, NicLimit, Plan, PlanError, Surroundings,
-    TapSource,
+    Backing, DevicePlan, DiskLimit, DiskPlan, Fault, Function, NicLimit, NicPlan, Plan, PlanError,
+    Surroundings, TapSource,
 };
 use super::{cpu, credentials, disks, firmware, host, kernel, memory, network, pci, ports, probes, watchdog};
 
@@ -64,9 +64,7 @@ pub fn make(
     let mut errors: Vec<_> =
         missing.map(|missing| PlanError::missing(&missing.path, &missing.message)).collect();
     let topology = keep(&mut errors, topology(vmi));
-    let hidden = domain.features.as_ref().and_then(|features| features.kvm.as_ref());
-    let hidden = hidden.is_some_and(|kvm| kvm.hidden);
-    let cpu = topology.and_then(|t| keep(&mut errors, cpu::plan(t, domain.cpu.as_ref(), hidden)));
+    let cpu = topology.and_then(|t| keep(&mut errors, cpu::plan(t, domain)));
     let memory = keep(&mut errors, memory::plan(vmi.memory_bytes(), vmi.hugepage_bytes()));
     let pci = memory.and_then(|memory| keep(&mut errors, pci::plan(&memory, host::physical_bits())));
     let kernel = keep(&mut errors, kernel::plan(domain.firmware.as_ref(), options));
@@ -75,11 +73,11 @@ pub fn make(
         disks::Context { vmi, resolved, queues: disk_queues(vmi, vcpus), limits: &options.disk_limits };
     let disks = plan_disks(&context, &mut errors);
     errors.extend(context.unknown_limit());
-    let pairs = if domain.devices.network_interface_multiqueue.unwrap_or(false) { vcpus } else { 1 };
-    let pairs = u16::try_from(pairs.min(MAX_QUEUE_PAIRS)).unwrap_or(1);
+    let slots = ports::wanted(vmi).map_err(|error| vec![error])?;
     let Surroundings { survey, vif_cache } = surroundings;
+    let queue_pairs = queue_pairs(vmi, vcpus);
     let nics =
-        network::plan(&network::Given { vmi, options, resolved, survey, vif_cache, queue_pairs: pairs });
+        network::plan(&network::Given { vmi, options, resolved, survey, vif_cache, queue_pairs }, slots > 0);
     errors.extend(nics.errors);
     let readiness = keep(&mut errors, probes::plan(vmi, vmi.spec.readiness_probe.as_ref(), "readinessProbe"));
     let liveness = keep(&mut errors, probes::plan(vmi, vmi.spec.liveness_probe.as_ref(), "livenessProbe"));
@@ -101,7 +99,6 @@ pub fn make(
         devices.push(("balloon".into(), DevicePlan::Balloon { reporting }));
     }
     let io_threads = IoThreads::new(domain, vcpus, devices.iter().map(|(_, device)| device));
-    let slots = ports::wanted(vmi).map_err(|error| vec![error])?;
     let pci = pci.with_ports(slots);
     let mut allocator = Allocator::new(&pci);
     let placed = io_threads.and_then(|threads| place(devices, &mut allocator, threads));
@@ -148,6 +145,22 @@ pub(crate) fn single_disk(vmi: &VirtualMachineInstance, resolved: &Resolved) -> 
     disks::Context { vmi, resolved, queues, limits: &[] }.plan(0, disk)
 }
 
+/// Plans the network card that is the last of `vmi`, to be added to a machine that runs. Gives back what the user should
+/// know about it, too.
+pub(crate) fn single_card(
+    vmi: &VirtualMachineInstance,
+    options: &Options,
+    resolved: &Resolved,
+    surroundings: &Surroundings,
+) -> Result<(NicPlan, Vec<PlanError>), PlanError> {
+    if let Some(missing) = resolved.missing.first() {
+        return Err(PlanError::missing(&missing.path, &missing.message));
+    }
+    let Surroundings { survey, vif_cache } = surroundings;
+    let queue_pairs = queue_pairs(vmi, vmi.topology().vcpus());
+    network::last(&network::Given { vmi, options, resolved, survey, vif_cache, queue_pairs })
+}
+
 /// Puts an error aside and goes on.
 fn keep<T>(errors: &mut Vec<PlanError>, result: Result<T, PlanError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
@@ -162,6 +175,11 @@ fn topology(vmi: &VirtualMachineInstance) -> Result<Topology, PlanError> {
 fn disk_queues(vmi: &VirtualMachineInstance, vcpus: u32) -> u16 {
     let multi_queue = vmi.spec.domain.devices.block_multi_queue.unwrap_or(false);
     u16::try_from(if multi_queue { vcpus.min(MAX_DISK_QUEUES) } else { 1 }).unwrap_or(1)
+}
+
+fn queue_pairs(vmi: &VirtualMachineInstance, vcpus: u32) -> u16 {
+    let multi_queue = vmi.spec.domain.devices.network_interface_multiqueue.unwrap_or(false);
+    u16::try_from(if multi_queue { vcpus.min(MAX_QUEUE_PAIRS) } else { 1 }).unwrap_or(1)
 }
 
 fn plan_disks(context: &disks::Context<'_>, errors: &mut Vec<PlanError>) -> Vec<(String, DiskPlan)> {

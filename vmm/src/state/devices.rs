@@ -40,6 +40,7 @@ impl Driver {
                 DeviceChange::AddDisk(disk) => self.add_disk(machine, disk),
                 DeviceChange::RemoveDisk { name } => self.remove_disk(machine, name),
                 DeviceChange::LookAtDisk { name } => look_at_disk(machine, name),
+                DeviceChange::Cards(cards) => self.change_cards(machine, cards),
             }),
             _ => None,
         }
@@ -53,7 +54,7 @@ impl Driver {
         self.wishes.memory = Some(bytes);
         self.keeper.update(|status| {
             if let Some(memory) = &mut status.memory {
-                memory.guest_requested = Some(Quantity::of(bytes));
+                memory.guest_requested = Some(Quantity::of_bytes(bytes));
             }
         });
         Ok(Done::Begun)
@@ -90,6 +91,6 @@ fn look_at_disk(machine: &mut Machine, name: &str) -> Answer {
     Ok(Done::Begun)
 }
 
-pub(super) fn not_found(name: &str) -> Refusal {
+fn not_found(name: &str) -> Refusal {
     Refusal::new(RefusalKind::NotFound, format!("the machine has no disk {name:?}"))
 }

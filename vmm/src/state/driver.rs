@@ -14,7 +14,7 @@ use super::waiting::Waiting;
 use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
 use crate::hotplug::Depot;
-use crate::machine::{BuildError, Devices, Handles, Machine, PauseError, Start};
+use crate::machine::{BuildError, Machine, PauseError, Start};
 use crate::milestone::{Milestone, Milestones};
 use crate::open::Resources;
 use crate::plan::Plan;
@@ -68,15 +68,6 @@ pub(super) enum Next {
     Stopped(Instant, SaveOrder),
 }
 
-/// The machine's devices: where they are shown, and where those are found that come later.
-#[derive(Debug)]
-pub struct Stock {
-    /// Shows those that there are.
-    pub devices: Devices,
-    /// Has those that may come.
-    pub depot: Depot,
-}
-
 /// Owner of one machine from its first boot to its end.
 pub struct Driver {
     pub(super) plan: Plan,
@@ -88,7 +79,6 @@ pub struct Driver {
     pub(super) mailbox: Mailbox,
     waiting: Waiting,
     first_output: Arc<OnceLock<Instant>>,
-    pub(super) devices: Devices,
     pub(super) keeper: StatusKeeper,
     pub(super) rules: Rules,
     pub(super) state: State,
@@ -109,9 +99,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver for the planned machine, which others reach by `mailbox` and whose status is in `keeper`; its devices are
-    /// shown in `devices`. `signals` are
-    /// blocked already, so that no thread to come takes them.
+    /// A driver for the planned machine, which others reach by `mailbox` and whose status is in `keeper`; devices that are
+    /// added later are found by `depot`. `signals` are blocked already, so that no thread to come takes them.
     pub fn new(
         plan: Plan,
         resources: Resources,
@@ -119,9 +108,8 @@ impl Driver {
         signals: Signals,
         mailbox: Mailbox,
         keeper: StatusKeeper,
-        stock: Stock,
+        depot: Depot,
     ) -> Result<Self, RunError> {
-        let Stock { devices, depot } = stock;
         let waiting = Waiting::new(&[mailbox.ready().as_raw_fd(), signals.as_fd().as_raw_fd()])?;
         let rules = Rules { reboots: plan.reboots, starts_paused: plan.starts_paused };
         Ok(Self {
@@ -133,7 +121,6 @@ impl Driver {
             mailbox,
             waiting,
             first_output: Arc::default(),
-            devices,
             keeper,
             rules,
             state: rules.first(),
@@ -178,7 +165,6 @@ impl Driver {
         let reason = loop {
             let (mut machine, arrived) = self.build()?;
             self.milestones.reach(Milestone::Built);
-            self.devices.show(machine.handles());
             self.begin(&mut machine, arrived, reboots);
             let end = self.watch(&mut machine);
             let stopped = self.stop(machine);
@@ -243,7 +229,6 @@ impl Driver {
     }
 
     fn stop(&self, machine: Machine) -> Result<(), PauseError> {
-        self.devices.show(Handles::default());
         self.waiting.remove(&machine);
         // It knows nothing of the memory of the next one.
         self.tracking.forget();

@@ -10,11 +10,13 @@ mod policy;
 mod report;
 mod request;
 mod saving;
+mod slot_cards;
+mod slot_disks;
 mod slots;
 mod waiting;
 
 pub use arrival::{Arrival, ArrivalError};
-pub use driver::{Driver, Outcome, RunError, Stock};
+pub use driver::{Driver, Outcome, RunError};
 pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;

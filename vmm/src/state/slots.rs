@@ -1,77 +1,80 @@
-//! Disks that come and go: the slots of root ports, and what the status says of them.
+//! The slots of root ports: what is put in, what the guest lets go, and what is told of both.
 
 use std::time::Instant;
 
 use devices::pci::{PciAddress, SlotEvent};
 use devices::{chain, say};
-use spec::api::{HotplugVolumeStatus, VolumeStatus};
 
-use super::devices::{Answer, not_found};
 use super::driver::Driver;
-use super::{Done, Refusal, RefusalKind};
-use crate::hotplug::{DepotError, NewDisk};
+use super::{Refusal, RefusalKind};
+use crate::hotplug::DepotError;
 use crate::machine::Machine;
+use crate::open::Backend;
 use crate::plan::{DevicePlan, Function, PortPlan};
-use crate::status::EventReason;
+use crate::status::{EventReason, VolumePhase};
 
-/// Phases of a volume that was added later (KubeVirt `VolumePhase`).
-mod phase {
-    /// The disk is in its slot, and the guest has not taken notice.
-    pub(super) const ATTACHED: &str = "AttachedToNode";
-    /// The guest has taken it into use.
-    pub(super) const READY: &str = "Ready";
-    /// The guest is to let it go.
-    pub(super) const DETACHING: &str = "Detaching";
+/// What is in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlotKind {
+    /// A disk.
+    Disk,
+    /// A network card.
+    Card,
+}
+
+impl SlotKind {
+    /// What the device is, if it is one that is put into slots.
+    pub(super) fn of(device: &DevicePlan) -> Option<Self> {
+        match device {
+            DevicePlan::Disk(_) => Some(Self::Disk),
+            DevicePlan::Nic(_) => Some(Self::Card),
+            DevicePlan::Console { .. } | DevicePlan::Rng | DevicePlan::Balloon { .. } => None,
+        }
+    }
+
+    /// In words.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Card => "network card",
+        }
+    }
 }
 
 impl Driver {
-    /// Puts a disk into a free slot.
-    pub(super) fn add_disk(&mut self, machine: &mut Machine, wanted: &NewDisk) -> Answer {
-        let name = &wanted.name;
-        let vmi = &self.keeper.board().current().vmi;
-        let taken = self.plan.functions.iter().any(|function| function.name == *name)
-            || vmi.spec.volumes.iter().any(|volume| volume.name == *name);
-        if taken {
-            return Err(Refusal::conflict(format!("the machine has a volume {name:?} already")));
-        }
+    /// Puts a device into a free slot; gives back the slot's number.
+    pub(super) fn put_in(
+        &mut self,
+        machine: &mut Machine,
+        name: &str,
+        device: DevicePlan,
+        backend: Backend,
+    ) -> Result<u8, Refusal> {
         let port = self.free_port()?;
-        let (disk, backend) = self.depot.disk(vmi, wanted).map_err(|error| refusal(&error))?;
         let function = Function {
-            name: name.clone(),
+            name: name.to_owned(),
             address: port.card(),
             window: port.prefetchable.start,
             first_gsi: port.first_gsi,
             io_threads: vec![0],
-            device: DevicePlan::Disk(disk),
+            device,
         };
+        let word = SlotKind::of(&function.device).map_or("device", SlotKind::word);
         if !port.has_room_for(function.device.vectors()) {
-            return Err(Refusal::new(
-                RefusalKind::Invalid,
-                format!("the disk {name:?} has too many queues for a slot"),
-            ));
+            let message = format!("the {word} {name:?} has too many queues for a slot");
+            return Err(Refusal::new(RefusalKind::Invalid, message));
         }
         machine
             .plug(&function, &backend)
             .map_err(|error| Refusal::new(RefusalKind::Internal, chain(&error)))?;
-        self.devices.show(machine.handles());
-        say!("kubevmm: disk {name} is put into slot {}", port.bus);
+        say!("kubevmm: {word} {name} is put into slot {}", port.bus);
         self.plan.functions.push(function);
         self.resources.backends.push(backend);
-        self.keeper.add_volume(
-            wanted,
-            VolumeStatus {
-                name: name.clone(),
-                phase: phase::ATTACHED.into(),
-                message: format!("the disk is in slot {}; the guest has not taken notice yet", port.bus),
-                hotplug_volume: Some(HotplugVolumeStatus::default()),
-                ..VolumeStatus::default()
-            },
-        );
-        self.keeper.tell(EventReason::VolumeAttached, format!("Volume {name} is in slot {}", port.bus));
-        Ok(Done::Begun)
+        Ok(port.bus)
     }
 
-    fn free_port(&self) -> Result<PortPlan, Refusal> {
+    /// A slot with nothing in it.
+    pub(super) fn free_port(&self) -> Result<PortPlan, Refusal> {
         let ports = &self.plan.ports;
         let is_taken =
             |port: &PortPlan| self.plan.functions.iter().any(|function| function.address == port.card());
@@ -85,42 +88,40 @@ impl Driver {
         })
     }
 
-    /// Asks the guest to let a disk go.
-    pub(super) fn remove_disk(&mut self, machine: &Machine, name: &str) -> Answer {
+    /// Asks the guest to let the device `name` go.
+    pub(super) fn ask_out(&mut self, machine: &Machine, kind: SlotKind, name: &str) -> Result<(), Refusal> {
+        let word = kind.word();
+        let missing = || Refusal::new(RefusalKind::NotFound, format!("the machine has no {word} {name:?}"));
         let is_it =
-            |function: &&Function| function.name == name && matches!(function.device, DevicePlan::Disk(_));
-        let function = self.plan.functions.iter().find(is_it).ok_or_else(|| not_found(name))?;
-        let card = function.address;
+            |function: &&Function| function.name == name && SlotKind::of(&function.device) == Some(kind);
+        let card = self.plan.functions.iter().find(is_it).ok_or_else(missing)?.address;
         if card.bus() == 0 {
             return Err(Refusal::conflict(format!(
-                "the disk {name:?} was there when the machine started: only disks that were added later can go"
+                "the {word} {name:?} was there when the machine started: only those that were added later can go"
             )));
         }
         if !self.wishes.removals.begin(card, Instant::now()) {
             return Err(Refusal::conflict(format!(
-                "the guest has just been asked to let the disk {name:?} go"
+                "the guest has just been asked to let the {word} {name:?} go"
             )));
         }
         if !machine.request_removal(card) {
             self.wishes.removals.end(card);
-            return Err(not_found(name));
+            return Err(missing());
         }
-        self.show(name, phase::DETACHING, "the guest was asked to let the disk go");
-        Ok(Done::Begun)
+        Ok(())
     }
 
     /// The guest did something with a slot.
     pub(super) fn slot_changed(&mut self, machine: &mut Machine, card: PciAddress, event: SlotEvent) {
         match event {
-            SlotEvent::Accepted => {
-                let Some(name) = self.name_at(card) else { return };
-                self.show(&name, phase::READY, "the guest has taken the disk into use");
-                let message = format!("Successfully attach hotplugged volume {name} to VM");
-                self.keeper.tell(EventReason::VolumeReady, message);
-            }
+            SlotEvent::Accepted => match self.occupant(card) {
+                Some((SlotKind::Disk, name)) => self.disk_accepted(&name),
+                Some((SlotKind::Card, name)) => self.card_accepted(&name),
+                None => {}
+            },
             SlotEvent::Released => {
                 machine.forget(card);
-                self.devices.show(machine.handles());
                 self.drop_function(card);
             }
         }
@@ -132,20 +133,31 @@ impl Driver {
             self.drop_function(card);
         }
         let later = self.plan.functions.iter().filter(|function| function.address.bus() != 0);
-        let names: Vec<_> = later.map(|function| function.name.clone()).collect();
-        for name in names {
-            self.show(&name, phase::READY, "");
+        let later: Vec<_> = later.filter_map(|function| self.occupant(function.address)).collect();
+        for (kind, name) in later {
+            match kind {
+                SlotKind::Disk => self.keeper.set_volume_phase(&name, VolumePhase::Ready, ""),
+                SlotKind::Card => self.keeper.set_card_present(&name),
+            }
         }
     }
 
-    /// Tells of disks that the guest does not let go.
+    /// Tells of devices that the guest does not let go.
     pub(super) fn tell_of_overdue(&mut self) {
         for card in self.wishes.removals.late(Instant::now()) {
-            let Some(name) = self.name_at(card) else { continue };
-            let message = format!("the guest has not let the disk {name} go; it stays until the guest does");
+            let Some((kind, name)) = self.occupant(card) else { continue };
+            let word = kind.word();
+            let message =
+                format!("the guest has not let the {word} {name} go; it stays until the guest does");
             say!("kubevmm: {message}");
-            self.show(&name, phase::DETACHING, &message);
-            self.keeper.tell(EventReason::VolumeStuck, message);
+            let reason = match kind {
+                SlotKind::Disk => {
+                    self.keeper.set_volume_phase(&name, VolumePhase::Detaching, &message);
+                    EventReason::VolumeStuck
+                }
+                SlotKind::Card => EventReason::CardStuck,
+            };
+            self.keeper.tell(reason, message);
         }
     }
 
@@ -160,32 +172,37 @@ impl Driver {
             self.resources.backends.remove(at);
         }
         let name = function.name;
-        say!("kubevmm: disk {name} is out of its slot");
-        self.keeper.remove_volume(&name);
-        self.keeper.tell(EventReason::VolumeDetached, format!("Volume {name} was let go by the guest"));
-    }
-
-    fn name_at(&self, card: PciAddress) -> Option<String> {
-        let found = self.plan.functions.iter().find(|function| function.address == card);
-        found.map(|function| function.name.clone())
-    }
-
-    fn show(&mut self, name: &str, phase: &str, message: &str) {
-        self.keeper.update(|status| {
-            if let Some(volume) = status.volume_status.iter_mut().find(|volume| volume.name == name) {
-                volume.phase = phase.into();
-                volume.message = message.into();
+        match SlotKind::of(&function.device) {
+            Some(SlotKind::Disk) => {
+                say!("kubevmm: disk {name} is out of its slot");
+                self.keeper.remove_volume(&name);
+                self.keeper
+                    .tell(EventReason::VolumeDetached, format!("Volume {name} was let go by the guest"));
             }
-        });
+            Some(SlotKind::Card) => {
+                say!("kubevmm: network card {name} is out of its slot");
+                self.keeper.remove_card(&name);
+                self.keeper
+                    .tell(EventReason::CardDetached, format!("Interface {name} was let go by the guest"));
+            }
+            None => {}
+        }
+    }
+
+    /// What is at `card`, and its name.
+    fn occupant(&self, card: PciAddress) -> Option<(SlotKind, String)> {
+        let found = self.plan.functions.iter().find(|function| function.address == card)?;
+        Some((SlotKind::of(&found.device)?, found.name.clone()))
     }
 }
 
-fn refusal(error: &DepotError) -> Refusal {
+/// Why something that was to be added cannot be had.
+pub(super) fn refusal(error: &DepotError) -> Refusal {
     let kind = match error {
         DepotError::Kind(_) => RefusalKind::Invalid,
         DepotError::Plan(error) if error.fault == crate::plan::Fault::Host => RefusalKind::NotFound,
         DepotError::Plan(_) => RefusalKind::Invalid,
-        DepotError::Open(_) => RefusalKind::Internal,
+        DepotError::Open(_) | DepotError::Network(_) => RefusalKind::Internal,
     };
     Refusal::new(kind, chain(error))
 }

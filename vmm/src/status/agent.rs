@@ -8,7 +8,7 @@ use super::conditions::{AGENT_CONNECTED, AGENT_VERSION, CREDENTIALS, Wanted};
 use crate::agent::{AgentInfo, AgentReport, FreezeStatus, GuestInfo, Interface, OsInfo, ProbeKind};
 
 /// Who says what the status says of a card: the plan, the agent, or both.
-const DOMAIN: &str = "domain";
+pub(super) const DOMAIN: &str = "domain";
 const AGENT: &str = "guest-agent";
 const BOTH: &str = "domain, guest-agent";
 

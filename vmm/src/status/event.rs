@@ -59,6 +59,14 @@ pub enum EventReason {
     VolumeDetached,
     /// Its guest does not let the volume go.
     VolumeStuck,
+    /// A network card was put into a slot.
+    CardAttached,
+    /// Its guest has taken the card into use.
+    CardReady,
+    /// Its guest has let the card go.
+    CardDetached,
+    /// Its guest does not let the card go.
+    CardStuck,
 }
 
 impl EventReason {
@@ -82,6 +90,10 @@ impl EventReason {
             Self::VolumeReady => "VolumeReady",
             Self::VolumeDetached => "VolumeDetached",
             Self::VolumeStuck => "VolumeDetachTimedOut",
+            Self::CardAttached => "InterfaceAttached",
+            Self::CardReady => "InterfaceReady",
+            Self::CardDetached => "InterfaceDetached",
+            Self::CardStuck => "InterfaceDetachTimedOut",
         }
     }
 
@@ -93,7 +105,8 @@ impl EventReason {
             | Self::GuestPanicked
             | Self::Unhealthy
             | Self::WatchdogExpired
-            | Self::VolumeStuck => Severity::Warning,
+            | Self::VolumeStuck
+            | Self::CardStuck => Severity::Warning,
             _ => Severity::Normal,
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn object(mut vmi: VirtualMachineInstance) -> VirtualMachineInstance 
 /// The status of `vmi`, planned as `plan`.
 pub(super) fn status(vmi: &VirtualMachineInstance, plan: &Plan) -> VirtualMachineInstanceStatus {
     let topology = plan.cpu.topology;
-    let bytes = || Some(Quantity::of(plan.memory.ram.bytes()));
+    let bytes = || Some(Quantity::of_bytes(plan.memory.ram.bytes()));
     let machine = vmi.spec.domain.machine.as_ref().map(|machine| machine.r#type.clone());
     VirtualMachineInstanceStatus {
         current_cpu_topology: Some(CpuTopologyStatus {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use devices::say;
 use spec::api::{
-    Disk, PhaseTransition, VirtualMachineInstance, VirtualMachineInstanceStatus, Volume, VolumeStatus,
+    PhaseTransition, VirtualMachineInstance, VirtualMachineInstanceSpec, VirtualMachineInstanceStatus,
 };
 
 use super::agent::AgentStatus;
@@ -14,7 +14,6 @@ use super::conditions::{self, Pause, Wanted};
 use super::files::Files;
 use super::{Board, EventReason, EventRecord, Phase, Published, clock, initial};
 use crate::agent::{AgentReport, ProbeKind, ProbeResult};
-use crate::hotplug::NewDisk;
 use crate::plan::Plan;
 use crate::state::ExitReason;
 
@@ -26,6 +25,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct StatusKeeper {
     vmi: VirtualMachineInstance,
+    /// It has another specification than was published.
+    spec_changed: bool,
     status: VirtualMachineInstanceStatus,
     phase: Phase,
     pause: Option<Pause>,
@@ -49,7 +50,9 @@ impl StatusKeeper {
         let board = Board::new(published(&vmi, &status, version));
         let agent = AgentStatus::new(plan.readiness.is_some());
         let (phase, pause, events, files, again) = (Phase::Pending, None, 0, None, None);
-        let mut keeper = Self { vmi, status, phase, pause, agent, version, events, board, files, again };
+        let spec_changed = false;
+        let mut keeper =
+            Self { vmi, spec_changed, status, phase, pause, agent, version, events, board, files, again };
         keeper.enter(Phase::Pending);
         keeper.publish();
         keeper
@@ -148,20 +151,10 @@ impl StatusKeeper {
         change(&mut self.status);
     }
 
-    /// A volume was added to the machine, which has this status.
-    pub fn add_volume(&mut self, added: &NewDisk, status: VolumeStatus) {
-        let name = &added.name;
-        self.vmi.spec.volumes.push(Volume { name: name.clone(), source: added.source.clone() });
-        self.vmi.spec.domain.devices.disks.push(Disk { name: name.clone(), ..added.disk.clone() });
-        self.status.volume_status.retain(|volume| volume.name != *name);
-        self.status.volume_status.push(status);
-    }
-
-    /// A volume is gone from the machine.
-    pub fn remove_volume(&mut self, name: &str) {
-        self.vmi.spec.volumes.retain(|volume| volume.name != name);
-        self.vmi.spec.domain.devices.disks.retain(|disk| disk.name != name);
-        self.status.volume_status.retain(|volume| volume.name != name);
+    /// The machine's specification, to be changed.
+    pub(super) fn change_spec(&mut self) -> &mut VirtualMachineInstanceSpec {
+        self.spec_changed = true;
+        &mut self.vmi.spec
     }
 
     /// Tells of something that happened.
@@ -178,9 +171,10 @@ impl StatusKeeper {
         self.board.tell(event);
     }
 
-    /// Publishes the status if it is another one than before.
+    /// Publishes the object if it is another one than before.
     pub fn publish(&mut self) {
-        if self.board.current().vmi.status.as_deref() == Some(&self.status) {
+        let changed = std::mem::take(&mut self.spec_changed);
+        if !changed && self.board.current().vmi.status.as_deref() == Some(&self.status) {
             return;
         }
         self.version += 1;

@@ -57,7 +57,7 @@ fn a_life_is_told_as_kubevirt_tells_it() {
     let status = &running["status"];
     assert_eq!(status["phase"], "Running");
     assert_eq!(status["currentCPUTopology"], json(r#"{"sockets": 2, "cores": 3, "threads": 1}"#));
-    assert_eq!(status["memory"]["guestCurrent"], "268435456");
+    assert_eq!(status["memory"]["guestCurrent"], "256Mi");
     assert_eq!(status["machine"]["type"], "q35");
     assert_eq!(status["volumeStatus"], json(r#"[{"name": "d", "target": "vda"}]"#));
     assert_eq!(condition(&running, "Ready").unwrap()["status"], "True");

@@ -4,7 +4,7 @@ use arch::boot::{Entry, vcpu_regs};
 use kvm_bindings::{CpuId, KVM_MP_STATE_RUNNABLE, Msrs, kvm_cpuid_entry2, kvm_mp_state};
 use kvm_ioctls::VcpuFd;
 
-use crate::kvm::{KvmError, failed};
+use crate::kvm::{KvmError, enable_synic, failed};
 
 /// What a vCPU does when the machine starts.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct VcpuSetup {
     index: u32,
     cpuid: Vec<kvm_cpuid_entry2>,
     x2apic: bool,
+    synic: bool,
     role: Role,
 }
 
@@ -31,7 +32,13 @@ impl VcpuSetup {
     /// The new vCPU number `index`, which is to have these CPUID leaves. With `x2apic` its local APIC starts in that
     /// mode, as it has to where identifiers do not fit the old one.
     pub fn new(vcpu: VcpuFd, index: u32, cpuid: Vec<kvm_cpuid_entry2>, x2apic: bool, role: Role) -> Self {
-        Self { vcpu, index, cpuid, x2apic, role }
+        Self { vcpu, index, cpuid, x2apic, synic: false, role }
+    }
+
+    /// The same with Hyper-V's synthetic interrupt controller, if it is wanted.
+    pub fn with_synic(mut self, wanted: bool) -> Self {
+        self.synic = wanted;
+        self
     }
 
     /// Number of the vCPU.
@@ -41,6 +48,10 @@ impl VcpuSetup {
 
     /// Sets the vCPU up; best done on the thread that will run it.
     pub fn finish(self) -> Result<VcpuFd, KvmError> {
+        // Before any of its registers is set.
+        if self.synic {
+            enable_synic(&self.vcpu)?;
+        }
         if matches!(self.role, Role::Resumed) {
             return Ok(self.vcpu);
         }

@@ -149,6 +149,10 @@ mod tests {
         }
         let mut slot = Slot::new(true);
         slot.set_present(false);
-        assert_eq!(slot.status, PRESENCE_CHANGED | LINK_CHANGED, "nobody presses the button of an empty slot");
+        assert_eq!(
+            slot.status,
+            PRESENCE_CHANGED | LINK_CHANGED,
+            "nobody presses the button of an empty slot"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! DMA: the guest names a request in its RAM, which says what to read and where to.
+//! DMA: the guest names a request in its RAM, which says what to read and where to, or what to write.
 
 use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
 
@@ -64,7 +64,7 @@ impl FwCfg {
         if request.control & READ != 0 {
             self.copy_out(cursor, request)?;
         } else if request.control & WRITE != 0 {
-            return Err(Refused);
+            self.copy_in(cursor, request)?;
         } else if request.control & SKIP == 0 {
             return Ok(());
         }
@@ -91,6 +91,19 @@ impl FwCfg {
             at = advance(at, zeroes.len())?;
             excess -= zeroes.len();
         }
+        Ok(())
+    }
+
+    /// Takes what is in RAM over into a file that is there to be written, as a whole or not at all.
+    fn copy_in(&self, cursor: &mut Cursor, request: &Request) -> Result<(), Refused> {
+        let name = self.items.writable(cursor.key).ok_or(Refused)?;
+        let length = usize::try_from(request.length).map_err(|_| Refused)?;
+        let start = usize::try_from(cursor.offset).map_err(|_| Refused)?;
+        let before = cursor.written.get(name).map_or_else(|| self.items.get(cursor.key), Vec::as_slice);
+        let mut contents = before.to_vec();
+        let place = start.checked_add(length).and_then(|end| contents.get_mut(start..end)).ok_or(Refused)?;
+        self.ram.read_slice(place, request.address).map_err(|_| Refused)?;
+        cursor.written.insert(name.to_owned(), contents);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ const SIGNATURE: u16 = 0x00;
 const ID: u16 = 0x01;
 const FILE_DIRECTORY: u16 = 0x19;
 const FIRST_FILE: u16 = 0x20;
-/// Key bits that ask for writing, which is refused on use, and for items of one architecture, which share the table.
+/// Key bits that ask for writing, which DMA asks for by itself, and for items of one architecture, which share the table.
 const KEY: u16 = 0x3fff;
 /// Traditional interface and DMA.
 const FEATURES: u32 = 1 << 0 | 1 << 1;
@@ -40,6 +40,8 @@ pub enum FwCfgItem {
     /// A file of the directory: name of 1 to [`FILE_NAME_MAX`] bytes without NUL (such as `bootorder`, `etc/…`,
     /// `opt/…`), and its contents.
     File(String, Vec<u8>),
+    /// A file that the guest may write to by DMA, within its length; its contents before that.
+    Writable(String, Vec<u8>),
 }
 
 impl FwCfgItem {
@@ -83,7 +85,11 @@ pub enum ItemError {
 
 /// All items by key.
 #[derive(Debug)]
-pub(super) struct Items(BTreeMap<u16, Vec<u8>>);
+pub(super) struct Items {
+    all: BTreeMap<u16, Vec<u8>>,
+    /// Names of files that the guest may write to.
+    writable: BTreeMap<u16, String>,
+}
 
 impl Items {
     /// Gives every item its key. Files get theirs in the order of their names, so that the same items always have the
@@ -91,7 +97,7 @@ impl Items {
     pub(super) fn new(items: Vec<FwCfgItem>) -> Result<Self, ItemError> {
         let mut table =
             BTreeMap::from([(SIGNATURE, b"QEMU".to_vec()), (ID, FEATURES.to_le_bytes().to_vec())]);
-        let mut files = BTreeMap::new();
+        let (mut files, mut writable) = (BTreeMap::new(), Vec::new());
         for item in items {
             match item {
                 FwCfgItem::Fixed(key, data) => {
@@ -100,19 +106,36 @@ impl Items {
                     }
                 }
                 FwCfgItem::File(name, data) => add_file(&mut files, name, data)?,
+                FwCfgItem::Writable(name, data) => {
+                    writable.push(name.clone());
+                    add_file(&mut files, name, data)?;
+                }
             }
         }
         if files.len() > FILES_MAX {
             return Err(ItemError::TooManyFiles(files.len()));
         }
         table.insert(FILE_DIRECTORY, directory(&files)?);
+        let keys = (FIRST_FILE..).zip(files.keys()).filter(|(_, name)| writable.contains(name));
+        let writable = keys.map(|(key, name)| (key, name.clone())).collect();
         table.extend((FIRST_FILE..).zip(files.into_values()));
-        Ok(Self(table))
+        Ok(Self { all: table, writable })
+    }
+
+    /// Name of the file at `key` if the guest may write to it.
+    pub(super) fn writable(&self, key: u16) -> Option<&str> {
+        self.writable.get(&(key & KEY)).map(String::as_str)
+    }
+
+    /// Length of the file of this name, if the guest may write to it.
+    pub(super) fn length_of(&self, name: &str) -> Option<usize> {
+        let (key, _) = self.writable.iter().find(|(_, file)| *file == name)?;
+        Some(self.get(*key).len())
     }
 
     /// The contents of the item at `key`; empty if there is none.
     pub(super) fn get(&self, key: u16) -> &[u8] {
-        self.0.get(&(key & KEY)).map_or(&[], Vec::as_slice)
+        self.all.get(&(key & KEY)).map_or(&[], Vec::as_slice)
     }
 }
 

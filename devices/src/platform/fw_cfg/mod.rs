@@ -1,13 +1,15 @@
 //! Firmware configuration device of QEMU (docs/specs/fw_cfg): named items that firmware and guests read, by port or by
 //! DMA. Ports 0x510 (selector, 2 bytes), 0x511 (data), 0x514 (DMA address, 8 bytes, big-endian).
 //!
-//! All items are read-only. They come from the plan of the machine, so a snapshot holds only the guest's place in them.
+//! Items come from the plan of the machine, so a snapshot holds only the guest's place in them, and what it wrote to those few
+//! files that are there to be written.
 
 mod dma;
 mod items;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use items::Items;
@@ -45,6 +47,9 @@ pub struct State {
     pub offset: u64,
     /// Upper half of the DMA address, written and not yet used.
     pub dma_high: u32,
+    /// Files that the guest has written to, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, Vec<u8>>,
 }
 
 /// The device.
@@ -61,6 +66,8 @@ struct Cursor {
     key: u16,
     offset: u64,
     dma_high: u32,
+    /// What it wrote to files, by their names.
+    written: BTreeMap<String, Vec<u8>>,
 }
 
 impl Cursor {
@@ -82,7 +89,13 @@ impl FwCfg {
     /// State for a snapshot.
     pub fn save(&self) -> State {
         let cursor = lock(&self.cursor);
-        State { version: VERSION, key: cursor.key, offset: cursor.offset, dma_high: cursor.dma_high }
+        State {
+            version: VERSION,
+            key: cursor.key,
+            offset: cursor.offset,
+            dma_high: cursor.dma_high,
+            written: cursor.written.clone(),
+        }
     }
 
     /// Takes over a saved state.
@@ -91,13 +104,19 @@ impl FwCfg {
     /// The state has an unknown version.
     pub fn restore(&self, state: &State) -> Result<(), StateError> {
         check_version(DEVICE, state.version, VERSION)?;
-        *lock(&self.cursor) = Cursor { key: state.key, offset: state.offset, dma_high: state.dma_high };
+        let State { key, offset, dma_high, .. } = *state;
+        // What a device offers does not change its size: that of another is none of this one's.
+        let fits = |name: &String, data: &Vec<u8>| self.items.length_of(name) == Some(data.len());
+        let written = state.written.iter().filter(|(name, data)| fits(name, data));
+        let written = written.map(|(name, data)| (name.clone(), data.clone())).collect();
+        *lock(&self.cursor) = Cursor { key, offset, dma_high, written };
         Ok(())
     }
 
     /// The selected item from the guest's place on.
-    fn rest(&self, cursor: &Cursor) -> &[u8] {
-        let item = self.items.get(cursor.key);
+    fn rest<'a>(&'a self, cursor: &'a Cursor) -> &'a [u8] {
+        let written = self.items.writable(cursor.key).and_then(|name| cursor.written.get(name));
+        let item = written.map_or_else(|| self.items.get(cursor.key), Vec::as_slice);
         usize::try_from(cursor.offset).ok().and_then(|offset| item.get(offset..)).unwrap_or(&[])
     }
 

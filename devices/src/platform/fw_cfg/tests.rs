@@ -18,6 +18,7 @@ fn device() -> FwCfg {
         FwCfgItem::File("etc/b".to_owned(), b"second".to_vec()),
         FwCfgItem::File("etc/a".to_owned(), b"first".to_vec()),
         FwCfgItem::boot_order(&["/pci@i0cf8/scsi@3".to_owned()]),
+        FwCfgItem::Writable("etc/w".to_owned(), vec![0; 16]),
     ];
     FwCfg::new(items, Arc::new(ram)).unwrap()
 }
@@ -70,8 +71,8 @@ fn signature_features_and_counts() {
 #[test]
 fn files_are_listed_by_name_with_their_keys() {
     let device = device();
-    let directory = device.read_item(0x19, 4 + 3 * 64);
-    assert_eq!(directory[..4], 3u32.to_be_bytes());
+    let directory = device.read_item(0x19, 4 + 4 * 64);
+    assert_eq!(directory[..4], 4u32.to_be_bytes());
     let entry = |index: usize| {
         let entry = &directory[4 + index * 64..][..64];
         let size = u32::from_be_bytes(entry[..4].try_into().unwrap());
@@ -180,7 +181,11 @@ fn state_survives_a_round_trip() {
 fn hostile_states_and_accesses_are_harmless() {
     let device = device();
     hammer(&device, SIZE);
-    device.restore(&State { version: 1, key: 0xffff, offset: u64::MAX, dma_high: u32::MAX }).unwrap();
+    let written = [("etc/a".to_owned(), vec![1]), ("etc/w".to_owned(), vec![1; 99])].into();
+    device
+        .restore(&State { version: 1, key: 0xffff, offset: u64::MAX, dma_high: u32::MAX, written })
+        .unwrap();
+    assert!(device.save().written.is_empty(), "a state of other files");
     assert_eq!(read8(&device, DATA), 0);
     hammer(&device, SIZE);
     for control in 0..32 {
@@ -190,3 +195,26 @@ fn hostile_states_and_accesses_are_harmless() {
         }
     }
 }
+
+#[test]
+fn a_file_that_is_there_to_be_written_takes_what_fits() {
+    let (device, writable, other) = (device(), 0x23_u32, 0x21_u32);
+    let write = |key: u32, length| device.dma(key << 16 | SELECT_AND_WRITE, length, BUFFER);
+    device.ram.write_slice(&[0xa5; 32], GuestAddress(BUFFER)).unwrap();
+    assert_eq!(write(other, 4), 1, "it is read-only");
+    assert_eq!(write(writable, 17), 1, "it does not grow");
+    assert!(device.save().written.is_empty());
+    assert_eq!(write(writable, 12), 0);
+    assert_eq!(device.dma(1 << 4, 4, BUFFER), 0, "the rest");
+    assert_eq!(device.dma(1 << 4, 1, BUFFER), 1, "there is no more room");
+    assert_eq!(write(writable, 4), 0, "again");
+    assert_eq!(device.dma(writable << 16 | SELECT_AND_WRITE, 4, u64::MAX), 1, "from nowhere");
+    let key = u16::try_from(writable).unwrap();
+    assert_eq!(device.read_item(key, 18), [[0xa5; 16].as_slice(), &[0; 2]].concat());
+    let new = super::tests::device();
+    new.restore(&device.save()).unwrap();
+    assert_eq!(new.save(), device.save());
+    assert_eq!(new.read_item(key, 1), [0xa5]);
+}
+
+const SELECT_AND_WRITE: u32 = 1 << 3 | 1 << 4;

@@ -70,7 +70,7 @@ fn machines() -> Answer {
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "kubevirt.io/v1", "resources": [{
             "name": "virtualmachineinstances", "singularName": "virtualmachineinstance", "namespaced": true,
             "kind": "VirtualMachineInstance", "shortNames": ["vmi", "vmis"], "categories": ["all"],
-            "verbs": ["get", "list", "watch", "delete"],
+            "verbs": ["get", "list", "watch", "patch", "delete"],
         }]}),
     )
 }

@@ -1,9 +1,11 @@
 //! The routes, a file a subject.
 
 mod agent;
+mod cards;
 mod console;
 mod devices;
 mod discovery;
+mod dump;
 mod events;
 mod health;
 mod machine;
@@ -24,6 +26,8 @@ pub const ALL: Routes<ApiContext> = &[
     snapshot::ROUTES,
     agent::ROUTES,
     devices::ROUTES,
+    cards::ROUTES,
+    dump::ROUTES,
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,

@@ -72,6 +72,13 @@ fn operation(route: &Route) -> Value {
         let schema = json!({"type": "object", "properties": fields});
         operation.insert("requestBody".into(), json!({"content": {"application/json": {"schema": schema}}}));
     }
+    if let Some(operation) = operation.as_object_mut().filter(|_| route.method == Method::Patch) {
+        let content = json!({
+            "application/merge-patch+json": {"schema": {"type": "object"}},
+            "application/json-patch+json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        });
+        operation.insert("requestBody".into(), json!({"content": content}));
+    }
     operation
 }
 
@@ -122,6 +129,16 @@ fn own_schemas() -> Map<String, Value> {
     schemas.insert("VirtualMachineInstanceList".into(), list(machine));
     schemas.insert("EventList".into(), list(json!({"type": "object", "description": "An Event (core/v1)."})));
     schemas.insert("Discovery".into(), json!({"type": "object", "description": "What clients ask first."}));
+    schemas.insert(
+        "Dump".into(),
+        json!({"type": "object", "description": "A core file that was written.", "properties": {
+            "file": {"type": "string"},
+            "memoryBytes": {"type": "integer", "description": "memory that it stands for"},
+            "storedBytes": {"type": "integer", "description": "memory in it that is not zero"},
+            "pausedMilliseconds": {"type": "integer", "description": "how long the machine stood still"},
+            "vmcoreinfo": {"type": "boolean", "description": "it has what the guest's kernel says of itself"},
+        }}),
+    );
     schemas.insert("OpenAPI".into(), json!({"type": "object", "description": "An OpenAPI document."}));
     schemas.insert(
         "Status".into(),

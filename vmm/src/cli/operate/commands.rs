@@ -16,6 +16,20 @@ const GRACE: Opt =
     option("grace-period", "SECONDS", "the guest's time, instead of terminationGracePeriodSeconds");
 const FORCE: Opt = flag("force", "by force, and at once");
 
+const WAITING: &[Opt] = &[
+    flag("wait", "wait until the guest has done it"),
+    option("timeout", "TIME", "wait for so long at most, as in 30s (the default) or 1m"),
+];
+const VOLUME: Opt =
+    option("volume-name", "VOLUME", "the volume, and the claim that it is unless --claim names another");
+const DISK: &[Opt] = &[
+    option("claim", "CLAIM", "the claim that the disk is (default: called as the volume)"),
+    option("data-volume", "NAME", "the DataVolume that it is instead"),
+    option("serial", "SERIAL", "its serial number (default: the volume's name)"),
+    option("cache", "MODE", "none, writethrough or writeback"),
+    flag("read-only", "the guest may not write to it"),
+];
+
 /// Exit codes of all of them, for their help.
 const EXITS: &str =
     "Exit codes: 0 done, 1 refused by the machine, 2 usage, 3 there is no such machine, or it does not run.";
@@ -200,6 +214,67 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
             WHERE,
             HELP,
         ],
+    },
+    Command {
+        name: "disk",
+        about: "add disks to machines that run, take them out, and tell guests of their sizes",
+        details: "The machine has to have free slots (annotation kubevmm.io/hotplug-slots), and claims are found where --volumes of run\n\
+                  says. A guest is asked to let a disk go; unmount it first. resize is for disks that were made larger.\n\
+                  Exit codes: 0 done or asked for, 1 refused or not done in time, 2 usage, 3 there is no such machine, or it does not run.",
+        operands: "add|remove|resize [NAMESPACE/]NAME VOLUME",
+        options: &[DISK, WAITING, WHERE, HELP],
+    },
+    Command {
+        name: "nic",
+        about: "add network cards to machines that run, take them out, plug their cables in and pull them",
+        details: "Cards that are added need free slots, as disks do. kubevmm nic link NAME NETWORK up|down is for all cards. What of the\n\
+                  host a network is say --multus and --tap of run, or NetworkAttachmentDefinitions among its manifests. Exit codes as of disk.",
+        operands: "add|remove|link [NAMESPACE/]NAME NETWORK [up|down]",
+        options: &[
+            &[
+                option(
+                    "network",
+                    "NAME",
+                    "the network of multus, or pod for the pod's (default: called as the card)",
+                ),
+                option("binding", "BINDING", "bridge (default), masquerade, macvtap or passt"),
+                option("mac", "ADDRESS", "the card's address"),
+            ],
+            WAITING,
+            WHERE,
+            HELP,
+        ],
+    },
+    Command {
+        name: "addvolume",
+        about: "add a disk to a machine that runs, in virtctl's words",
+        details: "As kubevmm disk add NAME VOLUME.",
+        operands: NAME,
+        options: &[&[VOLUME], DISK, WAITING, WHERE, HELP],
+    },
+    Command {
+        name: "removevolume",
+        about: "have the guest let a disk go that was added, in virtctl's words",
+        details: "As kubevmm disk remove NAME VOLUME.",
+        operands: NAME,
+        options: &[&[VOLUME], WAITING, WHERE, HELP],
+    },
+    Command {
+        name: "set-memory",
+        about: "ask the guest to get by on less memory than it was started with, or to take it back",
+        details: "By its balloon, as far as it can spare memory. SIZE is a quantity such as 512Mi.\n\
+                  Exit codes as of disk.",
+        operands: "[NAMESPACE/]NAME SIZE",
+        options: &[WHERE, HELP],
+    },
+    Command {
+        name: "dump",
+        about: "write the guest's memory and registers to an ELF core file, for crash and gdb",
+        details: "The machine stands still meanwhile. FILE is written by the machine's process; it appears when it is whole, and pages\n\
+                  of zeroes take no room in it. Exit codes: 0 done, 1 refused or the file cannot be written, 2 usage, 3 there is no such\n\
+                  machine, or it does not run.",
+        operands: "[NAMESPACE/]NAME FILE",
+        options: &[WHERE, HELP],
     },
     Command {
         name: "guestosinfo",

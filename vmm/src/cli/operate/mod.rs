@@ -1,6 +1,7 @@
 //! The commands that see and operate machines that run: clients of their APIs.
 
 mod age;
+mod change;
 pub(super) mod commands;
 mod console;
 mod events;
@@ -32,7 +33,7 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "fleet" => kept::list(args),
         "wait" => wait::main(args),
         "snapshot" => snapshot::main(args),
-        _ => match guest::main(name, args) {
+        _ => match guest::main(name, args).or_else(|| change::main(name, args)) {
             Some(done) => done,
             None => verbs::main(name, args)?,
         },

@@ -145,8 +145,8 @@ impl Card<'_> {
     }
 }
 
-/// Plans the cards of a machine.
-pub(super) fn plan(given: &Given<'_>) -> Cards {
+/// Plans the cards of a machine. If more of them may come later, options for those are no mistake.
+pub(super) fn plan(given: &Given<'_>, more_may_come: bool) -> Cards {
     let mut planned = Cards::default();
     let interfaces = &given.vmi.spec.domain.devices.interfaces;
     for (index, interface) in interfaces.iter().enumerate() {
@@ -171,13 +171,25 @@ pub(super) fn plan(given: &Given<'_>) -> Cards {
     ];
     for (option, names) in options {
         let is_unknown = |name: &&&String| !interfaces.iter().any(|interface| interface.name == ***name);
-        if let Some(name) = names.iter().find(is_unknown) {
+        if let Some(name) = names.iter().find(is_unknown).filter(|_| !more_may_come) {
             let message =
                 format!("{option} names a network {name:?} that no interface of the manifest is on");
             planned.errors.push(PlanError::at("spec.domain.devices.interfaces", message));
         }
     }
     planned
+}
+
+/// Plans the last card of a machine only. Gives back what the user should know about it, too.
+pub(super) fn last(given: &Given<'_>) -> Result<(NicPlan, Vec<PlanError>), PlanError> {
+    let interfaces = &given.vmi.spec.domain.devices.interfaces;
+    let missing = || PlanError::at("spec.domain.devices.interfaces", "there is no card with a network");
+    let (index, interface) = interfaces.iter().enumerate().next_back().ok_or_else(missing)?;
+    let networks = &given.vmi.spec.networks;
+    let network = networks.iter().find(|network| network.name == interface.name).ok_or_else(missing)?;
+    let mut warnings = Vec::new();
+    let nic = Card { given, index, interface, network }.plan(&mut warnings)?;
+    Ok((nic, warnings))
 }
 
 impl Card<'_> {

@@ -26,7 +26,7 @@ fn plan_with(host: &Host, interfaces: &str, networks: &str, more: &str) -> Cards
     let vmi = verdict.machine().unwrap();
     let resolved = spec::resolve(vmi, &manifests, &Places::default());
     let Host { survey, options, vif_cache, .. } = host;
-    plan(&Given { vmi, options, resolved: &resolved, survey, vif_cache, queue_pairs: 2 })
+    plan(&Given { vmi, options, resolved: &resolved, survey, vif_cache, queue_pairs: 2 }, false)
 }
 
 /// What a test's host is like.
@@ -387,7 +387,7 @@ fn cards_are_limited_and_handed_to_the_kernel_as_asked() {
         let vmi = verdict.machine().unwrap();
         let resolved = spec::resolve(vmi, &manifests, &Places::default());
         let Host { survey, options, vif_cache, .. } = &host;
-        plan(&Given { vmi, options, resolved: &resolved, survey, vif_cache, queue_pairs: 1 })
+        plan(&Given { vmi, options, resolved: &resolved, survey, vif_cache, queue_pairs: 1 }, false)
     };
     let vhost = "kubevmm.io/vhost-net: \"true\"";
     let cards = plan("", &[("default", "packets:5,bytes:1k"), ("default", "bytes:2k")], false);
