@@ -92,7 +92,7 @@ pub struct Row {
 
 const BYTES: usize = 16 << 20;
 const DATAGRAMS: usize = 1600;
-const ECHOES: usize = 500;
+const ECHOES: usize = 200;
 
 /// The table.
 pub const ROWS: [Row; 7] = [
