@@ -13,7 +13,7 @@ mod host;
 mod hotplug;
 mod lifecycle;
 mod net;
-mod net_bindings;
+pub(crate) mod net_bindings;
 mod net_guests;
 mod net_passt;
 mod operate;

@@ -22,16 +22,16 @@ pub(super) const CASES: &[Case] = &[
 pub(super) const EXAMPLES: &str = "resources/examples";
 /// The pod's address and the neighbour's, who is its gateway, too.
 pub(super) const POD: &str = "10.244.0.7";
-const OUTSIDE: &str = "10.244.0.1";
+pub(crate) const OUTSIDE: &str = "10.244.0.1";
 
 /// A network namespace like a pod's for this process, and one for its neighbour.
-pub(super) struct Pod {
+pub(crate) struct Pod {
     neighbour: String,
 }
 
 impl Pod {
     /// Makes both. `name` is the neighbour's and no other case's.
-    pub(super) fn make(name: &str) -> Result<Self, Failure> {
+    pub(crate) fn make(name: &str) -> Result<Self, Failure> {
         guest::sys::unshare_network().doing("making a network namespace")?;
         tool("ip", &["netns", "add", name])?;
         let pod = Self { neighbour: name.to_owned() };
@@ -65,7 +65,7 @@ impl Pod {
     }
 
     /// Starts a server at the neighbour's that sends a file to whoever connects first.
-    fn serve(&self, port: &str, file: &std::path::Path) -> Result<Child, Failure> {
+    pub(crate) fn serve(&self, port: &str, file: &std::path::Path) -> Result<Child, Failure> {
         let mut command = Command::new("/usr/bin/ip");
         command.args(["netns", "exec", &self.neighbour, "/bin/busybox", "nc", "-l", "-p", port]);
         command.stdin(File::open(file)?).stdout(Stdio::null()).spawn().doing("starting a server")

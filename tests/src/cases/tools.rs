@@ -35,7 +35,7 @@ pub(crate) fn tap(name: &str, address: &str) -> Result<(), Failure> {
 }
 
 /// One more tap in the namespace that is there.
-pub(super) fn more_tap(name: &str, address: &str) -> Result<(), Failure> {
+pub(crate) fn more_tap(name: &str, address: &str) -> Result<(), Failure> {
     guest::sys::make_tap(name).doing("making a tap")?;
     busybox(&["ip", "addr", "add", address, "dev", name])?;
     busybox(&["ip", "link", "set", name, "up"]).map(drop)

@@ -1,4 +1,4 @@
-//! cloud-init in Debian applies what a manifest gives it.
+//! cloud-init in Debian applies what a manifest gives it, and has its network configured by what the card answers.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,17 @@ use serde_json::json;
 
 use super::debian;
 use crate::agent::Agent;
+use crate::api;
 use crate::case::Ctx;
-use crate::cases::tools::{busybox, tap};
+use crate::cases::net_bindings::{OUTSIDE, Pod};
+use crate::cases::tools::{busybox, more_tap};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::vm::Vm;
 
 const MAC: &str = "02:00:00:00:77:01";
+/// The card whose address cloud-init asks for by DHCP.
+const POD_MAC: &str = "02:00:00:00:77:02";
 /// How long cloud-init may take once the guest answers, and the guest's end.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
@@ -34,12 +38,20 @@ ethernets:
     match: {macaddress: '02:00:00:00:77:01'}
     set-name: lan
     addresses: [10.78.7.2/24]
+  pod:
+    match: {macaddress: '02:00:00:00:77:02'}
+    set-name: pod
+    dhcp4: true
 ";
 
 pub(super) fn debian(ctx: &Ctx) -> Outcome {
     debian::prepare(ctx)?;
-    tap("tap0", "10.78.7.1/24")?;
+    let pod = Pod::make("cloud")?;
+    more_tap("tap0", "10.78.7.1/24")?;
     let mut machine = debian::machine().tap("net", MAC);
+    let card = json!({"name": "default", "macAddress": POD_MAC, "masquerade": {}, "ports": [{"port": 80}]});
+    machine.push("/spec/domain/devices/interfaces", card);
+    machine.push("/spec/networks", json!({"name": "default", "pod": {}}));
     for (name, source) in [
         ("seed", json!({"cloudInitNoCloud": {"secretRef": {"name": "user-data"}, "networkData": NETWORK}})),
         ("settings", json!({"configMap": {"name": "settings"}})),
@@ -58,7 +70,7 @@ pub(super) fn debian(ctx: &Ctx) -> Outcome {
     ];
     let options = debian::options(ctx);
     let mut args: Vec<&str> = options.iter().map(String::as_str).collect();
-    args.extend(["--tap", "net=tap0"]);
+    args.extend(["--tap", "net=tap0", "--pod-network", "eth0"]);
     let started = Instant::now();
     let mut vm = Vm::start(ctx, &debian::with_objects(machine, objects), &args)?;
     let mut agent = vm.agent_within(debian::BOOT)?;
@@ -67,6 +79,7 @@ pub(super) fn debian(ctx: &Ctx) -> Outcome {
         .doing("waiting for cloud-init")?;
     ctx.note(&format!("cloud-init has ended after {:.0} s", started.elapsed().as_secs_f64()));
     applied(&mut agent)?;
+    leased(ctx, &vm, &mut agent, &pod)?;
     disks_of_files(&mut agent)?;
     agent.script("systemctl poweroff --no-block")?;
     drop(agent);
@@ -87,6 +100,31 @@ fn applied(agent: &mut Agent) -> Outcome {
     let address = agent.script("ip -4 -o addr show dev lan")?;
     ensure!(address.contains("10.78.7.2/24"), "the card's address is {address:?}");
     busybox(&["ping", "-c", "3", "-W", "10", "10.78.7.2"]).map(drop)
+}
+
+/// systemd-networkd, which cloud-init told to, has taken what the card answered, and the guest reaches out by it.
+fn leased(ctx: &Ctx, vm: &Vm, agent: &mut Agent, pod: &Pod) -> Outcome {
+    let address = debian::until(agent, "ip -4 -o addr show dev pod | grep 10.0.2.2/24", PATIENCE)?;
+    ensure!(address.contains("dynamic"), "it does not come from a lease: {address}");
+    let route = agent.script("ip route show default; ip link show pod")?;
+    ensure!(route.contains("via 10.0.2.1 dev pod proto dhcp"), "the routes are {route:?}");
+    ensure!(route.contains("mtu 1450"), "the card is {route:?}");
+    let greeting = ctx.scratch.join("greeting");
+    std::fs::write(&greeting, "hello\n")?;
+    let mut server = pod.serve("5001", &greeting)?;
+    let client = format!("import socket; print(socket.create_connection(('{OUTSIDE}', 5001), 60).recv(6))");
+    let heard = agent.script(&format!("python3 -c \"{client}\""));
+    let _ = server.kill();
+    server.wait()?;
+    let heard = heard?;
+    ensure!(heard.contains("hello"), "the guest hears {heard:?} of its pod's neighbour");
+    let report = api::call(&vm.runtime().join("api.sock"), "GET", "/metrics")?.text;
+    let lease = "kubevmm_dhcp_lease_timestamp_seconds{";
+    let is_ours = |line: &str| line.starts_with(lease) && line.contains("address=\"10.0.2.2\"");
+    ensure!(report.lines().any(is_ours), "the metrics do not tell of the lease: {report}");
+    let events = std::fs::read_to_string(vm.runtime().join("events.jsonl")).doing("reading the events")?;
+    ensure!(events.contains("AddressLeased"), "the events do not tell of the lease: {events}");
+    Ok(())
 }
 
 fn disks_of_files(agent: &mut Agent) -> Outcome {
