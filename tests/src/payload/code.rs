@@ -439,6 +439,6 @@ payload!(
      7: movl $-1, %eax
      call 95f
      jmp 2b
-     1: .asciz \"payload: touches\n\"
+     1: .asciz \"payload: touches\\n\"
      "
 );
