@@ -90,9 +90,9 @@ pub struct Row {
     count: usize,
 }
 
-const BYTES: usize = 16 << 20;
-const DATAGRAMS: usize = 1600;
-const ECHOES: usize = 200;
+const BYTES: usize = 32 << 20;
+const DATAGRAMS: usize = 3200;
+const ECHOES: usize = 1000;
 
 /// The table.
 pub const ROWS: [Row; 7] = [

@@ -1,16 +1,15 @@
 //! The emulator that the test host runs under.
 
+mod repair;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::debian::{self, With};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process;
 use crate::store::Store;
-
-/// The release whose instruction counting is known to repeat and not to hang.
-const GOOD: &str = "version 7.2";
 
 /// A QEMU that can be run.
 #[derive(Debug)]
@@ -20,23 +19,13 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// The installed one if it is of the wanted release, else Debian's, else whatever is installed.
+    /// Debian's of the release that is known, or else whatever is installed.
     pub(crate) fn find(store: &Store) -> Result<Self> {
-        let installed = process::find("qemu-system-x86_64");
-        if let Some(program) = installed.clone() {
-            let qemu = Self { program, libraries: None };
-            if qemu.version()?.contains(GOOD) {
-                return Ok(qemu);
-            }
-        }
-        match (Self::unpacked(store), installed) {
-            (Ok(qemu), _) => Ok(qemu),
-            (Err(error), Some(program)) => {
-                eprintln!("{error}\nusing {} instead", program.display());
-                Ok(Self { program, libraries: None })
-            }
-            (Err(error), None) => Err(error),
-        }
+        Self::unpacked(store).or_else(|error| {
+            let program = process::find("qemu-system-x86_64").ok_or_else(|| Error(error.0.clone()))?;
+            eprintln!("{}\nusing {} instead", error.0, program.display());
+            Ok(Self { program, libraries: None })
+        })
     }
 
     fn unpacked(store: &Store) -> Result<Self> {
@@ -44,13 +33,11 @@ impl Qemu {
         let folders =
             ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| tree.root.join(folder));
         let libraries = std::env::join_paths(folders).map_err(|error| error.to_string())?;
-        let qemu = Self { program: tree.root.join("usr/bin/qemu-system-x86_64"), libraries: Some(libraries) };
-        qemu.version()?;
+        let program = repair::repaired(&tree.root.join("usr/bin/qemu-system-x86_64"))?;
+        let qemu = Self { program, libraries: Some(libraries) };
+        // A program without its libraries would only fail later.
+        process::output(qemu.command().arg("--version"))?;
         Ok(qemu)
-    }
-
-    fn version(&self) -> Result<String> {
-        process::output(self.command().arg("--version"))
     }
 
     /// A command without arguments. QEMU finds its firmware relative to itself; it ends when this process does.
