@@ -1,10 +1,19 @@
 //! Moving a machine that runs to another process: the stream between the two, who owns the machine at which time, and when
-//! copying is to end.
+//! copying is to end. docs/migration.md tells of all this.
 
 pub mod bandwidth;
+mod copy;
+pub mod destination;
+pub mod facts;
 pub mod options;
 pub mod ownership;
+pub mod record;
 pub mod rounds;
+pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod transport;
 pub mod wire;
 
+pub use facts::Facts;
 pub use options::MigrationOptions;

@@ -20,7 +20,9 @@ const FIXED: Duration = Duration::from_millis(20);
 pub struct Round {
     /// Bytes on the wire.
     pub sent: u64,
-    /// How long it took.
+    /// How long the connection took for them.
+    pub sending: Duration,
+    /// How long all of it took.
     pub took: Duration,
     /// Bytes that have been written since it began, and are to be copied again.
     pub left: u64,
@@ -29,7 +31,7 @@ pub struct Round {
 impl Round {
     /// Bytes a second, of what was sent; `None` if that cannot be told.
     fn rate(&self) -> Option<u64> {
-        rate(self.sent, self.took)
+        rate(self.sent, self.sending)
     }
 }
 
@@ -128,7 +130,7 @@ impl Rounds {
     pub fn over(&mut self, round: Round, passed: Duration) -> Verdict {
         self.count = self.count.saturating_add(1);
         // A short round says little of the connection.
-        if self.rate.is_none() || round.took >= Duration::from_millis(10) || round.sent >= 1 << 20 {
+        if self.rate.is_none() || round.sending >= Duration::from_millis(10) || round.sent >= 1 << 20 {
             self.rate = round.rate().or(self.rate);
         }
         self.dirty_rate = rate(round.left, round.took).unwrap_or(0);
@@ -199,7 +201,7 @@ mod tests {
                 u128::from(guest.dirty) * u128::from(100 - throttle) * took.as_micros() / 100_000_000;
             let sent = left;
             left = u64::try_from(writes).unwrap().min(guest.set);
-            match rounds.over(Round { sent, took, left }, passed) {
+            match rounds.over(Round { sent, sending: took, took, left }, passed) {
                 Verdict::Again { throttle: share } => throttle = share,
                 verdict => return (verdict, rounds.count(), left, passed),
             }
@@ -257,15 +259,17 @@ mod tests {
     fn the_estimate_is_what_is_left_over_the_rate() {
         let mut rounds = Rounds::new(options(), GIB);
         assert_eq!(rounds.downtime(MIB), None);
-        let round = Round { sent: 100 * MIB, took: Duration::from_secs(1), left: 50 * MIB };
+        let second = Duration::from_secs(1);
+        let round = Round { sent: 100 * MIB, sending: second, took: second, left: 50 * MIB };
         assert_eq!(rounds.over(round, Duration::from_secs(1)), Verdict::Again { throttle: 0 });
         assert_eq!(rounds.downtime(50 * MIB), Some(Duration::from_millis(520)));
         assert_eq!((rounds.rate(), rounds.dirty_rate()), (Some(100 * MIB), 50 * MIB));
         // A tiny round in no time says nothing of the connection.
-        let round = Round { sent: 4096, took: Duration::from_micros(1), left: 50 * MIB };
+        let tiny = Duration::from_micros(1);
+        let round = Round { sent: 4096, sending: tiny, took: tiny, left: 50 * MIB };
         rounds.over(round, Duration::from_secs(1));
         assert_eq!(rounds.rate(), Some(100 * MIB));
-        let round = Round { sent: 0, took: Duration::ZERO, left: 0 };
+        let round = Round { sent: 0, sending: Duration::ZERO, took: Duration::ZERO, left: 0 };
         assert_eq!(rounds.over(round, Duration::from_secs(1)), Verdict::Stop);
     }
 }

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::FromRawFd;
 
-use ram::RamRegion;
-use vm_memory::{GuestMemoryRegion, MemoryRegionAddress};
+use ram::{Ram, RamRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
 
 /// Asks for transparent huge pages behind `region`. A host without them says no, which costs speed only.
 pub fn prefer_huge_pages(region: &RamRegion) {
@@ -56,4 +56,30 @@ pub fn pass_barrier() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has `bytes` of `ram` from `start` read as zeroes: mappings of private memory drop their pages, others are written to.
+pub fn discard(ram: &Ram, start: GuestAddress, bytes: u64) -> io::Result<()> {
+    let len = usize::try_from(bytes).map_err(io::Error::other)?;
+    for slice in ram.get_slices(start, len) {
+        let slice = slice.map_err(io::Error::other)?;
+        let at = slice.ptr_guard_mut().as_ptr();
+        // SAFETY: the slice is a part of guest memory, which is reached through raw pointers alone, so that nobody relies on
+        // what is dropped. A page from a pool of huge pages cannot be dropped in part: then the call fails.
+        let dropped = unsafe { libc::madvise(at.cast(), slice.len(), libc::MADV_DONTNEED) } == 0;
+        if !dropped || !is_private(ram, start) {
+            let zeroes = [0u8; 4096];
+            for offset in (0..slice.len()).step_by(zeroes.len()) {
+                let piece = slice.offset(offset).map_err(io::Error::other)?;
+                piece.copy_from(zeroes.get(..piece.len().min(zeroes.len())).unwrap_or_default());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether dropped pages read as zeroes.
+fn is_private(ram: &Ram, start: GuestAddress) -> bool {
+    let flags = ram.find_region(start).map(|region| region.flags());
+    flags.is_some_and(|flags| flags & libc::MAP_ANONYMOUS != 0 && flags & libc::MAP_PRIVATE != 0)
 }

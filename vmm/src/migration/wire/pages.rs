@@ -56,8 +56,8 @@ impl Batch {
         self.data.clear();
     }
 
-    /// Adds the page at `start`, whose bytes `fill` puts into memory that is zero.
-    pub fn add<E>(&mut self, start: u64, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+    /// Adds the page at `start`, whose bytes `fill` puts into memory that is zero. Says whether they are all zero.
+    pub fn add<E>(&mut self, start: u64, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<bool, E> {
         let before = self.data.len();
         self.data.resize(before + PAGE, 0);
         let page = self.data.get_mut(before..).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Batch {
             }
             _ => self.runs.push(Run { start, pages: 1, zero }),
         }
-        Ok(())
+        Ok(zero)
     }
 
     /// Its runs, with the bytes of those that have any.
