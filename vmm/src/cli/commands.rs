@@ -136,6 +136,12 @@ const RESTORE: &[Opt] = &[
     flag("track", "note what the guest writes, so that another snapshot can add to this one"),
 ];
 
+/// Where a machine comes from.
+const RECEIVE: &[Opt] = &[
+    option("listen", "ADDRESS", "where the source connects to: unix:PATH or tcp://HOST:PORT"),
+    flag("insecure", "take a machine over a network without encryption, from anybody"),
+];
+
 const RUN: &[Opt] = &[
     option("console", "TARGET", "serial console: stdio (default), file:PATH, unix:PATH or off"),
     option("console-log", "FILE", "also add the serial console's output to FILE"),
@@ -178,6 +184,14 @@ const COMMANDS: &[Command] = &[
                   machine runs. Exit codes as of run; 1 also for a snapshot that is damaged or does not fit this host.",
         operands: "DIR",
         options: &[RESTORE, RUN, HELP],
+    },
+    Command {
+        name: "receive",
+        about: "wait for the machine of the manifests to come from another process, and run it",
+        details: "The manifests and options are those that the machine was started with; disks are shared with the source, and change\n\
+                  hands with the machine. migrate at the source sends it. Exit codes are those of run; 1 also if no machine came.",
+        operands: FILES,
+        options: &[RECEIVE, MACHINE, NETWORKS, PLACES, RUN, HELP],
     },
     Command {
         name: "up",

@@ -17,6 +17,7 @@ mod manifest;
 mod operate;
 mod output;
 mod plan;
+mod receive;
 mod restore;
 mod run;
 mod surroundings;
@@ -155,6 +156,7 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
     match command.name {
         "run" => run::main(&args),
         "restore" => restore::main(&args),
+        "receive" => receive::main(&args),
         "up" => up::main(&args),
         "down" => down::main(&args),
         "plan" => plan::main(&args),

@@ -30,7 +30,7 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
     let depot = planned.depot(args, places);
-    let ended = run::boot(planned, depot, &milestones, signals, Some(arrival));
+    let ended = run::boot(planned, depot, &milestones, signals, run::Origin::Arrival(arrival));
     run::told(args, (&namespace, &name), ended, &milestones)
 }
 

@@ -8,12 +8,14 @@ use devices::chain;
 use super::args::Args;
 use super::manifest::Planned;
 use super::output::say;
+use super::receive::Door;
 use super::{Failure, manifest, surroundings};
 use crate::agent::Attendants;
 use crate::api::{self, Api, ApiContext, Deletion};
 use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
 use crate::hotplug::Depot;
 use crate::metrics::Metrics;
+use crate::migration::transport::Address;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
 use crate::plan::Plan;
@@ -24,6 +26,11 @@ use crate::sys::{heap, kick, socket};
 
 /// Boots the machine and waits for its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
+    start(args, None)
+}
+
+/// The same of a machine that comes from elsewhere, by way of `listen`.
+pub(super) fn start(args: &Args, listen: Option<Address>) -> Result<u8, Failure> {
     let milestones = Arc::new(Milestones::start());
     heap::share();
     let places = places(args)?;
@@ -40,7 +47,8 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     milestones.reach(Milestone::Planned);
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
     let depot = planned.depot(args, places);
-    let ended = boot(planned, depot, &milestones, signals, None);
+    let origin = listen.map_or(Origin::PowerOn, Origin::Stream);
+    let ended = boot(planned, depot, &milestones, signals, origin);
     told(args, (&namespace, &name), ended, &milestones)
 }
 
@@ -75,13 +83,23 @@ pub(super) fn told(
     Ok(ended?.reason.exit_code())
 }
 
-/// Opens what the plan names and runs the machine to its end. It begins at power-on, or as what arrives.
+/// Where a machine comes from.
+pub(super) enum Origin {
+    /// It is switched on.
+    PowerOn,
+    /// It has been somewhere.
+    Arrival(Arrival),
+    /// It is to come to this address.
+    Stream(Address),
+}
+
+/// Opens what the plan names and runs the machine to its end.
 pub(super) fn boot(
     planned: Planned,
     depot: Depot,
     milestones: &Arc<Milestones>,
     signals: Signals,
-    arrival: Option<Arrival>,
+    origin: Origin,
 ) -> Result<Outcome, Failure> {
     let places = &depot.images;
     let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
@@ -93,8 +111,7 @@ pub(super) fn boot(
         runtime.leave_nothing();
     }
     let deletion = Deletion::default();
-    let start = (signals, arrival);
-    let ended = boot_in(&runtime, planned, &depot, milestones, start, deletion.clone());
+    let ended = boot_in(&runtime, planned, &depot, milestones, (signals, origin), deletion.clone());
     if deletion.is_asked() {
         runtime.leave_nothing();
     }
@@ -107,7 +124,7 @@ fn boot_in(
     planned: Planned,
     depot: &Depot,
     milestones: &Arc<Milestones>,
-    (signals, arrival): (Signals, Option<Arrival>),
+    (signals, origin): (Signals, Origin),
     deletion: Deletion,
 ) -> Result<Outcome, Failure> {
     let places = &depot.images;
@@ -135,7 +152,17 @@ fn boot_in(
 
     keeper.enter(Phase::Scheduling);
     keeper.publish();
-    let places = &Places { agent, ..places.clone() };
+    let (arrival, door) = match origin {
+        Origin::PowerOn => (None, None),
+        Origin::Arrival(arrival) => (Some(arrival), None),
+        Origin::Stream(address) => (None, Some(Door::open(address, &planned.plan)?)),
+    };
+    let arrived = door.as_ref().map(|door| door.wait(&planned.plan, runtime, &signals)).transpose();
+    let mut arrived = arrived.inspect_err(|failure| {
+        keeper.fail(&chain(failure));
+        mailbox.close();
+    })?;
+    let places = &Places { agent, lock_later: arrived.is_some(), ..places.clone() };
     let opened = Resources::open(&planned.plan, places, runtime, console.clone(), metrics)
         // Last, because it changes the user's terminal.
         .and_then(|resources| Ok((pump(&planned.plan, places, runtime, console, &mailbox)?, resources)));
@@ -145,17 +172,28 @@ fn boot_in(
             let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
             keeper.fail(&all.join("; "));
             mailbox.close();
+            if let Some(arrived) = &mut arrived {
+                arrived.fail(&all.join("; "));
+            }
             return Err(planned.not_opened(&faults));
         }
     };
     milestones.reach(Milestone::Opened);
     let (plan, milestones) = (planned.opened(), Arc::clone(milestones));
-    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, depot.clone())?;
-    let driver = match arrival {
-        Some(arrival) => driver.arriving(arrival),
-        None => driver,
+    let arrival = match arrived {
+        Some(arrived) => Some(arrived.arrival(resources.disks(&plan))),
+        None => arrival,
     };
-    Ok(driver.run()?)
+    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, depot.clone())?;
+    let driver = driver.keeping_records_in(runtime.path());
+    let ended = match arrival {
+        Some(arrival) => driver.arriving(arrival).run(),
+        None => driver.run(),
+    };
+    if let (Err(_), Some(door)) = (&ended, &door) {
+        door.linger();
+    }
+    Ok(ended?)
 }
 
 /// Connects the console to where the command line wants it.
@@ -198,6 +236,7 @@ pub(super) fn places(args: &Args) -> Result<Places, Failure> {
         leave_nothing: args.has("rm"),
         agent_socket: args.has("agent-socket"),
         agent: None,
+        lock_later: false,
     })
 }
 

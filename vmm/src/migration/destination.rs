@@ -28,6 +28,13 @@ const MEMORY: Duration = Duration::from_secs(600);
 #[error("{0}")]
 pub struct NotCome(String);
 
+impl NotCome {
+    /// Nobody called.
+    pub fn nobody() -> Self {
+        Self("no machine came".into())
+    }
+}
+
 /// The session and what became of it; all connections share it.
 #[derive(Debug, Default)]
 struct Ledger {
@@ -92,11 +99,12 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Reception {
     ledger: Arc<Ledger>,
-    greeted: Receiver<Greeted>,
+    greeted: Mutex<Receiver<Greeted>>,
 }
 
 #[derive(Debug)]
 struct Greeted {
+    session: Session,
     reader: Reader<Stream>,
     writer: Writer<Stream>,
     cut: Stream,
@@ -117,13 +125,14 @@ impl Reception {
                 Door::admit(&door, stream);
             }
         })?;
-        Ok(Self { ledger, greeted })
+        Ok(Self { ledger, greeted: Mutex::new(greeted) })
     }
 
     /// Waits for a source, for so long at most; `None` if none has come.
     pub fn greet(&self, limit: Duration) -> Option<Incoming> {
-        let Greeted { reader, writer, cut } = self.greeted.recv_timeout(limit).ok()?;
-        Some(Incoming { ledger: Arc::clone(&self.ledger), reader, writer, cut })
+        let greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        let Greeted { session, reader, writer, cut } = greeted.recv_timeout(limit).ok()?;
+        Some(Incoming { ledger: Arc::clone(&self.ledger), session, reader, writer, cut })
     }
 
     /// Stays for a source that may not know that its machine will never run here.
@@ -190,7 +199,7 @@ impl Door {
                     cut.set_patience(PATIENCE).map_err(WireError::Lost)?;
                     writer.write(&Message::Welcome { format })?;
                     // Nobody waits for it any more if the process is about to end.
-                    let _ = self.sender.send(Greeted { reader, writer, cut });
+                    let _ = self.sender.send(Greeted { session: hello.session, reader, writer, cut });
                     Ok(())
                 }
                 Err(why) => {
@@ -222,12 +231,18 @@ impl Door {
 #[derive(Debug)]
 pub struct Incoming {
     ledger: Arc<Ledger>,
+    session: Session,
     reader: Reader<Stream>,
     writer: Writer<Stream>,
     cut: Stream,
 }
 
 impl Incoming {
+    /// The attempt.
+    pub fn session(&self) -> Session {
+        self.session.clone()
+    }
+
     /// Something that ends the connection from another thread.
     ///
     /// # Errors

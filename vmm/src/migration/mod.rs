@@ -5,6 +5,7 @@ pub mod bandwidth;
 mod copy;
 pub mod destination;
 pub mod facts;
+pub mod machine;
 pub mod options;
 pub mod ownership;
 pub mod record;
@@ -16,4 +17,4 @@ pub mod transport;
 pub mod wire;
 
 pub use facts::Facts;
-pub use options::MigrationOptions;
+pub use options::{MigrationOptions, MigrationRequest};

@@ -4,6 +4,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use spec::api::{MigrationConfiguration, Quantity};
+
+use super::transport::Address;
 
 /// Options of a migration. Defaults are KubeVirt's (`pkg/virt-config/virt-config.go`) but for the downtime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,35 @@ pub struct MigrationOptions {
     pub allow_workload_disruption: bool,
     /// The stream may go over a network as it is, without encryption.
     pub insecure: bool,
+}
+
+/// Somebody wants a machine to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationRequest {
+    /// Where to.
+    pub address: Address,
+    /// How.
+    pub options: MigrationOptions,
+}
+
+impl MigrationOptions {
+    /// The same as the status of a machine has it.
+    pub fn configuration(&self) -> MigrationConfiguration {
+        MigrationConfiguration {
+            allow_auto_converge: self.auto_converge,
+            allow_workload_disruption: self.allow_workload_disruption,
+            bandwidth_per_migration: self.bandwidth.map(|bytes| Quantity::of(bytes.get())),
+            completion_timeout_per_gi_b: whole(self.completion_timeout_per_gib.unwrap_or(0)),
+            disable_tls: self.insecure,
+            max_downtime_ms: u64::try_from(self.downtime.as_millis()).unwrap_or(u64::MAX),
+            progress_timeout: whole(self.progress_timeout.map_or(0, |time| time.as_secs())),
+            ..MigrationConfiguration::default()
+        }
+    }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Default for MigrationOptions {

@@ -40,8 +40,8 @@ pub trait Departing {
     fn take_disks_back(&mut self) -> Result<(), String>;
     /// Lets it go on.
     fn go_on(&mut self);
-    /// Ends it for good.
-    fn end(&mut self);
+    /// Ends it for good: it has moved.
+    fn end(&mut self, moved: &Moved);
     /// Takes note of how far the migration is.
     fn note(&mut self, progress: &Progress);
 }
@@ -171,7 +171,6 @@ pub fn depart(
     options: &MigrationOptions,
     cancel: &Cancel,
 ) -> Result<Moved, Stayed> {
-    let began = Instant::now();
     let stay = |message: String| Stayed { message, cancelled: cancel.is_asked() };
     let hello = Hello { format: FORMAT, oldest: OLDEST_FORMAT, session: session.clone(), facts };
     let mut departure = Departure::begin(machine, dial, hello, options, cancel).map_err(stay)?;
@@ -183,11 +182,7 @@ pub fn depart(
         next = departure.carry_out(order);
     }
     match owner {
-        Source::Gone => Ok(Moved {
-            progress: departure.progress,
-            downtime: departure.stopped.map(|at| at.elapsed()).unwrap_or_default(),
-            took: began.elapsed(),
-        }),
+        Source::Gone => Ok(departure.moved()),
         _ => Err(stay(departure.why.unwrap_or_else(|| "it was broken off".into()))),
     }
 }
@@ -204,7 +199,9 @@ struct Departure<'a> {
     progress: Progress,
     /// What is to be copied once the guest stands.
     left: PageSet,
+    began: Instant,
     stopped: Option<Instant>,
+    runs_there: Option<Instant>,
     why: Option<String>,
 }
 
@@ -217,6 +214,7 @@ impl<'a> Departure<'a> {
         options: &MigrationOptions,
         cancel: &'a Cancel,
     ) -> Result<Self, String> {
+        let began = Instant::now();
         machine.note(&Progress::default());
         let failed = |error: io::Error| format!("the destination could not be reached: {error}");
         let stream = dial().map_err(failed)?;
@@ -247,7 +245,9 @@ impl<'a> Departure<'a> {
             session,
             reader,
             ram,
+            began,
             stopped: None,
+            runs_there: None,
             why: None,
         })
     }
@@ -283,9 +283,19 @@ impl<'a> Departure<'a> {
             Order::End => {
                 // Without it, the destination waits for a question that does not come.
                 let _ = self.sender.to.write(&Message::Settled);
-                self.machine.end();
+                let moved = self.moved();
+                self.machine.end(&moved);
                 None
             }
+        }
+    }
+
+    fn moved(&self) -> Moved {
+        let runs = self.runs_there.unwrap_or_else(Instant::now);
+        Moved {
+            progress: self.progress,
+            downtime: self.stopped.map(|at| runs.saturating_duration_since(at)).unwrap_or_default(),
+            took: self.began.elapsed(),
         }
     }
 
@@ -439,7 +449,10 @@ impl<'a> Departure<'a> {
             return self.because(Event::Lost, chain(&error));
         }
         match self.reader.read() {
-            Ok(Message::Running) => Event::PeerRunning,
+            Ok(Message::Running) => {
+                self.runs_there = Some(Instant::now());
+                Event::PeerRunning
+            }
             Ok(Message::Failed(message)) => {
                 self.because(Event::PeerFailed, format!("the destination could not take it over: {message}"))
             }

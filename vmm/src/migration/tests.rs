@@ -139,7 +139,7 @@ impl Departing for Guest {
         self.world.run(SOURCE);
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, _: &Moved) {
         assert!(!self.world.source_runs.load(Ordering::SeqCst));
     }
 

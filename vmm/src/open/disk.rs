@@ -21,6 +21,7 @@ pub(super) fn open(
     cache: &Path,
     name: &str,
     plan: &DiskPlan,
+    lock_later: bool,
 ) -> Result<Arc<dyn Disk>, OpenError> {
     let fail = |source| OpenError::Disk { name: name.to_owned(), source };
     match &plan.source {
@@ -32,7 +33,8 @@ pub(super) fn open(
                     source,
                 })?;
             }
-            let opened = in_cache_mode(plan.cache, |mode| open_storage(storage, plan, mode)).map_err(fail)?;
+            let opened = in_cache_mode(plan.cache, |mode| open_storage(storage, plan, mode, lock_later))
+                .map_err(fail)?;
             Ok(opened.into_disk().into())
         }
         DiskSource::Ephemeral(storage) => ephemeral(storage, engine(plan)).map_err(fail),
@@ -77,13 +79,19 @@ fn place(storage: &Storage) -> (&Path, Format) {
     }
 }
 
-fn open_storage(storage: &Storage, plan: &DiskPlan, cache: CacheMode) -> Result<Opened, DiskError> {
+fn open_storage(
+    storage: &Storage,
+    plan: &DiskPlan,
+    cache: CacheMode,
+    lock_later: bool,
+) -> Result<Opened, DiskError> {
     let (path, format) = place(storage);
     let options = OpenOptions {
         read_only: plan.read_only,
         cache,
         engine: engine(plan),
         shareable: plan.shareable,
+        lock_later,
         ..OpenOptions::default()
     };
     ops::open(path, format, &options)

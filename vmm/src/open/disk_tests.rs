@@ -22,7 +22,7 @@ fn plan(source: DiskSource) -> DiskPlan {
 }
 
 fn open_plan(plan: &DiskPlan, cache: &Path) -> Result<Arc<dyn Disk>, OpenError> {
-    open(&Store::new(None, cache.to_owned()), cache, "d", plan)
+    open(&Store::new(None, cache.to_owned()), cache, "d", plan, false)
 }
 
 fn read(disk: &dyn Disk, offset: u64) -> Vec<u8> {

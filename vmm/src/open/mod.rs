@@ -171,6 +171,8 @@ pub struct Places {
     pub agent_socket: bool,
     /// Who speaks to the guest's agent, if the port is not left to others.
     pub agent: Option<AgentHandle>,
+    /// Another process has the disks: they are not locked before they are taken over ([`Disk::hold`]).
+    pub lock_later: bool,
 }
 
 /// A file and how messages call it.
@@ -253,6 +255,16 @@ impl Resources {
 }
 
 impl Resources {
+    /// The disks of `plan`, by their names.
+    pub fn disks(&self, plan: &Plan) -> Vec<(String, Arc<dyn Disk>)> {
+        let named =
+            plan.functions.iter().zip(&self.backends).filter_map(|(function, backend)| match backend {
+                Backend::Disk(disk) => Some((function.name.clone(), Arc::clone(disk))),
+                _ => None,
+            });
+        named.collect()
+    }
+
     /// Who speaks to the guest's agent, if kubevmm does.
     pub fn agent(&self) -> Option<&AgentHandle> {
         self.backends.iter().find_map(|backend| match backend {
@@ -265,7 +277,7 @@ impl Resources {
 /// Opens a disk that is added to a running machine.
 pub(crate) fn disk(places: &Places, name: &str, plan: &DiskPlan) -> Result<Backend, OpenError> {
     let store = Store::new(places.images.clone(), places.cache.clone());
-    Ok(Backend::Disk(disk::open(&store, &places.cache, name, plan)?))
+    Ok(Backend::Disk(disk::open(&store, &places.cache, name, plan, places.lock_later)?))
 }
 
 /// Opens what a network card is on that is added to a running machine, and makes it before if the plan says so.
@@ -294,7 +306,9 @@ fn open_backend(
     function: &Function,
 ) -> Result<Backend, OpenError> {
     Ok(match &function.device {
-        DevicePlan::Disk(disk) => Backend::Disk(disk::open(store, &places.cache, &function.name, disk)?),
+        DevicePlan::Disk(disk) => {
+            Backend::Disk(disk::open(store, &places.cache, &function.name, disk, places.lock_later)?)
+        }
         DevicePlan::Nic(nic) => Backend::Nic(network::open(&function.name, nic, network)?),
         DevicePlan::Console { .. } => {
             if let Some(agent) = &places.agent {

@@ -42,6 +42,8 @@ impl Driver {
                 DeviceChange::LookAtDisk { name } => look_at_disk(machine, name),
                 DeviceChange::Cards(cards) => self.change_cards(machine, cards),
             }),
+            Verb::Migrate(request) => Some(self.migrate(machine, request)),
+            Verb::CancelMigration { force } => Some(self.cancel_migration(*force)),
             _ => None,
         }
     }

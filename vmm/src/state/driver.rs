@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use devices::pci::{PciAddress, SlotEvent};
 use devices::{chain, say};
 
 use super::devices::Wishes;
+use super::migrating::Migrating;
 use super::policy::{Holds, Input, Order, Rules, State};
 use super::waiting::Waiting;
 use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb};
@@ -94,6 +96,10 @@ pub struct Driver {
     pub(super) ends_later: bool,
     /// What was written since the last snapshot, if somebody wants to know.
     pub(super) tracking: Tracking,
+    /// The machine's runtime directory.
+    pub(super) runtime: PathBuf,
+    /// It is being moved away.
+    pub(super) migrating: Option<Migrating>,
     /// Where the first machine comes from, if it does not begin at power-on.
     arrival: Option<Arrival>,
 }
@@ -130,8 +136,16 @@ impl Driver {
             wishes: Wishes::default(),
             ends_later: false,
             tracking: Tracking::default(),
+            runtime: PathBuf::new(),
+            migrating: None,
             arrival: None,
         })
+    }
+
+    /// What became of the machine when it was moved is kept in `directory`.
+    pub fn keeping_records_in(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.runtime);
+        self
     }
 
     /// The first machine comes from elsewhere.
@@ -168,6 +182,7 @@ impl Driver {
             self.begin(&mut machine, arrived, reboots);
             let end = self.watch(&mut machine);
             let stopped = self.stop(machine);
+            self.forget_migration();
             self.mailbox.forget_guest();
             self.settle_slots();
             match (end?, stopped) {
@@ -322,6 +337,10 @@ impl Driver {
         Some(Next::Happened(match event {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
             Event::Agent(report) => return Some(Next::Reported(report)),
+            Event::Migration(report) => {
+                self.note_migration(report);
+                return None;
+            }
             Event::NoReboot => return Some(Next::NoReboot),
             Event::Look(order) => {
                 self.show_machine(machine, order);

@@ -19,6 +19,11 @@ pub enum ExitReason {
         /// What the probe said last.
         message: String,
     },
+    /// The machine was moved, and runs elsewhere.
+    Migrated {
+        /// Where it was moved to.
+        to: String,
+    },
     /// The guest reported a panic.
     GuestPanic,
     /// The guest let its watchdog run out, which was to switch the machine off.
@@ -44,7 +49,7 @@ impl ExitReason {
     /// Exit code of `kubevmm run`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::GuestShutdown | Self::Terminated | Self::Saved { .. } => 0,
+            Self::GuestShutdown | Self::Terminated | Self::Saved { .. } | Self::Migrated { .. } => 0,
             Self::HostFailure { .. } => 3,
             Self::GuestPanic | Self::Hung | Self::TripleFault { .. } => 4,
             Self::Killed | Self::Unhealthy { .. } => 5,
@@ -60,6 +65,7 @@ impl ExitReason {
             Self::Unhealthy { message } => {
                 format!("the guest was ended because its liveness probe failed: {message}")
             }
+            Self::Migrated { to } => format!("the machine was moved to {to}"),
             Self::GuestPanic => "the guest panicked".into(),
             Self::Hung => "the guest hung, and its watchdog switched the machine off".into(),
             Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),

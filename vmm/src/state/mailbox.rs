@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{LookOrder, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
+use crate::migration::machine::MigrationReport;
 use crate::vcpu::GuestEvent;
 
 /// Something that happened.
@@ -58,6 +59,8 @@ pub enum Event {
     Released(Release),
     /// There is news of the guest's agent, or of probes.
     Agent(AgentReport),
+    /// There is news of a migration.
+    Migration(MigrationReport),
     /// The guest's agent was asked to reboot the guest, and will not.
     NoReboot,
 }
@@ -78,6 +81,7 @@ impl Event {
             | Self::Look(_)
             | Self::Save(_)
             | Self::Stopped { .. }
+            | Self::Migration(_)
             | Self::Released(_) => false,
         }
     }

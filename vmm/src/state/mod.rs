@@ -5,6 +5,7 @@ mod devices;
 mod driver;
 mod exit_reason;
 mod mailbox;
+mod migrating;
 mod orders;
 mod policy;
 mod report;

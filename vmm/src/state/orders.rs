@@ -42,7 +42,11 @@ impl Driver {
     /// Does what was asked, or refuses, and says so.
     pub(super) fn answer(&mut self, machine: &mut Machine, verb: &Verb, reply: Reply) -> Order {
         let saving = self.state.holds.saving;
-        if !saving && let Some(answer) = self.answer_for_devices(machine, verb) {
+        // One whose destination does not answer holds the machine itself.
+        let is_cancel = matches!(verb, Verb::CancelMigration { .. });
+        if (!saving || is_cancel)
+            && let Some(answer) = self.answer_for_devices(machine, verb)
+        {
             self.keeper.publish();
             reply.send(answer);
             return Order::Nothing;

@@ -199,7 +199,10 @@ impl Rules {
             (Verb::PowerButton, _) => (state, Order::PressPowerButton),
             (Verb::Nmi, _) => (state, Order::InjectNmi),
             // Devices have no say in the machine's life.
-            (Verb::SetMemory { .. } | Verb::Device(_), _) => (state, Order::Nothing),
+            (
+                Verb::SetMemory { .. } | Verb::Device(_) | Verb::Migrate(_) | Verb::CancelMigration { .. },
+                _,
+            ) => (state, Order::Nothing),
         })
     }
 

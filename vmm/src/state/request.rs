@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Event, LookOrder, Mailbox, SaveOrder};
 use crate::hotplug::DeviceChange;
+use crate::migration::MigrationRequest;
 
 /// Something that can be asked of a machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,13 @@ pub enum Verb {
     },
     /// A device comes or goes.
     Device(DeviceChange),
+    /// The machine moves to another process.
+    Migrate(Box<MigrationRequest>),
+    /// It is to stay after all.
+    CancelMigration {
+        /// Also if the destination does not say whether it has the machine.
+        force: bool,
+    },
     /// The machine stands still while its state is taken away ([`Event::Save`]).
     Save,
 }
@@ -56,6 +64,8 @@ impl Verb {
             Self::Nmi => "nmi",
             Self::SetMemory { .. } => "set-memory",
             Self::Device(_) => "device",
+            Self::Migrate(_) => "migrate",
+            Self::CancelMigration { .. } => "migrate-cancel",
             Self::Save => "save",
         }
     }

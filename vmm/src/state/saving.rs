@@ -31,6 +31,8 @@ pub struct Saved {
     pub object: Arc<str>,
     /// Its disks, by their names. Nothing is written to them until the [`Hold`] is given back.
     pub disks: Vec<(String, Arc<dyn Disk>)>,
+    /// Something else keeps it paused, too.
+    pub paused: bool,
     /// When it was stopped.
     pub stopped: Instant,
 }
@@ -49,7 +51,7 @@ pub enum Release {
 pub struct Hold {
     saved: Saved,
     mailbox: Mailbox,
-    release: Release,
+    release: Option<Release>,
 }
 
 impl Hold {
@@ -60,13 +62,25 @@ impl Hold {
 
     /// Gives the machine back. When it ends instead of going on, no vCPU of it runs ever again.
     pub fn release(mut self, release: Release) {
-        self.release = release;
+        self.release = Some(release);
+    }
+
+    /// From now on, the machine does not go on when this is dropped: it may run elsewhere.
+    pub fn freeze(&mut self) {
+        self.release = None;
+    }
+
+    /// Takes that back.
+    pub fn thaw(&mut self) {
+        self.release = Some(Release::GoOn);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.mailbox.post(Event::Released(std::mem::replace(&mut self.release, Release::GoOn)));
+        if let Some(release) = self.release.take() {
+            self.mailbox.post(Event::Released(release));
+        }
     }
 }
 
@@ -161,9 +175,10 @@ impl Driver {
                     dirty: machine.dirty_log().clone(),
                     object: Arc::clone(&self.keeper.board().current().text),
                     disks: self.disks(),
+                    paused: self.state.holds.user || self.state.holds.disk,
                     stopped,
                 };
-                let hold = Hold { saved, mailbox: self.mailbox.clone(), release: Release::GoOn };
+                let hold = Hold { saved, mailbox: self.mailbox.clone(), release: Some(Release::GoOn) };
                 order.fill(Ok(hold));
             }
             Err(error) => {

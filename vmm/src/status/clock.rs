@@ -7,7 +7,7 @@ use spec::api::Time;
 const DAY: u64 = 24 * 60 * 60;
 
 /// The present, in whole seconds.
-pub(super) fn now() -> Time {
+pub fn now() -> Time {
     Time(seconds(SystemTime::now()))
 }
 

@@ -67,6 +67,14 @@ pub enum EventReason {
     CardDetached,
     /// Its guest does not let the card go.
     CardStuck,
+    /// It is being moved.
+    Migrating,
+    /// It was moved, or has come.
+    Migrated,
+    /// It stays where it is.
+    MigrationFailed,
+    /// It cannot be told where it runs.
+    MigrationInDoubt,
 }
 
 impl EventReason {
@@ -94,6 +102,10 @@ impl EventReason {
             Self::CardReady => "InterfaceReady",
             Self::CardDetached => "InterfaceDetached",
             Self::CardStuck => "InterfaceDetachTimedOut",
+            Self::Migrating => "Migrating",
+            Self::Migrated => "Migrated",
+            Self::MigrationFailed => "FailedMigration",
+            Self::MigrationInDoubt => "MigrationInDoubt",
         }
     }
 
@@ -106,7 +118,9 @@ impl EventReason {
             | Self::Unhealthy
             | Self::WatchdogExpired
             | Self::VolumeStuck
-            | Self::CardStuck => Severity::Warning,
+            | Self::CardStuck
+            | Self::MigrationFailed
+            | Self::MigrationInDoubt => Severity::Warning,
             _ => Severity::Normal,
         }
     }

@@ -124,6 +124,7 @@ impl StatusKeeper {
             ExitReason::Unhealthy { .. } => {
                 (Phase::Failed, "The VirtualMachineInstance was stopped because its liveness probe failed.")
             }
+            ExitReason::Migrated { .. } => (Phase::Succeeded, "The VirtualMachineInstance was migrated."),
             ExitReason::GuestPanic => {
                 self.tell(EventReason::GuestPanicked, "Guest OS panicked.");
                 (Phase::Failed, "The VirtualMachineInstance crashed.")
@@ -155,6 +156,12 @@ impl StatusKeeper {
     pub(super) fn change_spec(&mut self) -> &mut VirtualMachineInstanceSpec {
         self.spec_changed = true;
         &mut self.vmi.spec
+    }
+
+    /// Sets an annotation of the object.
+    pub fn annotate(&mut self, name: &str, value: String) {
+        self.vmi.metadata.annotations.insert(name.to_owned(), value);
+        self.spec_changed = true;
     }
 
     /// Tells of something that happened.

@@ -14,7 +14,7 @@ mod keeper;
 mod phase;
 
 pub use board::{Board, Published, Subscription};
-pub use clock::rfc3339;
+pub use clock::{now, rfc3339};
 pub use conditions::Pause;
 pub use event::{EventReason, EventRecord, Severity};
 pub use files::{EVENTS_FILE, FILES, VMI_FILE};

@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod machine;
 mod metrics;
+mod migrate;
 mod openapi;
 mod operate;
 mod snapshot;
@@ -28,6 +29,7 @@ pub const ALL: Routes<ApiContext> = &[
     devices::ROUTES,
     cards::ROUTES,
     dump::ROUTES,
+    migrate::ROUTES,
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,

@@ -30,6 +30,21 @@ const DISK: &[Opt] = &[
     flag("read-only", "the guest may not write to it"),
 ];
 
+const MIGRATE: &[Opt] = &[
+    option("bandwidth", "SIZE", "send no more than this in a second, as in 64Mi"),
+    option("downtime", "MILLISECONDS", "let the guest stand still no longer than this (default 300)"),
+    flag("auto-converge", "slow the guest down if it writes faster than can be copied"),
+    option(
+        "completion-timeout",
+        "SECONDS",
+        "give up if it takes longer than this for each GiB of memory (default 150; 0 for never)",
+    ),
+    option("progress-timeout", "SECONDS", "give up if no less is left to copy for so long (default 150)"),
+    flag("allow-disruption", "instead of giving up, stop the guest for as long as it takes"),
+    flag("insecure", "send over a network without encryption"),
+    flag("no-wait", "do not wait for the end"),
+];
+
 /// Exit codes of all of them, for their help.
 const EXITS: &str =
     "Exit codes: 0 done, 1 refused by the machine, 2 usage, 3 there is no such machine, or it does not run.";
@@ -275,6 +290,23 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
                   machine, or it does not run.",
         operands: "[NAMESPACE/]NAME FILE",
         options: &[WHERE, HELP],
+    },
+    Command {
+        name: "migrate",
+        about: "move a machine to another process, while its guest runs",
+        details: "kubevmm receive waits for it at ADDRESS: unix:PATH or tcp://HOST:PORT. Until the destination has said that the\n\
+                  machine runs there, it can stay here; after that it never runs here again. It is waited for the end unless --no-wait is\n\
+                  given. Exit codes: 0 it has moved, 1 it stays, 2 usage, 3 there is no such machine, or it does not run.",
+        operands: "[NAMESPACE/]NAME ADDRESS",
+        options: &[MIGRATE, WHERE, HELP],
+    },
+    Command {
+        name: "migrate-cancel",
+        about: "have a machine stay that is being moved",
+        details: "It goes on as if nothing had been. Once it is handed over that is too late; if then its destination does not answer,\n\
+                  --force takes it back, provided that nobody has its disks: only for who knows that it never ran there.",
+        operands: NAME,
+        options: &[&[flag("force", "take it back from a destination that does not answer")], WHERE, HELP],
     },
     Command {
         name: "guestosinfo",

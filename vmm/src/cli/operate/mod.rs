@@ -8,6 +8,7 @@ mod events;
 mod guest;
 mod kept;
 mod logs;
+mod migrate;
 mod names;
 mod show;
 mod snapshot;
@@ -32,6 +33,8 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "scale" => kept::scale(args),
         "fleet" => kept::list(args),
         "wait" => wait::main(args),
+        "migrate" => migrate::migrate(args),
+        "migrate-cancel" => migrate::cancel(args),
         "snapshot" => snapshot::main(args),
         _ => match guest::main(name, args).or_else(|| change::main(name, args)) {
             Some(done) => done,
