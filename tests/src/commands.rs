@@ -52,3 +52,19 @@ pub fn expect(ctx: &Ctx, code: i32, args: &[&str], wanted: &str) -> Outcome {
     ensure!(text.contains(wanted), "{args:?} says {text:?} without {wanted:?}");
     Ok(())
 }
+
+/// Runs a command beside machines with this root of runtime directories in the scratch folder; exit code, and what it said.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn beside(ctx: &Ctx, root: &str, args: &[&str]) -> Result<(Option<i32>, String), Failure> {
+    let output = command(ctx)
+        .args(args)
+        .arg("--runtime-dir")
+        .arg(ctx.scratch.join(root))
+        .stdin(Stdio::null())
+        .output()
+        .doing("starting kubevmm")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code(), text(&output.stdout) + &text(&output.stderr)))
+}

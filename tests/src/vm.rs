@@ -33,6 +33,14 @@ pub struct Vm {
     files: Files,
 }
 
+/// What a process is to do, and where it keeps what.
+struct Place<'a> {
+    name: &'a str,
+    verb: &'a str,
+    /// Of runtime directories, in the scratch folder.
+    root: &'a str,
+}
+
 /// Where a machine keeps what.
 struct Files {
     runtime: PathBuf,
@@ -124,19 +132,40 @@ impl Vm {
         args: &[&str],
         user: Option<u32>,
     ) -> Result<Self, Failure> {
-        let root = ctx.scratch.join("run");
+        Self::launch_at(ctx, &Place { name, verb: "run", root: "run" }, manifest, args, user)
+    }
+
+    /// A process that waits for the machine of a manifest, with a runtime directory of its own in the scratch folder.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn receive(ctx: &Ctx, root: &str, name: &str, args: &[&str]) -> Result<Self, Failure> {
+        let manifest = ctx.results.join(format!("{name}.json"));
+        Self::launch_at(ctx, &Place { name, verb: "receive", root }, &manifest, args, None)
+    }
+
+    fn launch_at(
+        ctx: &Ctx,
+        place: &Place<'_>,
+        manifest: &Path,
+        args: &[&str],
+        user: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let root = ctx.scratch.join(place.root);
+        let called: String =
+            if place.verb == "run" { place.name.into() } else { format!("{}.{}", place.name, place.root) };
         let files = Files {
-            runtime: root.join("default").join(name),
-            errors: ctx.results.join(format!("{name}.stderr.log")),
-            report: ctx.results.join(format!("{name}.exit.json")),
+            runtime: root.join("default").join(place.name),
+            errors: ctx.results.join(format!("{called}.stderr.log")),
+            report: ctx.results.join(format!("{called}.exit.json")),
         };
         fs::create_dir_all(ctx.volumes())?;
         let mut command = command(ctx);
         if let Some(user) = user {
             command.uid(user).gid(user);
         }
-        command.arg("run").arg(manifest).args(pair("--volumes", &ctx.volumes())).args(args);
-        Self::spawn(ctx, name, files, command)
+        command.arg(place.verb).arg(manifest).args(pair("--volumes", &ctx.volumes())).args(args);
+        Self::spawn(ctx, &called, files, command)
     }
 
     /// Brings the machine back, under the name `name`, that was saved in `directory`. What it says is kept under the name
@@ -161,9 +190,10 @@ impl Vm {
     }
 
     fn spawn(ctx: &Ctx, name: &str, files: Files, mut command: Command) -> Result<Self, Failure> {
+        let root = files.runtime.ancestors().nth(2).unwrap_or(&files.runtime);
         let mut child = command
             .args(["--console", "stdio", "--timings"])
-            .args(pair("--runtime-dir", &ctx.scratch.join("run")))
+            .args(pair("--runtime-dir", root))
             .args(pair("--exit-report", &files.report))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

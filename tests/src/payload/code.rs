@@ -290,6 +290,41 @@ payload!(
 );
 
 payload!(
+    /// Counts, and keeps the number in 256 pages, each of which it looks at before it writes to it again. Prints the number when
+    /// something is typed, and powers off when that is a `q`.
+    count,
+    "movl $(0x100000 + 1f - 0b), %esi
+     call 90f
+     xorl %ebx, %ebx
+     2: movl $0x400000, %esi
+     3: cmpl %ebx, (%esi)
+     jne 5f
+     leal 1(%ebx), %eax
+     movl %eax, (%esi)
+     addl $4096, %esi
+     cmpl $0x500000, %esi
+     jb 3b
+     incl %ebx
+     movl $0x3FD, %edx
+     inb %dx, %al
+     testb $1, %al
+     jz 2b
+     movl $0x3F8, %edx
+     inb %dx, %al
+     cmpb $0x71, %al
+     je 80f
+     movl %ebx, %eax
+     call 95f
+     jmp 2b
+     5: movl $(0x100000 + 6f - 0b), %esi
+     call 90f
+     jmp 80f
+     1: .asciz \"payload: counts\\n\"
+     6: .asciz \"payload: memory is wrong\\n\"
+     "
+);
+
+payload!(
     /// Prints the watchdog's reload register. Unless it says that the watchdog has fired, sets it to a tenth of a second
     /// and hangs.
     watchdog,

@@ -7,6 +7,7 @@ pub mod elf;
 mod fleet;
 mod life;
 mod metrics;
+mod migrate;
 mod operate;
 mod snapshot;
 
@@ -53,6 +54,9 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-snapshot-chain", snapshot::chain).within(60),
     Case::payload("payload-snapshot-incremental", snapshot::incremental).within(60),
     Case::payload("payload-dump", dump::dump).within(60),
+    Case::payload("payload-migrate-there-and-back", migrate::there_and_back).within(60),
+    Case::payload("payload-migrate-deaths", migrate::deaths).within(60),
+    Case::payload("payload-migrate-refusals", migrate::refusals).within(60),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];

@@ -1,0 +1,204 @@
+//! Machines that move between processes while their guest counts in memory.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{SOON, code, elf};
+use crate::case::Ctx;
+use crate::commands::beside;
+use crate::ensure;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::manifest::Manifest;
+use crate::vm::Vm;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A machine with a disk whose guest counts.
+fn counting(ctx: &Ctx) -> Result<Vm, Failure> {
+    ctx.claim("data", 1 << 20, 1)?;
+    let mut vm = Vm::start(ctx, &manifest(), &["--kernel", &kernel(ctx)?])?;
+    vm.console().wait_for("payload: counts\n", SOON)?;
+    number(&mut vm)?;
+    Ok(vm)
+}
+
+fn manifest() -> Manifest {
+    Manifest::bare("payload").memory("64Mi").grace(1).claim("data", "data", json!({}))
+}
+
+fn kernel(ctx: &Ctx) -> Result<String, Failure> {
+    let kernel = ctx.scratch.join("payload.elf");
+    if !kernel.exists() {
+        std::fs::write(&kernel, elf::pvh(code::count(), 4096)).doing("writing a payload")?;
+    }
+    Ok(kernel.to_string_lossy().into_owned())
+}
+
+/// A process that waits for it at a socket called as its root of runtime directories.
+fn waiting(ctx: &Ctx, root: &str) -> Result<Vm, Failure> {
+    let listen = address(ctx, root);
+    let vm = Vm::receive(ctx, root, "payload", &["--kernel", &kernel(ctx)?, "--listen", &listen])?;
+    until("the destination to listen", || Ok(vm.errors().contains("waiting for")))?;
+    Ok(vm)
+}
+
+fn address(ctx: &Ctx, root: &str) -> String {
+    format!("unix:{}", ctx.scratch.join(format!("{root}.sock")).display())
+}
+
+fn until(what: &str, mut done: impl FnMut() -> Result<bool, Failure>) -> Outcome {
+    let end = Instant::now() + WAIT;
+    while !done()? {
+        ensure!(Instant::now() < end, "{what} did not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// The number that the guest is at. It says so only if it runs.
+fn number(vm: &mut Vm) -> Result<u32, Failure> {
+    let before = vm.console().text().lines().count();
+    vm.type_in("c")?;
+    let lines = || vm.console().text().replace('\r', "");
+    until("the guest's number", || {
+        let text = lines();
+        Ok(text.ends_with('\n') && text.lines().count() > before)
+    })?;
+    let text = lines();
+    let last = text.lines().last().unwrap_or_default();
+    u32::from_str_radix(last, 16).doing(&format!("reading the number {last:?}"))
+}
+
+/// The machine's object, as its process left it last.
+fn migration(vm: &Vm) -> Result<Value, Failure> {
+    Ok(vm.status_file()?["status"]["migrationState"].clone())
+}
+
+/// It moves to a second process, and on to a third, and has noticed nothing.
+pub(super) fn there_and_back(ctx: &Ctx) -> Outcome {
+    let mut first = counting(ctx)?;
+    let before = number(&mut first)?;
+    let mut second = waiting(ctx, "second")?;
+    let (code, text) = beside(ctx, "run", &["migrate", "payload", &address(ctx, "second")])?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    first.wait_exit(SOON)?.expect(0, "migrated")?;
+    ensure!(migration(&first)?["completed"] == true, "{}", migration(&first)?);
+    ctx.note(&last_event(&first, "Migrated")?);
+    let between = number(&mut second)?;
+    ensure!(between > before, "{before} became {between}");
+    ensure!(second.status_file()?["status"]["phase"] == "Running", "{}", second.status_file()?["status"]);
+    let mut third = waiting(ctx, "third")?;
+    let (code, text) = beside(ctx, "second", &["migrate", "payload", &address(ctx, "third")])?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    second.wait_exit(SOON)?.expect(0, "migrated")?;
+    let after = number(&mut third)?;
+    ensure!(after > between, "{between} became {after}");
+    third.type_in("q")?;
+    third.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    ensure!(!third.console().text().contains("wrong"), "the guest found other memory than it wrote");
+    Ok(())
+}
+
+/// What the newest event of this kind says.
+fn last_event(vm: &Vm, reason: &str) -> Result<String, Failure> {
+    let events = std::fs::read_to_string(vm.runtime().join("events.jsonl")).doing("reading events")?;
+    let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = events.rev().find(|event| event["reason"] == reason);
+    Ok(said.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).unwrap_or_default())
+}
+
+/// Begins a move that does not come to an end by itself: the guest writes faster than may be sent.
+fn endless(ctx: &Ctx, root: &str) -> Outcome {
+    let address = address(ctx, root);
+    let slow = ["migrate", "payload", &address, "--bandwidth", "2Mi", "--downtime", "1", "--no-wait"];
+    let (code, text) = beside(ctx, "run", &slow)?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    Ok(())
+}
+
+fn rounds(vm: &Vm) -> Result<u64, Failure> {
+    let object = vm.status_file()?;
+    let text =
+        object["metadata"]["annotations"]["kubevmm.io/migration-progress"].as_str().unwrap_or_default();
+    let progress: Value = serde_json::from_str(text).unwrap_or_default();
+    Ok(progress["rounds"].as_u64().unwrap_or(0))
+}
+
+/// Either side is killed while memory is copied, or the move is cancelled: the machine runs on, or is gone with its process,
+/// but never runs twice.
+pub(super) fn deaths(ctx: &Ctx) -> Outcome {
+    let mut vm = counting(ctx)?;
+    // The destination is killed.
+    let second = waiting(ctx, "second")?;
+    endless(ctx, "second")?;
+    until("a round of copying", || Ok(rounds(&vm)? > 0))?;
+    second.signal(libc::SIGKILL)?;
+    until("the end of the migration", || Ok(migration(&vm)?["completed"] == true))?;
+    ensure!(migration(&vm)?["failed"] == true, "{}", migration(&vm)?);
+    number(&mut vm)?;
+    // It is cancelled.
+    let mut third = waiting(ctx, "third")?;
+    endless(ctx, "third")?;
+    until("a round of copying", || Ok(rounds(&vm)? > 0 && migration(&vm)?["completed"] != true))?;
+    let (code, text) = beside(ctx, "run", &["migrate-cancel", "payload"])?;
+    ensure!(code == Some(0), "migrate-cancel ended with {code:?} and {text:?}");
+    until("the end of the migration", || Ok(migration(&vm)?["completed"] == true))?;
+    ensure!(migration(&vm)?["abortStatus"] == "Succeeded", "{}", migration(&vm)?);
+    let ended = third.wait_exit(SOON)?;
+    ensure!(ended.code == Some(1), "a destination to which nothing came ended with {ended:?}");
+    number(&mut vm)?;
+    // The source is killed.
+    let mut fourth = waiting(ctx, "fourth")?;
+    endless(ctx, "fourth")?;
+    until("a round of copying", || Ok(rounds(&vm)? > 0 && migration(&vm)?["completed"] != true))?;
+    vm.signal(libc::SIGKILL)?;
+    vm.wait_exit(SOON)?;
+    let ended = fourth.wait_exit(SOON)?;
+    ensure!(ended.code == Some(1), "a destination whose source died ended with {ended:?}");
+    ensure!(fourth.console().text().is_empty(), "it ran: {:?}", fourth.console().text());
+    Ok(())
+}
+
+/// What does not fit is refused, and the machine runs on.
+pub(super) fn refusals(ctx: &Ctx) -> Outcome {
+    let mut vm = counting(ctx)?;
+    let migrate = |args: &[&str], word: &str| {
+        let (code, text) = beside(ctx, "run", &[&["migrate", "payload"], args].concat())?;
+        ensure!(code == Some(1) && text.contains(word), "{args:?} ended with {code:?} and {text:?}");
+        Ok::<_, Failure>(())
+    };
+    migrate(&["unix:/nowhere/at/all"], "could not be reached")?;
+    migrate(&["tcp://127.0.0.1:1"], "--insecure")?;
+    migrate(&["tcp://127.0.0.1:1", "--insecure"], "could not be reached")?;
+    // Another machine waits there.
+    let other = ctx.results.join("payload.json");
+    let mut changed = manifest().memory("128Mi");
+    changed.set("/metadata/name", json!("payload"));
+    std::fs::write(&other, serde_json::to_vec(&changed.0)?).doing("writing a manifest")?;
+    let second = waiting(ctx, "second")?;
+    migrate(&[&address(ctx, "second")], "memory is")?;
+    drop(second);
+    // A disk that is shorter there.
+    std::fs::write(&other, serde_json::to_vec(&manifest().0)?).doing("writing a manifest")?;
+    let volumes = ctx.scratch.join("others");
+    short_disk(&volumes)?;
+    let listen = address(ctx, "third");
+    let args = ["--kernel", &kernel(ctx)?, "--listen", &listen, "--volumes", &volumes.to_string_lossy()];
+    let mut third = Vm::receive(ctx, "third", "payload", &args)?;
+    until("the destination to listen", || Ok(third.errors().contains("waiting for")))?;
+    migrate(&[&listen], "disk data has")?;
+    let ended = third.wait_exit(SOON)?;
+    ensure!(ended.code == Some(3), "a destination that does not fit ended with {ended:?}");
+    number(&mut vm)?;
+    vm.type_in("q")?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
+}
+
+fn short_disk(volumes: &Path) -> Outcome {
+    let claim = volumes.join("data");
+    std::fs::create_dir_all(&claim)?;
+    std::fs::write(claim.join("disk.img"), vec![0; 1 << 19]).doing("writing a disk")
+}
