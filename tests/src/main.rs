@@ -1,10 +1,11 @@
 //! The runner: as init of the test host it does what it is ordered to;
-//! elsewhere `case` runs one case, `payload` the cases for any KVM, `demo` the example.
+//! elsewhere `case` runs one case, `payload` the cases for any KVM, `bench-snapshot` measures snapshots there, `demo`
+//! boots the example.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tests::case::Tier;
+use tests::case::{Ctx, Tier};
 use tests::failure::Failure;
 use tests::supervisor::{self, Places};
 use tests::verdict::Line;
@@ -15,11 +16,13 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("case") => code(supervisor::case_main(arguments.get(1..).unwrap_or_default())),
         Some("payload") => payload(arguments.get(1..).unwrap_or_default()),
+        Some("bench-snapshot") => bench_snapshot(arguments.get(1..).unwrap_or_default()),
         Some("demo") => demo(arguments.get(1..).unwrap_or_default()),
         _ if std::process::id() == 1 => host::init::main(),
         _ => {
             eprintln!(
-                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | demo KUBEVMM"
+                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | bench-snapshot KUBEVMM SCRATCH \
+                 | demo KUBEVMM"
             );
             ExitCode::from(2)
         }
@@ -53,6 +56,30 @@ fn payload(arguments: &[String]) -> ExitCode {
     let totals = supervisor::run_all(&selected, &places, 2, &sink);
     sink(&Line::End);
     code(i32::from(totals.failed > 0))
+}
+
+/// Measures snapshots on the KVM of this machine.
+fn bench_snapshot(arguments: &[String]) -> ExitCode {
+    let [kubevmm, scratch] = arguments else { return ExitCode::from(2) };
+    let scratch = Path::new(scratch);
+    let ctx = Ctx {
+        kubevmm: kubevmm.into(),
+        payload: PathBuf::new(),
+        results: scratch.to_owned(),
+        scratch: scratch.to_owned(),
+    };
+    match tests::payload::snapshot_bench::figures(&ctx) {
+        Ok(figures) => {
+            for (what, value, unit) in figures {
+                println!("{what:<70} {value:>10.2} {unit}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(Failure(why)) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Boots the example with the given program, in the current folder.

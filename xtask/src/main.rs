@@ -3,6 +3,7 @@
 mod bench;
 mod bench_block;
 mod bench_net;
+mod bench_snapshot;
 mod cargo;
 mod cloud;
 mod conformance;
@@ -47,6 +48,7 @@ Tasks of the kubevmm repository
                                       ten times while their guests write blocks, and files (kill-files)
       --minutes N                       so many minutes of fio (30)
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+  cargo xtask bench snapshot          measure snapshots and restores of a payload with 4 GiB on this machine's KVM
   cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)
       --filter TEXT                     only lines that contain TEXT, or one of TEXT,TEXT,…
       --quick                           a tenth of the requests, once instead of three times
@@ -89,6 +91,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["bench", "snapshot"] => bench_snapshot::run(&Store::open()?),
         ["bench", "block", rest @ ..] => {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }

@@ -5,14 +5,14 @@ use std::ops::Range;
 use acpi_tables::Aml;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Else, Equal, IO, If,
-    Interrupt, Local, Memory32Fixed, Method, Name, NotEqual, Or, Package, Path, ResourceTemplate, Return,
-    Scope, Store, Uuid, ZERO,
+    Interrupt, Local, Memory32Fixed, Method, Name, NotEqual, Notify, Or, Package, Path, ResourceTemplate,
+    Return, Scope, Store, Uuid, ZERO,
 };
 
 use super::{AcpiConfig, AcpiError, bytes_of};
 use crate::layout::{
-    COM_LEN, COM1_IRQ, COM1_PORT, COM2_IRQ, COM2_PORT, FW_CFG_LEN, FW_CFG_PORT, PCI_CONFIG_ADDRESS, PM_LEN,
-    PMBASE, PVPANIC_PORT, RTC_IRQ, RTC_PORT, SLP_TYP_S5,
+    COM_LEN, COM1_IRQ, COM1_PORT, COM2_IRQ, COM2_PORT, FW_CFG_LEN, FW_CFG_PORT, GENERATION_GPE,
+    GENERATION_ID, PCI_CONFIG_ADDRESS, PM_LEN, PMBASE, PVPANIC_PORT, RTC_IRQ, RTC_PORT, SLP_TYP_S5,
 };
 
 /// `_OSC` for PCI host bridges (PCI Firmware 3.3 §4.5.1).
@@ -23,14 +23,18 @@ const LPC_ADR: u32 = 0x1F << 16;
 const HIDDEN: u8 = 0xB;
 /// Present, enabled, functioning and shown.
 const SHOWN: u8 = 0xF;
+/// Name of the device with the generation ID.
+const GENERATION_DEVICE: &str = "VGEN";
 const ECAM_BYTES_PER_BUS: u32 = 1 << 20;
 
 /// Everything after the table header.
 pub(super) fn body(config: &AcpiConfig) -> Result<Vec<u8>, AcpiError> {
     let mut body = pci_host_bridge(config)?;
     body.extend_from_slice(&motherboard(config)?);
+    body.extend_from_slice(&generation());
     let scope = Scope::raw(Path::new("_SB_"), body);
     let mut aml = scope;
+    aml.extend_from_slice(&generation_changed());
     aml.extend_from_slice(&soft_off());
     Ok(aml)
 }
@@ -38,6 +42,31 @@ pub(super) fn body(config: &AcpiConfig) -> Result<Vec<u8>, AcpiError> {
 /// `\_S5`: the only sleep state there is.
 fn soft_off() -> Vec<u8> {
     bytes_of(&Name::new("_S5_".into(), &Package::new(vec![&SLP_TYP_S5, &ZERO, &ZERO, &ZERO])))
+}
+
+/// The virtual machine generation ID (Microsoft, "Virtual Machine Generation ID", 2012): where it lies.
+fn generation() -> Vec<u8> {
+    let low = u32::try_from(GENERATION_ID).unwrap_or_default();
+    let high = 0u32;
+    bytes_of(&Device::new(
+        GENERATION_DEVICE.into(),
+        vec![
+            &Name::new("_HID".into(), &"KVMM0001"),
+            &Name::new("_CID".into(), &"VM_Gen_Counter"),
+            &Name::new("_DDN".into(), &"VM_Gen_Counter"),
+            &Name::new("ADDR".into(), &Package::new(vec![&low, &high])),
+        ],
+    ))
+}
+
+/// The event by which its driver is told that it has changed.
+fn generation_changed() -> Vec<u8> {
+    const CHANGED: u8 = 0x80;
+    let device = Path::new(&format!("\\_SB_.{GENERATION_DEVICE}"));
+    let notify = Notify::new(&device, &CHANGED);
+    let method = format!("_E{GENERATION_GPE:02X}");
+    let event = bytes_of(&Method::new(method.as_str().into(), 0, false, vec![&notify]));
+    Scope::raw(Path::new("_GPE"), event)
 }
 
 fn pci_host_bridge(config: &AcpiConfig) -> Result<Vec<u8>, AcpiError> {

@@ -114,6 +114,15 @@ fn bad_windows_are_errors() {
 }
 
 #[test]
+fn the_generation_id_has_a_device_and_an_event() {
+    let dsdt = find(&walk(&image(&config(1, 1), 0xE_0000).unwrap(), 0xE_0000), "DSDT");
+    let has = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(b"VM_Gen_Counter\0") && has(b"_E05"));
+    // Package of two: 0x9FD00 as a double word, and zero.
+    assert!(has(&[b'A', b'D', b'D', b'R', 0x12, 0x08, 2, 0x0C, 0x00, 0xFD, 0x09, 0, 0x00]));
+}
+
+#[test]
 fn lands_in_guest_memory() {
     let mem = GuestRam::from_ranges(&[(GuestAddress(0), 2 << 20)]).unwrap();
     let rsdp = build(&mem, &config(1, 2)).unwrap();

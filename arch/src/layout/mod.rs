@@ -34,6 +34,9 @@ pub const CMDLINE: u64 = 0x2_0000;
 pub const CMDLINE_ROOM: u64 = 0x1_0000;
 /// End of conventional memory given to the guest; one KiB up to 640 KiB is kept as QEMU keeps it for an EBDA.
 pub const LOW_MEMORY_END: u64 = 0x9_FC00;
+/// The virtual machine generation ID: 16 bytes that change when the machine is not the only one of its past any more. They
+/// lie in what is kept of low memory, which operating systems leave alone.
+pub const GENERATION_ID: u64 = 0x9_FD00;
 /// End of the conventional 640 KiB.
 pub const CONVENTIONAL_END: u64 = 0xA_0000;
 /// ACPI tables; the RSDP is the first of them, where a scan of the BIOS area finds it too (ACPI 6.5 §5.2.5.1).
@@ -86,6 +89,8 @@ pub const PM_TIMER: u16 = PMBASE + 0x08;
 pub const GPE0: u16 = PMBASE + 0x20;
 /// Length of the GPE0 block.
 pub const GPE0_LEN: u8 = 16;
+/// General-purpose event that tells of a new [`GENERATION_ID`].
+pub const GENERATION_GPE: u8 = 5;
 /// Sleep type that `\_S5` gives for PM1a control: soft off, as on QEMU's q35.
 pub const SLP_TYP_S5: u8 = 0;
 /// Reset control register of the PIIX/ICH family.

@@ -438,7 +438,8 @@ payload!(
 
 payload!(
     /// At a `t`, writes the number of the round into each page of 64 MiB and prints it. At a `c`, prints it again if it is
-    /// in all of them, else all ones. At a `q` powers off.
+    /// in all of them, else all ones. At a `g` prints the first word of the generation ID and
+    /// the status of general-purpose events. At a `q` powers off.
     touches,
     "xorl %ebx, %ebx
      movl $(0x100000 + 1f - 0b), %esi
@@ -454,6 +455,8 @@ payload!(
      je 3f
      cmpb $0x63, %al
      je 5f
+     cmpb $0x67, %al
+     je 8f
      cmpb $0x71, %al
      jne 2b
      jmp 80f
@@ -472,6 +475,12 @@ payload!(
      jb 5b
      jmp 6b
      7: movl $-1, %eax
+     call 95f
+     jmp 2b
+     8: movl 0x9FD00, %eax
+     call 95f
+     movl $0x620, %edx
+     inl %dx, %eax
      call 95f
      jmp 2b
      1: .asciz \"payload: touches\\n\"

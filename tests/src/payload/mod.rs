@@ -10,6 +10,7 @@ mod metrics;
 mod migrate;
 mod operate;
 mod snapshot;
+pub mod snapshot_bench;
 
 pub use fleet::CASES as FLEETS;
 

@@ -79,6 +79,10 @@ pub(super) fn incremental(ctx: &Ctx) -> Outcome {
     let taken = says(ctx, 1, &["snapshot", "payload", &first])?;
     ensure!(taken.contains("exists already"), "of a directory that is there it says {taken:?}");
     touch(&mut vm, 4)?;
+    vm.type_in("g")?;
+    vm.console().wait_for("\n00000000\n", SOON)?;
+    let text = vm.console().text().replace('\r', "");
+    let generation = text.lines().rev().nth(1).unwrap_or_default().to_owned();
 
     for (round, directory) in [(1, &first), (2, &second), (3, &third)] {
         let name = format!("clone-{round}");
@@ -86,6 +90,10 @@ pub(super) fn incremental(ctx: &Ctx) -> Outcome {
         clone.type_in("c")?;
         clone.console().wait_for(&format!("{round:08X}"), SOON)?;
         touch(&mut clone, round + 1)?;
+        clone.type_in("g")?;
+        clone.console().wait_for("00000020\n", SOON)?;
+        let text = clone.console().text().replace('\r', "");
+        ensure!(!text.contains(&generation), "it has the generation of the one that it was: {text:?}");
         clone.type_in("q")?;
         clone.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
     }

@@ -1,11 +1,11 @@
 //! What the guest finds in memory when it starts: kernel, initrd, command line, tables.
 
-use arch::acpi::{self, AcpiConfig};
+use arch::acpi::{self, AcpiConfig, AcpiError};
 use arch::boot::{Entry, StartInfo, load_initrd, load_kernel, write_cmdline, write_start};
 use arch::smbios::{self, ChassisInfo, SmbiosConfig};
 use devices::GuestRam;
 
-use super::BuildError;
+use super::{BuildError, generation};
 use crate::open::Resources;
 use crate::plan::Plan;
 
@@ -27,6 +27,7 @@ pub(super) fn load(plan: &Plan, resources: &Resources, ram: &GuestRam) -> Result
     tables.pci32_window = plan.pci.mmio32.clone();
     tables.ecam_base = plan.pci.ecam;
     tables.last_bus = plan.pci.last_bus;
+    generation::renew(ram).map_err(AcpiError::from)?;
     let rsdp = acpi::build(ram, &tables)?;
     smbios::build(ram, &identity(plan)?)?;
     let start = StartInfo { ram: &plan.memory.ram, rsdp, initrd };

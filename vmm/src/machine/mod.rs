@@ -8,6 +8,7 @@ mod disk_watch;
 mod disks;
 mod error;
 mod functions;
+mod generation;
 mod memory;
 mod pause;
 mod ports;

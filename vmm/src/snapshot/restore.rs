@@ -65,7 +65,10 @@ pub fn restore(path: &Path, options: &RestoreOptions) -> Result<Restored, Snapsh
     let plan = plan(&snapshot, options)?;
     let ram = memory(&snapshot, &plan, options.eager)?;
     let (passed, id) = (options.passed, snapshot.manifest.id.clone());
-    let arrival = Arrival::new(ram, options.paused, move |machine| Ok(machine.load(&state, passed)?));
+    let arrival = Arrival::new(ram, options.paused, move |machine| {
+        machine.load(&state, passed)?;
+        Ok(machine.change_generation()?)
+    });
     let arrival = if options.tracks { arrival.tracked(id) } else { arrival };
     Ok(Restored { plan, object: snapshot.path.join(name::MACHINE), arrival })
 }

@@ -1,0 +1,108 @@
+//! Linux, saved in the midst of what it does and brought back.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use guest::protocol::Request;
+use serde_json::json;
+
+use super::tools::{self, tap};
+use crate::agent::Agent;
+use crate::case::{Case, Ctx};
+use crate::ensure;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::manifest::Manifest;
+use crate::vm::{BOOT, END, Vm, command};
+
+pub(super) const CASES: &[Case] = &[Case::host("snapshot-linux-goes-on", goes_on).within(300)];
+
+const MAC: &str = "02:00:00:aa:bb:01";
+/// How often it is saved and brought back.
+const CHAIN: u32 = 5;
+
+/// A guest of two processors that writes to a disk, counts over a TCP connection and holds a file in memory is saved and
+/// brought back by new processes: all goes on, and the guest complains of nothing.
+fn goes_on(ctx: &Ctx) -> Outcome {
+    tap("tap0", "10.77.0.1/24")?;
+    ctx.claim("data", 16 << 20, 1)?;
+    let manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC).cores(2);
+    let mut vm = Vm::start(ctx, &manifest.claim("data", "data", json!({})), &["--tap", "lan=tap0"])?;
+    let mut agent = vm.agent()?;
+    agent.run_ok("ip link set eth0 up")?;
+    agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
+    let listener = TcpListener::bind("10.77.0.1:5001").doing("listening")?;
+    agent.script("dd if=/dev/urandom of=/tmp/held bs=64k count=64 2>/dev/null")?;
+    let held = agent.script("md5sum /tmp/held")?;
+    begin(&mut agent, "i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done | nc 10.77.0.1 5001")?;
+    begin(&mut agent, "while :; do dd if=/tmp/held of=/dev/vda bs=64k conv=fsync; done")?;
+    let (stream, _) = listener.accept().doing("accepting")?;
+    let mut numbers = Numbers::new(stream)?;
+    numbers.follow(20)?;
+    for round in 0..CHAIN {
+        let directory = ctx.scratch.join(format!("snapshot-{round}"));
+        let begun = Instant::now();
+        let output = command(ctx)
+            .args(["snapshot", "vm", "--stop"])
+            .arg(&directory)
+            .arg("--runtime-dir")
+            .arg(ctx.scratch.join("run"))
+            .output()
+            .doing("taking a snapshot")?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "the snapshot says {}", String::from_utf8_lossy(&output.stderr));
+        vm.wait_exit(END)?.expect(0, "saved")?;
+        let log = format!("restored-{round}");
+        vm = Vm::restore(ctx, ("vm", &log), &directory, &["--agent-socket"])?;
+        numbers.follow(20)?;
+        ctx.note(&format!("round {round}: {:?} until the guest went on; {}", begun.elapsed(), said.trim()));
+        // What it has read is in the page cache, which is not what is to be tested.
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+    let mut agent = vm.agent_within(BOOT)?;
+    let writes = |agent: &mut Agent| agent.script("awk '{print $5}' /sys/block/vda/stat");
+    let before = writes(&mut agent)?;
+    std::thread::sleep(Duration::from_secs(2));
+    ensure!(writes(&mut agent)? != before, "the disk's load does not go on");
+    ensure!(agent.script("md5sum /tmp/held")? == held, "what it held is another");
+    tools::busybox(&["ping", "-c", "2", "-W", "5", "10.77.0.2"])?;
+    let log = agent.script("dmesg")?;
+    let complaints =
+        ["soft lockup", "self-detected stall", "hung task", "timekeeping watchdog", "Call Trace"];
+    for complaint in complaints {
+        ensure!(!log.contains(complaint), "the guest complains of {complaint}: {log}");
+    }
+    agent.send(&Request::PowerOff)?;
+    vm.wait_exit(END)?.expect(0, "guest-shutdown").map(drop)
+}
+
+/// Begins something in the guest that does not end.
+fn begin(agent: &mut Agent, script: &str) -> Outcome {
+    let script = format!("{{ {script}; }} >/dev/null 2>&1 &");
+    agent.call(&Request::Run { argv: ["sh", "-c", &script].map(String::from).to_vec() }).map(drop)
+}
+
+/// Numbers that come over a connection.
+struct Numbers {
+    lines: BufReader<TcpStream>,
+    last: u64,
+}
+
+impl Numbers {
+    fn new(stream: TcpStream) -> Result<Self, Failure> {
+        stream.set_read_timeout(Some(BOOT)).doing("setting a limit")?;
+        Ok(Self { lines: BufReader::new(stream), last: 0 })
+    }
+
+    /// Reads so many more, each of which has to follow the one before.
+    fn follow(&mut self, count: u64) -> Outcome {
+        for _ in 0..count {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).doing("reading a number")?;
+            let number: u64 = line.trim().parse().doing("reading a number")?;
+            ensure!(number == self.last + 1, "{number} comes after {}", self.last);
+            self.last = number;
+        }
+        Ok(())
+    }
+}
