@@ -12,6 +12,7 @@ mod inspect;
 mod layout;
 mod manifest;
 mod memory;
+mod paths;
 mod restore;
 mod sums;
 mod take;

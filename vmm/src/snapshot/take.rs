@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::SnapshotError;
 use super::copy::MemoryCopy;
 use super::directory::{NewSnapshot, Snapshot, name};
-use super::disks;
 use super::manifest::{DiskRecord, Manifest, Parent, VERSION};
+use super::{disks, paths};
+use crate::plan::Plan;
 use crate::state::{ExitReason, Hold, Order, Refusal, RefusalKind, Release, Requests, Saved};
 use crate::status::rfc3339;
 
@@ -124,11 +125,12 @@ impl Taking {
 
     fn write(
         mut self,
-        plan: crate::plan::Plan,
+        mut plan: Plan,
         pause: Duration,
         base: Option<&Snapshot>,
     ) -> Result<Taken, SnapshotError> {
         let index = self.memory.finish(&mut self.new)?;
+        paths::whole(&mut plan);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manifest = Manifest {
             version: VERSION,
