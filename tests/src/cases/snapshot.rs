@@ -1,6 +1,6 @@
 //! Linux, saved in the midst of what it does and brought back.
 
-use std::io::{BufRead, BufReader};
+use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn goes_on(ctx: &Ctx) -> Outcome {
     begin(&mut agent, "i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done | nc 10.77.0.1 5001")?;
     begin(&mut agent, "while :; do dd if=/tmp/held of=/dev/vda bs=64k conv=fsync; done")?;
     let (stream, _) = listener.accept().doing("accepting")?;
-    let mut numbers = Numbers::new(stream)?;
+    let mut numbers = Numbers::new(stream);
     numbers.follow(20)?;
     for round in 0..CHAIN {
         let directory = ctx.scratch.join(format!("snapshot-{round}"));
@@ -52,6 +52,8 @@ fn goes_on(ctx: &Ctx) -> Outcome {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "the snapshot says {}", String::from_utf8_lossy(&output.stderr));
         vm.wait_exit(END)?.expect(0, "saved")?;
+        // All that the guest sent before: what comes then comes of the next process.
+        numbers.drain()?;
         let log = format!("restored-{round}");
         vm = Vm::restore(ctx, ("vm", &log), &directory, &["--agent-socket"])?;
         numbers.follow(20)?;
@@ -82,26 +84,50 @@ fn begin(agent: &mut Agent, script: &str) -> Outcome {
     agent.call(&Request::Run { argv: ["sh", "-c", &script].map(String::from).to_vec() }).map(drop)
 }
 
-/// Numbers that come over a connection.
+/// Numbers that come over a connection, a line each.
 struct Numbers {
-    lines: BufReader<TcpStream>,
+    stream: TcpStream,
+    /// The beginning of the next one.
+    rest: String,
     last: u64,
 }
 
 impl Numbers {
-    fn new(stream: TcpStream) -> Result<Self, Failure> {
-        stream.set_read_timeout(Some(BOOT)).doing("setting a limit")?;
-        Ok(Self { lines: BufReader::new(stream), last: 0 })
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, rest: String::new(), last: 0 }
     }
 
-    /// Reads so many more, each of which has to follow the one before.
-    fn follow(&mut self, count: u64) -> Outcome {
-        for _ in 0..count {
-            let mut line = String::new();
-            self.lines.read_line(&mut line).doing("reading a number")?;
+    /// Reads what comes within `limit`, each number of which has to follow the one before; false if nothing came.
+    fn read(&mut self, limit: Duration) -> Result<bool, Failure> {
+        self.stream.set_read_timeout(Some(limit)).doing("setting a limit")?;
+        let mut buffer = [0; 4096];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(0) => return Err("the connection was closed".into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        self.rest += &String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
+        while let Some((line, rest)) = self.rest.split_once('\n') {
             let number: u64 = line.trim().parse().doing("reading a number")?;
             ensure!(number == self.last + 1, "{number} comes after {}", self.last);
             self.last = number;
+            self.rest = rest.to_owned();
+        }
+        Ok(true)
+    }
+
+    /// Reads all that have come.
+    fn drain(&mut self) -> Outcome {
+        while self.read(Duration::from_secs(1))? {}
+        Ok(())
+    }
+
+    /// Waits for so many more.
+    fn follow(&mut self, count: u64) -> Outcome {
+        let wanted = self.last + count;
+        while self.last < wanted {
+            ensure!(self.read(BOOT)?, "nothing comes after {}", self.last);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{SOON, code, elf, start};
 use crate::case::Ctx;
@@ -14,6 +15,8 @@ use crate::vm::Vm;
 
 /// How often the machine is saved and brought back.
 const CHAIN: usize = 6;
+/// Altered snapshots that are tried.
+const HOSTILE: u32 = 24;
 
 /// The numbers that a guest has printed whole.
 fn numbers(text: &str) -> Result<Vec<u32>, Failure> {
@@ -119,4 +122,73 @@ pub(super) fn incremental(ctx: &Ctx) -> Outcome {
 fn touch(vm: &mut Vm, round: u32) -> Outcome {
     vm.type_in("t")?;
     vm.console().wait_for(&format!("{round:08X}"), SOON)
+}
+
+/// Snapshots whose state was altered by somebody who knows how to make checksums: whatever stands there, the process ends by
+/// itself or runs the guest, and never crashes.
+pub(super) fn hostile(ctx: &Ctx) -> Outcome {
+    let mut vm = start(ctx, code::counts(), &[])?;
+    wait_for_numbers(&vm, 3)?;
+    let good = ctx.scratch.join("good");
+    says(ctx, 0, &["snapshot", "payload", &good.to_string_lossy(), "--stop"])?;
+    vm.wait_exit(SOON)?.expect(0, "saved")?;
+    let state = fs::read_to_string(good.join("state.json"))?;
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut refused = 0;
+    for round in 0..HOSTILE {
+        let mut bytes = state.clone().into_bytes();
+        for _ in 0..=round % 4 {
+            // xorshift64
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            alter(&mut bytes, random);
+        }
+        fs::write(good.join("state.json"), &bytes).doing("altering the state")?;
+        sum(&good)?;
+        let log = format!("hostile-{round}");
+        let mut vm = Vm::restore(ctx, ("hostile", &log), &good, &["--eager"])?;
+        std::thread::sleep(Duration::from_millis(150));
+        if vm.is_running()? {
+            let _ = says(ctx, 0, &["stop", "hostile", "--force"]);
+        }
+        let ended = vm.wait_exit(SOON)?;
+        ensure!(
+            ended.signal.is_none() && !ended.errors.contains("panicked"),
+            "round {round} ended by {:?}: {}",
+            ended.signal,
+            ended.errors
+        );
+        refused += u32::from(ended.code == Some(3) || ended.code == Some(1));
+    }
+    ctx.note(&format!("{refused} of {HOSTILE} altered states were refused"));
+    ensure!(refused > 0, "every altered state was taken");
+    Ok(())
+}
+
+/// Puts another digit in place of one.
+fn alter(bytes: &mut [u8], random: u64) {
+    let digits: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at].is_ascii_digit()).collect();
+    let place = usize::try_from(random >> 8).unwrap_or(0) % digits.len();
+    if let Some(byte) = digits.get(place).and_then(|at| bytes.get_mut(*at)) {
+        *byte = b'0' + u8::try_from(random % 10).unwrap_or(0);
+    }
+}
+
+/// Makes the list of checksums fit the state again.
+fn sum(directory: &Path) -> Outcome {
+    let state = fs::read(directory.join("state.json"))?;
+    let path = directory.join("sums");
+    let text = fs::read_to_string(&path)?;
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.pop();
+    for line in &mut lines {
+        if line.ends_with(" state.json") {
+            *line = format!("{:08x} {} state.json", crc32fast::hash(&state), state.len());
+        }
+    }
+    let mut text = lines.join("\n") + "\n";
+    let crc = crc32fast::hash(text.as_bytes());
+    text += &format!("{crc:08x} end\n");
+    fs::write(&path, text).doing("writing checksums")
 }
