@@ -64,7 +64,18 @@ impl HostCpu {
     /// Features of a guest's processor that this one cannot give, by which those of the machine around it do not count.
     #[must_use]
     pub fn missing_for<'a>(&self, guest: &'a Self) -> Vec<&'a str> {
-        let of_machine = ["hypervisor", "x2apic", "tsc-deadline", "osxsave", "ospke", "ht"];
+        let of_machine = [
+            "hypervisor",
+            "x2apic",
+            "tsc-deadline",
+            "osxsave",
+            "ospke",
+            "ht",
+            "cmp-legacy",
+            "topoext",
+            "kvm-msi-ext-dest-id",
+            "kvm-hint-dedicated",
+        ];
         let missing = self.lacks(guest).into_iter();
         missing.filter(|feature| !of_machine.contains(feature)).collect()
     }

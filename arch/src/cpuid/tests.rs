@@ -236,3 +236,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_guest_misses_nothing_on_the_host_that_it_was_made_for() {
+    for supported in [intel(), amd()] {
+        let host = HostCpu::new(&supported);
+        for mut config in [config(1, 1, 1), config(2, 4, 2), config(1, 300, 1)] {
+            config.model = CpuModel::HostPassthrough;
+            config.dedicated_cpus = true;
+            let guest = HostCpu::new(&CpuidTemplate::new(&supported, &config).unwrap().for_vcpu(0));
+            assert!(host.missing_for(&guest).is_empty(), "{:?}", host.missing_for(&guest));
+        }
+    }
+    let (host, other) = (HostCpu::new(&amd()), HostCpu::new(&intel()));
+    assert!(!host.missing_for(&other).is_empty());
+}

@@ -18,7 +18,6 @@ mod net_guests;
 mod net_passt;
 mod operate;
 mod pause;
-mod snapshot;
 pub(crate) mod tools;
 mod volumes;
 
@@ -40,7 +39,6 @@ pub fn all() -> Vec<Case> {
         net_passt::CASES,
         lifecycle::CASES,
         pause::CASES,
-        snapshot::CASES,
         devices::CASES,
         agent::CASES,
         hotplug::CASES,

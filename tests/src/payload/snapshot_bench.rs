@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::operate::says;
 use super::{SOON, code, elf};
 use crate::case::Ctx;
+use crate::commands::says;
 use crate::failure::{Doing, Failure};
 use crate::manifest::Manifest;
 use crate::vm::Vm;
