@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use crate::agent::Agent;
+use crate::api;
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
@@ -196,8 +197,22 @@ fn masquerade(ctx: &Ctx) -> Outcome {
     ensure!(refused.is_err(), "a port that is not named leads to the guest");
     let status = std::fs::read_to_string(vm.runtime().join("vmi.json")).doing("reading the status")?;
     ensure!(status.contains(POD), "the status does not tell the address: {status}");
+    lease_is_told(&vm)?;
     power_off(&mut vm, &mut agent)?;
     nothing_is_left(ctx)
+}
+
+/// That an event and the metrics tell of the guest's lease.
+pub(crate) fn lease_is_told(vm: &Vm) -> Outcome {
+    let events = std::fs::read_to_string(vm.runtime().join("events.jsonl")).doing("reading the events")?;
+    let told = events.matches("AddressLeased").count();
+    ensure!(told == 1, "the events tell of {told} leases: {events}");
+    let text = api::call(&vm.runtime().join("api.sock"), "GET", "/metrics")?.text;
+    let is_ours = |line: &str| {
+        line.starts_with("kubevmm_dhcp_lease_timestamp_seconds{") && line.contains("address=\"10.0.2.2\"")
+    };
+    ensure!(text.lines().any(is_ours), "the metrics do not tell of the lease: {text}");
+    Ok(())
 }
 
 /// The rules that KubeVirt makes for the example's ports, as nft lists them.

@@ -90,7 +90,7 @@ pub struct Row {
     count: usize,
 }
 
-const BYTES: usize = 32 << 20;
+const BYTES: usize = 64 << 20;
 const DATAGRAMS: usize = 3200;
 const ECHOES: usize = 1000;
 

@@ -7,9 +7,8 @@ use serde_json::json;
 
 use super::debian;
 use crate::agent::Agent;
-use crate::api;
 use crate::case::Ctx;
-use crate::cases::net_bindings::{OUTSIDE, Pod};
+use crate::cases::net_bindings::{OUTSIDE, Pod, lease_is_told};
 use crate::cases::tools::{busybox, more_tap};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
@@ -118,13 +117,7 @@ fn leased(ctx: &Ctx, vm: &Vm, agent: &mut Agent, pod: &Pod) -> Outcome {
     server.wait()?;
     let heard = heard?;
     ensure!(heard.contains("hello"), "the guest hears {heard:?} of its pod's neighbour");
-    let report = api::call(&vm.runtime().join("api.sock"), "GET", "/metrics")?.text;
-    let lease = "kubevmm_dhcp_lease_timestamp_seconds{";
-    let is_ours = |line: &str| line.starts_with(lease) && line.contains("address=\"10.0.2.2\"");
-    ensure!(report.lines().any(is_ours), "the metrics do not tell of the lease: {report}");
-    let events = std::fs::read_to_string(vm.runtime().join("events.jsonl")).doing("reading the events")?;
-    ensure!(events.contains("AddressLeased"), "the events do not tell of the lease: {events}");
-    Ok(())
+    lease_is_told(vm)
 }
 
 fn disks_of_files(agent: &mut Agent) -> Outcome {
