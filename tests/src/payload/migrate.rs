@@ -162,6 +162,26 @@ pub(super) fn deaths(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// A guest that writes faster than may be sent is slowed down, if that is allowed, until it can be moved; not else.
+pub(super) fn converges(ctx: &Ctx) -> Outcome {
+    let mut vm = counting(ctx)?;
+    let mut second = waiting(ctx, "second")?;
+    let address = address(ctx, "second");
+    let options = ["--bandwidth", "4Mi", "--downtime", "200", "--auto-converge"];
+    let (code, text) = beside(ctx, "run", &[&["migrate", "payload", &address], options.as_slice()].concat())?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    vm.wait_exit(SOON)?.expect(0, "migrated")?;
+    ctx.note(&last_event(&vm, "Migrated")?);
+    let object = vm.status_file()?;
+    let text =
+        object["metadata"]["annotations"]["kubevmm.io/migration-progress"].as_str().unwrap_or_default();
+    let progress: Value = serde_json::from_str(text).doing("reading how far it is")?;
+    ensure!(progress["throttlePercent"].as_u64() >= Some(20), "it was not slowed down: {progress}");
+    number(&mut second)?;
+    second.type_in("q")?;
+    second.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
+}
+
 /// What does not fit is refused, and the machine runs on.
 pub(super) fn refusals(ctx: &Ctx) -> Outcome {
     let mut vm = counting(ctx)?;

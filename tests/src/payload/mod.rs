@@ -57,6 +57,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-dump", dump::dump).within(60),
     Case::payload("payload-migrate-there-and-back", migrate::there_and_back).within(60),
     Case::payload("payload-migrate-deaths", migrate::deaths).within(60),
+    Case::payload("payload-migrate-converges", migrate::converges).within(60),
     Case::payload("payload-migrate-refusals", migrate::refusals).within(60),
     Case::payload("payload-snapshot-hostile", snapshot::hostile).within(90),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),

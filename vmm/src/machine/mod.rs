@@ -2,6 +2,7 @@
 
 mod address_space;
 mod boot;
+mod brake;
 mod build;
 mod chipset;
 mod disk_watch;
@@ -22,6 +23,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 pub use address_space::AddressSpace;
+pub use brake::Brake;
 pub use build::Start;
 pub use error::BuildError;
 pub use memory::{map as map_memory, map_file as map_memory_file};
@@ -78,6 +80,14 @@ impl Machine {
     /// Lets the vCPUs go.
     pub fn start(&self) {
         self.gate.open();
+    }
+
+    /// Tells the networks where the machine's cards are now, and has its guest do so, too.
+    pub fn announce(&self) {
+        for card in &self.functions.cards {
+            card.device.announce_for_driver();
+            card.device.announce();
+        }
     }
 
     /// The log of which pages of its memory are written.

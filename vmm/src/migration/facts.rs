@@ -98,6 +98,15 @@ fn value(part: &impl Serialize) -> Value {
 pub fn obstacle(plan: &Plan) -> Option<(&'static str, String)> {
     let mut disks = Vec::new();
     for function in &plan.functions {
+        if let DevicePlan::Nic(nic) = &function.device
+            && nic.vhost
+        {
+            let message = format!(
+                "cannot migrate VMI: the kernel serves the card on {} (vhost-net), and does not say what it writes",
+                nic.network
+            );
+            return Some(("InterfaceNotLiveMigratable", message));
+        }
         if let DevicePlan::Disk(disk) = &function.device
             && !disk.read_only
         {

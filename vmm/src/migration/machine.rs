@@ -14,7 +14,7 @@ use super::transport::Address;
 use super::wire::Session;
 use super::{Facts, MigrationOptions};
 use crate::dirty::{DirtyReader, PageSet};
-use crate::machine::MachineState;
+use crate::machine::{Brake, MachineState};
 use crate::state::{Event, ExitReason, Hold, Mailbox, Release, Requests, SaveOrder};
 
 /// What a migration tells the machine's owner.
@@ -52,6 +52,8 @@ pub struct Order {
     pub ram: GuestRam,
     /// Which of it is written from now on.
     pub written: DirtyReader,
+    /// Slows its guest down.
+    pub brake: Brake,
     /// Where it is kept who owns the machine.
     pub records: Records,
 }
@@ -65,10 +67,10 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
     let cancel = Cancel::default();
     let of_thread = cancel.clone();
     let run = move || {
-        let Order { address, options, facts, ram, written, records } = order;
+        let Order { address, options, facts, ram, written, brake, records } = order;
         let record = Record { session: session.clone(), owner: Owner::There, peer: address.to_string() };
         let mut machine =
-            LocalMachine { ram, written, mailbox: mailbox.clone(), hold: None, records, record };
+            LocalMachine { ram, brake, written, mailbox: mailbox.clone(), hold: None, records, record };
         let dial = || address.dial();
         if let Err(stayed) = depart(&mut machine, &dial, session, facts, &options, &of_thread) {
             mailbox.post(Event::Migration(MigrationReport::Stayed(stayed)));
@@ -87,6 +89,7 @@ fn session() -> io::Result<Session> {
 
 struct LocalMachine {
     ram: GuestRam,
+    brake: Brake,
     written: DirtyReader,
     mailbox: Mailbox,
     /// While it stands still.
@@ -112,9 +115,12 @@ impl Departing for LocalMachine {
         self.written.take().map_err(|error| chain(&error))
     }
 
-    fn throttle(&mut self, _percent: u8) {}
+    fn throttle(&mut self, percent: u8) {
+        self.brake.set(percent);
+    }
 
     fn stop(&mut self) -> Result<Vec<u8>, String> {
+        self.brake.set(0);
         let (sender, answer) = mpsc::sync_channel(1);
         // Nobody waits for the answer any more only if this thread is gone.
         let order = SaveOrder::new(move |answer| drop(sender.send(answer)));

@@ -235,6 +235,7 @@ impl Driver {
             say!("kubevmm: the machine is paused until it is told to go on");
         } else if arrived {
             machine.resume();
+            machine.announce();
         } else {
             machine.start();
         }

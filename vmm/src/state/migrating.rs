@@ -48,6 +48,7 @@ impl Driver {
             facts: facts(&self.plan),
             ram: machine.ram(),
             written,
+            brake: machine.brake(),
             records: Records::new(&self.runtime),
         };
         let cancel = begin(order, self.mailbox.clone()).map_err(|error| fail(error.to_string()))?;

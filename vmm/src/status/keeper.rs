@@ -14,6 +14,7 @@ use super::conditions::{self, Pause, Wanted};
 use super::files::Files;
 use super::{Board, EventReason, EventRecord, Phase, Published, clock, initial};
 use crate::agent::{AgentReport, ProbeKind, ProbeResult};
+use crate::migration::facts::obstacle;
 use crate::plan::Plan;
 use crate::state::ExitReason;
 
@@ -30,6 +31,8 @@ pub struct StatusKeeper {
     status: VirtualMachineInstanceStatus,
     phase: Phase,
     pause: Option<Pause>,
+    /// Why the machine cannot be moved, if it cannot.
+    obstacle: Option<(&'static str, String)>,
     agent: AgentStatus,
     version: u64,
     events: u64,
@@ -50,9 +53,21 @@ impl StatusKeeper {
         let board = Board::new(published(&vmi, &status, version));
         let agent = AgentStatus::new(plan.readiness.is_some());
         let (phase, pause, events, files, again) = (Phase::Pending, None, 0, None, None);
-        let spec_changed = false;
-        let mut keeper =
-            Self { vmi, spec_changed, status, phase, pause, agent, version, events, board, files, again };
+        let (spec_changed, obstacle) = (false, obstacle(plan));
+        let mut keeper = Self {
+            vmi,
+            spec_changed,
+            status,
+            phase,
+            pause,
+            obstacle,
+            agent,
+            version,
+            events,
+            board,
+            files,
+            again,
+        };
         keeper.enter(Phase::Pending);
         keeper.publish();
         keeper
@@ -232,10 +247,9 @@ impl StatusKeeper {
                 "Not all of the VMI's DVs are ready".into()
             },
         });
-        let migratable = Wanted {
-            holds: false,
-            reason: "HypervisorNotLiveMigratable",
-            message: "a running machine cannot be moved to another host".into(),
+        let migratable = match &self.obstacle {
+            None => Wanted { holds: true, reason: "", message: "".into() },
+            Some((reason, message)) => Wanted { holds: false, reason, message: message.clone().into() },
         };
         let ready = conditions::ready(self.phase, self.pause, self.agent.unready());
         let of_agent = self.agent.conditions();

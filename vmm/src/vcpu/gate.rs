@@ -22,6 +22,8 @@ pub struct Gate {
     open: AtomicBool,
     /// Ticks of the time stamp counter that the guest is not to see, all pauses together.
     hidden: AtomicU64,
+    /// Microseconds that a vCPU rests each time it is kicked.
+    rest: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -54,6 +56,7 @@ impl Gate {
         Self {
             open: AtomicBool::new(false),
             hidden: AtomicU64::new(0),
+            rest: AtomicU64::new(0),
             state: Mutex::new(State {
                 phase: Phase::Closed,
                 waiting: 0,
@@ -121,6 +124,16 @@ impl Gate {
     /// Ticks that are hidden from the guest. Each vCPU's thread has to see to its own counter.
     pub fn hidden(&self) -> u64 {
         self.hidden.load(Ordering::Acquire)
+    }
+
+    /// Has vCPUs rest for so long each time they are kicked.
+    pub fn set_rest(&self, rest: Duration) {
+        self.rest.store(u64::try_from(rest.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long a vCPU that was kicked rests.
+    pub fn rest(&self) -> Duration {
+        Duration::from_micros(self.rest.load(Ordering::Relaxed))
     }
 
     /// Lets threads pass.

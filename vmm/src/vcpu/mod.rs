@@ -13,4 +13,4 @@ pub use exit::GuestEvent;
 pub use gate::{Errand, Gate};
 pub use setup::{Role, VcpuSetup};
 pub use state::VcpuState;
-pub use thread::{Shared, VcpuError, VcpuThread};
+pub use thread::{Shared, VcpuError, VcpuKick, VcpuThread};

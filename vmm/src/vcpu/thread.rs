@@ -1,7 +1,7 @@
 //! The thread of one vCPU.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use devices::bus::{Action, Panic};
@@ -67,7 +67,24 @@ pub struct Shared {
 /// A running vCPU thread.
 #[derive(Debug)]
 pub struct VcpuThread {
-    thread: JoinHandle<()>,
+    kick: VcpuKick,
+}
+
+/// Kicks a vCPU's thread, as long as there is one.
+#[derive(Clone, Debug)]
+pub struct VcpuKick(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+impl VcpuKick {
+    /// Gets the thread out of the guest.
+    pub fn kick(&self) {
+        if let Some(thread) = &*self.thread() {
+            kick::kick(thread);
+        }
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl VcpuThread {
@@ -86,18 +103,24 @@ impl VcpuThread {
                 shared.gate.leave();
             },
         )?;
-        Ok(Self { thread })
+        Ok(Self { kick: VcpuKick(Arc::new(Mutex::new(Some(thread)))) })
     }
 
     /// Gets the thread out of the guest, so that it notices a gate that was closed or ended.
     pub fn kick(&self) {
-        kick::kick(&self.thread);
+        self.kick.kick();
+    }
+
+    /// The same for others.
+    pub fn kicker(&self) -> VcpuKick {
+        self.kick.clone()
     }
 
     /// Waits for the thread's end.
     pub fn join(self) {
         // A panic of the thread was printed by the panic hook already.
-        let _ = self.thread.join();
+        let thread = self.kick.thread().take();
+        let _ = thread.map(JoinHandle::join);
     }
 }
 
@@ -123,6 +146,8 @@ fn run(setup: VcpuSetup, shared: &Shared, counters: &VcpuCounters) -> Option<Gue
                 if !pass(&mut vcpu, index, shared, &mut hidden) {
                     return None;
                 }
+                // Whoever slows the guest down kicks it again and again.
+                std::thread::sleep(shared.gate.rest());
                 // The time that it stood at the gate is no fault of the guest's; kernels without the call find out.
                 let _ = vcpu.vcpu().kvmclock_ctrl();
             }

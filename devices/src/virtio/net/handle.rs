@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::NetShared;
 use super::counters::NetCounters;
+use super::{NetShared, announce};
 
 /// A hold on a network card that outlives the device's move into its transport.
 #[derive(Clone, Debug)]
@@ -25,6 +25,12 @@ impl NetHandle {
     /// driver is there that can: then its address has to be made known by other means.
     pub fn announce(&self) -> bool {
         self.0.announce()
+    }
+
+    /// Tells the network where the card is now, after it has moved, in the name of a driver that may be slow to do so: by a frame
+    /// from its address to all (RARP, as QEMU sends it), which switches learn from.
+    pub fn announce_for_driver(&self) {
+        announce::shout(&self.0);
     }
 
     /// Hardware address in use, which the driver may have changed.

@@ -7,6 +7,7 @@
 //! another's, which costs more than it gains, or a program for `TUNSETSTEERINGEBPF` would have to be loaded, which takes
 //! `CAP_BPF` that a pod does not have. Linux drivers use automatic steering where the others are not offered.
 
+mod announce;
 #[cfg(test)]
 mod answered_tests;
 #[cfg(test)]
