@@ -10,8 +10,6 @@ const TIMING: u32 = 0x4000_0010;
 const CRYSTAL: u32 = 0x15;
 const FREQUENCIES: u32 = 0x16;
 const MSI_EXT_DEST_ID: u32 = 1 << 15;
-/// KVM_FEATURE_CLOCKSOURCE in its old and new form, and that it is stable.
-const CLOCK: u32 = 1 | 1 << 3 | 1 << 24;
 /// KVM_FEATURE_PV_UNHALT: a vCPU that waits for a spin lock sleeps until it is kicked.
 const PV_UNHALT: u32 = 1 << 7;
 /// KVM_HINTS_REALTIME, in EDX.
@@ -44,9 +42,6 @@ fn describe_kvm(leaves: &mut Leaves, config: &CpuidConfig) {
     (signature.ebx, signature.ecx, signature.edx) = (b, c, d);
     signature.eax = FEATURES;
     let features = leaves.at(FEATURES, 0);
-    if !config.kvm_clock {
-        features.eax &= !CLOCK;
-    }
     if !config.pv_spinlocks {
         features.eax &= !PV_UNHALT;
     }

@@ -66,8 +66,6 @@ pub struct CpuidConfig {
     pub tsc_deadline_timer: bool,
     /// Hide KVM from the guest (KubeVirt `features.kvm.hidden`): no signature, no paravirtual features.
     pub kvm_hidden: bool,
-    /// Offer KVM's clock (KubeVirt `clock.timer.kvm`).
-    pub kvm_clock: bool,
     /// Offer spin locks that wait in KVM (KubeVirt `features.pvspinlock`).
     pub pv_spinlocks: bool,
     /// What the guest sees of Hyper-V, if anything (KubeVirt `features.hyperv`).
@@ -91,7 +89,6 @@ impl CpuidConfig {
             apic_bus_khz: 1_000_000,
             tsc_deadline_timer: true,
             kvm_hidden: false,
-            kvm_clock: true,
             pv_spinlocks: true,
             hyperv: None,
             msi_ext_dest_id: topology.needs_x2apic(),

@@ -110,7 +110,8 @@ object! {
     /// KVM's paravirtual clock.
     pub struct SimpleTimer {
         /// Whether the timer is there.
-        present: Option<bool> = "true", HONOURED;
+        present: Option<bool> = "true",
+            warn_when(When::False, "the guest still sees KVM's clock: without it and the interval timer Linux finds no time");
     }
 
     /// The 8254 interval timer.

@@ -232,7 +232,6 @@ fn cpuid(
     config.model = plan.cpu.model;
     config.features.clone_from(&plan.cpu.features);
     config.kvm_hidden = plan.cpu.kvm_hidden;
-    config.kvm_clock = !plan.cpu.without_kvm_clock;
     config.pv_spinlocks = !plan.cpu.without_pv_spinlocks;
     config.hyperv = hyperv;
     config.tsc_deadline_timer = vm.check_extension(Cap::TscDeadlineTimer);

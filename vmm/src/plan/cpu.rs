@@ -21,9 +21,6 @@ pub struct CpuPlan {
     /// The guest is not told that it runs on KVM.
     #[serde(default)]
     pub kvm_hidden: bool,
-    /// The guest has no clock of KVM's.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub without_kvm_clock: bool,
     /// The guest has no spin locks that wait in KVM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_pv_spinlocks: bool,
@@ -48,13 +45,11 @@ pub(super) fn plan(topology: Topology, domain: &DomainSpec) -> Result<CpuPlan, P
     let features = cpu.map(|cpu| cpu.features.as_slice()).unwrap_or_default();
     let features = features.iter().enumerate().map(feature).collect::<Result<_, _>>()?;
     let platform = domain.features.as_ref();
-    let clock = domain.clock.as_ref().and_then(|clock| clock.timer.as_ref()?.kvm.as_ref());
     Ok(CpuPlan {
         topology,
         model,
         features,
         kvm_hidden: platform.and_then(|features| features.kvm.as_ref()).is_some_and(|kvm| kvm.hidden),
-        without_kvm_clock: clock.is_some_and(|clock| clock.present == Some(false)),
         without_pv_spinlocks: platform
             .and_then(|features| features.pvspinlock.as_ref())
             .is_some_and(|spinlocks| !spinlocks.is_on()),

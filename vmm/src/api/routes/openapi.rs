@@ -1,4 +1,5 @@
-//! The OpenAPI document, made from the table of routes and the objects' schema.
+//! OpenAPI documents, made from the table of routes and the objects' schema: an index, as Kubernetes has it and `kubectl explain`
+//! looks for it, a document for each group and version, and one for all.
 
 use std::collections::BTreeSet;
 
@@ -10,32 +11,71 @@ use crate::api::router::{Call, Route, Shape};
 use crate::sys::heap;
 
 const PATH: &str = "/openapi/v3";
+/// The document for all, as the index calls it.
+const ALL: &str = "kubevmm";
+/// Groups and versions that have documents of their own.
+const GROUPS: [&str; 3] = ["api/v1", "apis/kubevirt.io/v1", "apis/subresources.kubevirt.io/v1"];
 /// Where the objects' schema has its definitions, and where this document has them.
 const DEFINITIONS: &str = "#/$defs/";
 const SCHEMAS: &str = "#/components/schemas/";
 const MACHINE: &str = "VirtualMachineInstance";
 
-/// The routes of this file.
-pub(super) const ROUTES: &[Route] = &[Route {
-    method: Method::Get,
-    path: PATH,
-    id: "getOpenAPI",
-    about: "This document.",
-    query: &[],
-    body: &[],
-    answer: Shape::Object("OpenAPI"),
-    handle: |_: &Call<'_>| {
-        let text = document().to_string();
-        // The schema takes some megabytes to make.
-        heap::give_back();
-        Answer::Now(Response::json(200, text))
-    },
-}];
+const fn get(
+    path: &'static str,
+    id: &'static str,
+    about: &'static str,
+    handle: fn(&Call<'_>) -> Answer,
+) -> Route {
+    let answer = Shape::Object("OpenAPI");
+    Route { method: Method::Get, path, id, about, query: &[], body: &[], answer, handle }
+}
 
-/// The document. OpenAPI 3.1 takes JSON Schema as it is.
-fn document() -> Value {
+/// The routes of this file.
+pub(super) const ROUTES: &[Route] = &[
+    get(PATH, "getOpenAPIIndex", "Where the OpenAPI documents are.", |_| say(&index())),
+    get("/openapi/v3/kubevmm", "getOpenAPI", "The OpenAPI document of all paths.", |_| say(&document(None))),
+    get("/openapi/v3/api/v1", "getOpenAPICore", "The OpenAPI document of the core group.", |_| of_group(0)),
+    get(
+        "/openapi/v3/apis/kubevirt.io/v1",
+        "getOpenAPIKubevirt",
+        "The OpenAPI document of this group.",
+        |_| of_group(1),
+    ),
+    get(
+        "/openapi/v3/apis/subresources.kubevirt.io/v1",
+        "getOpenAPISubresources",
+        "The OpenAPI document of this group.",
+        |_| of_group(2),
+    ),
+];
+
+fn of_group(index: usize) -> Answer {
+    say(&document(GROUPS.get(index).copied()))
+}
+
+fn say(document: &Value) -> Answer {
+    let text = document.to_string();
+    // The schema takes some megabytes to make.
+    heap::give_back();
+    Answer::Now(Response::json(200, text))
+}
+
+fn index() -> Value {
+    let names = GROUPS.iter().chain([&ALL]);
+    let paths: Map<_, _> = names
+        .map(|name| ((*name).to_owned(), json!({"serverRelativeURL": format!("{PATH}/{name}")})))
+        .collect();
+    json!({"paths": paths})
+}
+
+/// The document of a group and version, or of all. OpenAPI 3.1 takes JSON Schema as it is.
+fn document(group: Option<&str>) -> Value {
     let mut paths = Map::new();
-    for route in super::all() {
+    let is_within = |route: &&Route| {
+        let rest = group.map(|group| route.path.strip_prefix('/').and_then(|path| path.strip_prefix(group)));
+        rest.is_none_or(|rest| rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
+    for route in super::all().filter(is_within) {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.method.name().to_lowercase(), operation(route));
@@ -63,6 +103,9 @@ fn operation(route: &Route) -> Value {
         "parameters": parameters,
         "responses": responses(route.answer),
     });
+    if let (Some(kind), Some(operation)) = (kind_at(route.path), operation.as_object_mut()) {
+        operation.insert(KIND.into(), kind);
+    }
     if let Some(operation) = operation.as_object_mut().filter(|_| !route.body.is_empty()) {
         let fields: Map<_, _> = route
             .body
@@ -80,6 +123,20 @@ fn operation(route: &Route) -> Value {
         operation.insert("requestBody".into(), json!({"content": content}));
     }
     operation
+}
+
+/// By this extension Kubernetes' clients find the kind that a path or a schema is about.
+const KIND: &str = "x-kubernetes-group-version-kind";
+
+fn kind_at(path: &str) -> Option<Value> {
+    let segment = |name: &str| path.split('/').any(|segment| segment == name);
+    if path.starts_with("/apis/kubevirt.io/v1/") && segment("virtualmachineinstances") {
+        Some(json!({"group": "kubevirt.io", "version": "v1", "kind": MACHINE}))
+    } else if path.starts_with("/api/v1/") && segment("events") {
+        Some(json!({"group": "", "version": "v1", "kind": "Event"}))
+    } else {
+        None
+    }
 }
 
 fn responses(answer: Shape) -> Value {
@@ -115,6 +172,10 @@ fn schemas() -> Map<String, Value> {
         let Some(definition) = definitions.get(&name) else { continue };
         let mut definition = definition.clone();
         refer(&mut definition, &mut wanted);
+        if let Some(definition) = definition.as_object_mut().filter(|_| name == MACHINE) {
+            let kind = json!({"group": "kubevirt.io", "version": "v1", "kind": MACHINE});
+            definition.insert(KIND.into(), json!([kind]));
+        }
         schemas.insert(name, definition);
     }
     schemas
@@ -182,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_and_no_dangling_reference() {
-        let document = document();
+        let document = document(None);
         for route in super::super::all() {
             let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
             assert_eq!(operation["operationId"], route.id);
@@ -194,6 +255,24 @@ mod tests {
             assert!(schemas.contains_key(name), "{name}");
         }
         assert!(!text.contains("$defs"));
+    }
+
+    #[test]
+    fn clients_find_their_way_from_the_index_to_a_kind() {
+        let index = index();
+        let paths = index["paths"].as_object().unwrap();
+        for (name, at) in paths {
+            let url = at["serverRelativeURL"].as_str().unwrap();
+            assert!(super::super::all().any(|route| route.path == url), "{name} is nowhere");
+        }
+        let document = document(Some("apis/kubevirt.io/v1"));
+        let paths = document["paths"].as_object().unwrap();
+        assert!(!paths.is_empty() && paths.keys().all(|path| path.starts_with("/apis/kubevirt.io/v1")));
+        let list = &paths["/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances"]["get"];
+        let machine = &document["components"]["schemas"][MACHINE];
+        assert_eq!(machine[KIND][0], list[KIND]);
+        assert_eq!(list[KIND]["kind"], MACHINE);
+        assert!(machine["properties"]["spec"].is_object());
     }
 
     #[test]
