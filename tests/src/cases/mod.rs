@@ -12,6 +12,7 @@ mod examples;
 mod host;
 mod hotplug;
 mod lifecycle;
+mod migrate;
 mod net;
 pub(crate) mod net_bindings;
 mod net_guests;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         crate::payload::FLEETS,
         boot::CASES,
         block::CASES,
+        migrate::CASES,
         net::CASES,
         net_bindings::CASES,
         net_guests::CASES,
