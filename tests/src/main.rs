@@ -1,5 +1,5 @@
 //! The runner: as init of the test host it does what it is ordered to;
-//! elsewhere `case` runs one case, `payload` the cases for any KVM, `bench-snapshot` measures snapshots there, `demo`
+//! elsewhere `case` runs one case, `payload` the cases for any KVM, `bench-snapshot` and `bench-migrate` measure there, `demo`
 //! boots the example.
 
 use std::path::{Path, PathBuf};
@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use tests::case::{Ctx, Tier};
 use tests::failure::Failure;
+use tests::payload::snapshot_bench::Figure;
+use tests::payload::{migrate_bench, snapshot_bench};
 use tests::supervisor::{self, Places};
 use tests::verdict::Line;
 use tests::{cases, host};
@@ -16,12 +18,13 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("case") => code(supervisor::case_main(arguments.get(1..).unwrap_or_default())),
         Some("payload") => payload(arguments.get(1..).unwrap_or_default()),
-        Some("bench-snapshot") => bench_snapshot(arguments.get(1..).unwrap_or_default()),
+        Some("bench-snapshot") => bench(arguments.get(1..).unwrap_or_default(), snapshot_bench::figures),
+        Some("bench-migrate") => bench(arguments.get(1..).unwrap_or_default(), migrate_bench::figures),
         Some("demo") => demo(arguments.get(1..).unwrap_or_default()),
         _ if std::process::id() == 1 => host::init::main(),
         _ => {
             eprintln!(
-                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | bench-snapshot KUBEVMM SCRATCH \
+                "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | bench-snapshot|bench-migrate KUBEVMM SCRATCH \
                  | demo KUBEVMM"
             );
             ExitCode::from(2)
@@ -58,8 +61,8 @@ fn payload(arguments: &[String]) -> ExitCode {
     code(i32::from(totals.failed > 0))
 }
 
-/// Measures snapshots on the KVM of this machine.
-fn bench_snapshot(arguments: &[String]) -> ExitCode {
+/// Measures something on the KVM of this machine.
+fn bench(arguments: &[String], figures: fn(&Ctx) -> Result<Vec<Figure>, Failure>) -> ExitCode {
     let [kubevmm, scratch] = arguments else { return ExitCode::from(2) };
     let scratch = Path::new(scratch);
     let ctx = Ctx {
@@ -68,7 +71,7 @@ fn bench_snapshot(arguments: &[String]) -> ExitCode {
         results: scratch.to_owned(),
         scratch: scratch.to_owned(),
     };
-    match tests::payload::snapshot_bench::figures(&ctx) {
+    match figures(&ctx) {
         Ok(figures) => {
             for (what, value, unit) in figures {
                 println!("{what:<70} {value:>10.2} {unit}");

@@ -49,6 +49,7 @@ Tasks of the kubevmm repository
       --minutes N                       so many minutes of fio (30)
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
   cargo xtask bench snapshot          measure snapshots and restores of a payload with 4 GiB on this machine's KVM
+  cargo xtask bench migrate           measure moves of a payload with 1 GiB in use on this machine's KVM
   cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)
       --filter TEXT                     only lines that contain TEXT, or one of TEXT,TEXT,…
       --quick                           a tenth of the requests, once instead of three times
@@ -91,7 +92,8 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
         ["bench", "boot"] => bench::boot(&Store::open()?),
-        ["bench", "snapshot"] => bench_snapshot::run(&Store::open()?),
+        ["bench", "snapshot"] => bench_snapshot::snapshot(&Store::open()?),
+        ["bench", "migrate"] => bench_snapshot::migrate(&Store::open()?),
         ["bench", "block", rest @ ..] => {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }

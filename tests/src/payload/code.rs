@@ -325,6 +325,36 @@ payload!(
 );
 
 payload!(
+    /// Fills each page of a GiB with a number of its own, then counts as the one above, without looking, in 256 pages.
+    fills,
+    "movl $0x1000000, %esi
+     4: movl %esi, 8(%esi)
+     addl $4096, %esi
+     cmpl $0x41000000, %esi
+     jb 4b
+     movl $(0x100000 + 1f - 0b), %esi
+     call 90f
+     xorl %ebx, %ebx
+     2: movl $0x400000, %esi
+     3: movl %ebx, (%esi)
+     addl $4096, %esi
+     cmpl $0x500000, %esi
+     jb 3b
+     incl %ebx
+     movl $0x3FD, %edx
+     inb %dx, %al
+     testb $1, %al
+     jz 2b
+     movl $0x3F8, %edx
+     inb %dx, %al
+     cmpb $0x71, %al
+     je 80f
+     jmp 2b
+     1: .asciz \"payload: full\\n\"
+     "
+);
+
+payload!(
     /// Prints the watchdog's reload register. Unless it says that the watchdog has fired, sets it to a tenth of a second
     /// and hangs.
     watchdog,

@@ -8,6 +8,7 @@ mod fleet;
 mod life;
 mod metrics;
 mod migrate;
+pub mod migrate_bench;
 mod operate;
 mod snapshot;
 pub mod snapshot_bench;

@@ -103,7 +103,13 @@ pub(super) fn boot(
 ) -> Result<Outcome, Failure> {
     let places = &depot.images;
     let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
-    let mut runtime = match RuntimeDir::create(&places.runtime, namespace, name) {
+    // One that comes back is as good as new.
+    let checked = match origin {
+        Origin::Stream(_) => Ok(()),
+        _ => RuntimeDir::check_owner(&places.runtime, namespace, name),
+    };
+    let created = checked.and_then(|()| RuntimeDir::create(&places.runtime, namespace, name));
+    let mut runtime = match created {
         Ok(runtime) => runtime,
         Err(error) => return Err(planned.not_opened(&[OpenFault { subject: Subject::Machine, error }])),
     };

@@ -131,12 +131,17 @@ fn is_held(lock: &Path) -> bool {
 #[serde(rename_all = "camelCase")]
 struct ExitReport {
     exit_code: u8,
+    reason: String,
 }
 
 /// How a machine ended, by its exit report. One that left none was killed.
 pub(super) fn end(report: &Path) -> End {
     let report = fs::read(report).ok().and_then(|text| serde_json::from_slice::<ExitReport>(&text).ok());
-    if report.is_some_and(|report| report.exit_code == 0) { End::Succeeded } else { End::Failed }
+    match report {
+        Some(report) if report.reason == "migrated" => End::Moved,
+        Some(ExitReport { exit_code: 0, .. }) => End::Succeeded,
+        _ => End::Failed,
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +155,7 @@ mod tests {
         assert_eq!(end(&report), End::Failed);
         for (text, expected) in [
             (r#"{"reason":"guest-shutdown","exitCode":0}"#, End::Succeeded),
+            (r#"{"reason":"migrated","to":"unix:/x","exitCode":0}"#, End::Moved),
             (r#"{"reason":"guest-panic","exitCode":4}"#, End::Failed),
             (r#"{"reason":"gue"#, End::Failed),
         ] {

@@ -35,6 +35,8 @@ impl Strategy {
     pub fn wants_it_up(self, order: Order, last: Option<End>) -> bool {
         match (order, self) {
             (Order::Stop, _) => false,
+            // It runs elsewhere: until somebody asks for it again, it does not belong here.
+            (Order::None, _) if last == Some(End::Moved) => false,
             (_, Self::Always) | (Order::Start, Self::Halted) => true,
             (Order::None, Self::Halted | Self::Manual) => false,
             (Order::Start, Self::Manual) | (_, Self::Once) => last.is_none(),
@@ -61,6 +63,8 @@ pub enum Order {
 pub enum End {
     /// The guest powered off.
     Succeeded,
+    /// It was moved, and runs elsewhere.
+    Moved,
     /// Anything else.
     Failed,
 }
@@ -68,7 +72,7 @@ pub enum End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use End::{Failed, Succeeded};
+    use End::{Failed, Moved, Succeeded};
     use Strategy::{Always, Halted, Manual, Once, RerunOnFailure};
 
     #[test]
@@ -87,6 +91,10 @@ mod tests {
                     assert_eq!(strategy.wants_it_up(order, last), up, "{strategy:?} {order:?} {last:?}");
                 }
             }
+            assert!(
+                !strategy.wants_it_up(Order::None, Some(Moved)),
+                "{strategy:?} starts what runs elsewhere"
+            );
         }
     }
 

@@ -85,13 +85,33 @@ pub struct Progress {
     pub throttle: u8,
 }
 
+/// What a guest stood still for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Downtime {
+    /// Stopping, disks made durable, state taken.
+    pub stop: Duration,
+    /// The last pages, and the state, sent.
+    pub send: Duration,
+    /// Until the destination was ready: all put in place there.
+    pub load: Duration,
+    /// Until it said that it runs: records, locks.
+    pub hand_over: Duration,
+}
+
+impl Downtime {
+    /// All of it, by the source's clock.
+    pub fn total(&self) -> Duration {
+        self.stop + self.send + self.load + self.hand_over
+    }
+}
+
 /// A machine has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// What it took.
     pub progress: Progress,
     /// From its stop to the news that it runs.
-    pub downtime: Duration,
+    pub downtime: Downtime,
     /// How long it took in all.
     pub took: Duration,
 }
@@ -201,7 +221,8 @@ struct Departure<'a> {
     left: PageSet,
     began: Instant,
     stopped: Option<Instant>,
-    runs_there: Option<Instant>,
+    downtime: Downtime,
+    recording: Duration,
     why: Option<String>,
 }
 
@@ -247,7 +268,8 @@ impl<'a> Departure<'a> {
             ram,
             began,
             stopped: None,
-            runs_there: None,
+            downtime: Downtime::default(),
+            recording: Duration::ZERO,
             why: None,
         })
     }
@@ -291,12 +313,7 @@ impl<'a> Departure<'a> {
     }
 
     fn moved(&self) -> Moved {
-        let runs = self.runs_there.unwrap_or_else(Instant::now);
-        Moved {
-            progress: self.progress,
-            downtime: self.stopped.map(|at| runs.saturating_duration_since(at)).unwrap_or_default(),
-            took: self.began.elapsed(),
-        }
+        Moved { progress: self.progress, downtime: self.downtime, took: self.began.elapsed() }
     }
 
     fn note(&mut self, phase: Phase) {
@@ -394,11 +411,13 @@ impl<'a> Departure<'a> {
 
     /// Stops the guest, and sends all that is left of it.
     fn stop(&mut self) -> Event {
-        self.stopped = Some(Instant::now());
+        let began = Instant::now();
+        self.stopped = Some(began);
         let state = match self.machine.stop() {
             Ok(state) => state,
             Err(why) => return self.because(Event::Cancel, why),
         };
+        let mut since = self.lap(|downtime| &mut downtime.stop, began);
         self.note(Phase::Standing);
         let mut set = std::mem::replace(&mut self.left, PageSet::none(&self.ram));
         match self.machine.written() {
@@ -417,8 +436,12 @@ impl<'a> Departure<'a> {
             Err(error) => return self.because(Event::Cancel, chain(&error)),
         }
         self.progress.left = 0;
+        since = self.lap(|downtime| &mut downtime.send, since);
         match self.reader.read() {
-            Ok(Message::Ready) => Event::PeerReady,
+            Ok(Message::Ready) => {
+                self.lap(|downtime| &mut downtime.load, since);
+                Event::PeerReady
+            }
             Ok(Message::Failed(message)) => {
                 self.because(Event::PeerFailed, format!("the destination could not take it over: {message}"))
             }
@@ -427,7 +450,15 @@ impl<'a> Departure<'a> {
         }
     }
 
+    /// Notes how long a part of the downtime took; when the next one begins.
+    fn lap(&mut self, part: fn(&mut Downtime) -> &mut Duration, since: Instant) -> Instant {
+        let now = Instant::now();
+        *part(&mut self.downtime) = now.saturating_duration_since(since);
+        now
+    }
+
     fn record(&mut self) -> Event {
+        let began = Instant::now();
         // From here on, cancelling is of no use to anybody.
         self.cancel.0.late.store(true, Ordering::SeqCst);
         if self.cancel.is_asked() {
@@ -435,12 +466,16 @@ impl<'a> Departure<'a> {
         }
         self.note(Phase::HandingOver);
         match self.machine.record() {
-            Ok(()) => Event::Recorded,
+            Ok(()) => {
+                self.recording = began.elapsed();
+                Event::Recorded
+            }
             Err(why) => self.because(Event::NotRecorded, why),
         }
     }
 
     fn hand_over(&mut self) -> Event {
+        let since = Instant::now();
         if let Err(why) = self.machine.let_disks_go() {
             // It has not been told to go.
             return self.because(Event::Told(Fate::Never), why);
@@ -450,7 +485,7 @@ impl<'a> Departure<'a> {
         }
         match self.reader.read() {
             Ok(Message::Running) => {
-                self.runs_there = Some(Instant::now());
+                self.downtime.hand_over = self.recording.saturating_add(since.elapsed());
                 Event::PeerRunning
             }
             Ok(Message::Failed(message)) => {

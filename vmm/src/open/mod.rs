@@ -119,6 +119,18 @@ pub enum OpenError {
         /// Where its files are.
         directory: PathBuf,
     },
+    /// The VM was handed over by a process that did not end in order.
+    #[error(
+        "{namespace}/{name} was moved to {peer}, and runs there unless that failed: see there first, then kubevmm delete {name}"
+    )]
+    HandedOver {
+        /// Namespace of the VM.
+        namespace: String,
+        /// Name of the VM.
+        name: String,
+        /// Where to.
+        peer: String,
+    },
     /// A host resource could not be had.
     #[error("{what} could not be set up")]
     Host {

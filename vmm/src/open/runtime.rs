@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
+use crate::migration::record::{self, Owner, Record};
 use crate::{console, status};
 
 /// Held open and locked as long as the VM runs. It says which process that is.
@@ -34,6 +35,19 @@ impl RuntimeDir {
         clear(&path, &[]).map_err(fail)?;
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
         Ok(Self { path, leave_nothing: false, _lock: lock })
+    }
+
+    /// Whether a process that did not end in order has handed `namespace`/`name` over, so that it is not to be started here.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn check_owner(root: &Path, namespace: &str, name: &str) -> Result<(), OpenError> {
+        match record::read(&root.join(namespace).join(name)) {
+            Some(Record { owner: Owner::There, peer, .. }) => {
+                Err(OpenError::HandedOver { namespace: namespace.into(), name: name.into(), peer })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes what the last run of `namespace`/`name` left below `root`; false if there is nothing.
@@ -131,6 +145,24 @@ fn clear(directory: &Path, keep: &[&str]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migration::record::Records;
+    use crate::migration::wire::Session;
+
+    #[test]
+    fn a_vm_that_was_handed_over_is_not_started_before_somebody_has_looked() {
+        let root = tempfile::tempdir().unwrap();
+        let check = || RuntimeDir::check_owner(root.path(), "default", "vm");
+        check().unwrap();
+        let directory = root.path().join("default/vm");
+        fs::create_dir_all(&directory).unwrap();
+        let record = |owner| Record { session: Session::new([1; 16]), owner, peer: "unix:/x".into() };
+        Records::new(&directory).write(&record(Owner::Here)).unwrap();
+        check().unwrap();
+        Records::new(&directory).write(&record(Owner::There)).unwrap();
+        assert!(matches!(check(), Err(OpenError::HandedOver { .. })));
+        RuntimeDir::remove(root.path(), "default", "vm").unwrap();
+        check().unwrap();
+    }
 
     #[test]
     fn a_vm_runs_once_and_leaves_only_how_it_ended() {

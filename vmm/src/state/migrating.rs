@@ -95,11 +95,16 @@ impl Driver {
                 self.note_progress(&moved.progress);
                 self.migrating = None;
                 let message = format!(
-                    "The VirtualMachineInstance migrated in {:.1} s: {} rounds, {} MiB, its guest stood still for {} ms.",
+                    "The VirtualMachineInstance migrated in {:.1} s: {} rounds, {} MiB, its guest stood still for {} ms \
+                     (stop {}, send {}, load {}, hand-over {}).",
                     moved.took.as_secs_f64(),
                     moved.progress.rounds,
                     moved.progress.sent >> 20,
-                    moved.downtime.as_millis()
+                    moved.downtime.total().as_millis(),
+                    moved.downtime.stop.as_millis(),
+                    moved.downtime.send.as_millis(),
+                    moved.downtime.load.as_millis(),
+                    moved.downtime.hand_over.as_millis()
                 );
                 say!("kubevmm: {message}");
                 self.keeper.tell(EventReason::Migrated, message);
