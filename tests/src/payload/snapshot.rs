@@ -5,6 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{SOON, code, elf, start};
 use crate::case::Ctx;
 use crate::commands::says;
@@ -32,7 +34,19 @@ fn wait_for_numbers(vm: &Vm, count: usize) -> Outcome {
 
 /// A guest that counts is saved and brought back in a new process, again and again: it misses nothing, and does nothing twice.
 pub(super) fn chain(ctx: &Ctx) -> Outcome {
-    let mut vm = start(ctx, code::counts(), &[])?;
+    ctx.claim("data", 1 << 20, 1)?;
+    let kernel = ctx.scratch.join("payload.elf");
+    fs::write(&kernel, elf::pvh(code::counts(), 4096)).doing("writing a payload")?;
+    // Devices of all kinds, which the guest leaves alone.
+    let mut manifest =
+        Manifest::bare("payload").memory("64Mi").cores(3).grace(1).claim("data", "data", json!({}));
+    manifest.set("/metadata/annotations", json!({"kubevmm.io/hotplug-slots": "2"}));
+    manifest.set("/spec/domain/devices/watchdog", json!({"name": "dog", "i6300esb": {}}));
+    manifest.set("/spec/domain/devices/rng", json!({}));
+    manifest.push("/spec/domain/devices/disks", json!({"name": "empty", "disk": {"bus": "virtio"}}));
+    manifest.push("/spec/volumes", json!({"name": "empty", "emptyDisk": {"capacity": "1Mi"}}));
+    let manifest = manifest.cloud_init("#cloud-config");
+    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
     let mut all = String::new();
     for round in 0..CHAIN {
         wait_for_numbers(&vm, 5)?;
@@ -48,9 +62,14 @@ pub(super) fn chain(ctx: &Ctx) -> Outcome {
         vm = Vm::restore(ctx, ("payload", &log), Path::new(directory.as_ref()), args)?;
     }
     wait_for_numbers(&vm, 5)?;
-    // Who comes second finds the machine running.
+    // A disk that was written to meanwhile is another one.
     let last = ctx.scratch.join(format!("snapshot-{}", CHAIN - 1));
-    let twice = says(ctx, 3, &["restore", &last.to_string_lossy(), "--console", "off"])?;
+    let (name, last) = (["--name", "other", "--console", "off"], last.to_string_lossy());
+    ctx.claim("data", 1 << 20, 2)?;
+    let changed = says(ctx, 1, &[["restore", &last].as_slice(), &name].concat())?;
+    ensure!(changed.contains("was written to since"), "of a disk that has changed it says {changed:?}");
+    // Who comes second finds the machine running.
+    let twice = says(ctx, 3, &["restore", &last, "--changed-disks", "--console", "off"])?;
     ensure!(twice.contains("runs already"), "the second says {twice:?}");
     vm.type_in("q")?;
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;

@@ -103,6 +103,8 @@ fn check_host(snapshot: &Snapshot, state: &MachineState) -> Result<(), SnapshotE
 fn plan(snapshot: &Snapshot, options: &RestoreOptions) -> Result<Plan, SnapshotError> {
     let mut plan = snapshot.manifest.plan.clone();
     plan.starts_paused = false;
+    // The guest has them, and the plan has not their values.
+    plan.credentials.clear();
     if let Some(name) = &options.name {
         plan.name.clone_from(name);
     }
