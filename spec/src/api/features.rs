@@ -37,7 +37,8 @@ object! {
     /// How KVM shows itself to the guest.
     pub struct FeatureKvm {
         /// Hide KVM from the guest.
-        hidden: bool = "false", HONOURED;
+        hidden: bool = "false",
+            warn_when(When::True, "without KVM's clock a Linux guest does not start on hosts whose CPUID tells no TSC frequency (AMD)");
     }
 
     /// All Hyper-V enlightenments of the host.

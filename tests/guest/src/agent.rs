@@ -1,5 +1,6 @@
 //! Answers operations that arrive on the virtio port, one JSON object a line.
 
+use std::arch::x86_64::{__cpuid, CpuidResult};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -87,6 +88,10 @@ fn perform(request: Request) -> io::Result<Answer> {
         Request::BlockStamps { disk } => block::stamps(&disk).map(Answer::Stamps),
         Request::TouchMemory { mebibytes, seed } => touch(mebibytes, seed).map(|()| Answer::Done),
         Request::Entropy { bytes } => entropy(bytes).map(Answer::Text),
+        Request::Cpuid { leaf } => {
+            let CpuidResult { eax, ebx, ecx, edx } = __cpuid(leaf);
+            Ok(Answer::Text(format!("{eax:x} {ebx:x} {ecx:x} {edx:x}")))
+        }
         Request::Console { text } => writeln!(io::stdout(), "{text}").map(|()| Answer::Done),
         Request::PowerOff => Err(down(Down::PowerOff)),
         Request::Reboot => Err(down(Down::Restart)),

@@ -74,6 +74,11 @@ pub enum Request {
         /// How many bytes, at most 1 MiB.
         bytes: u64,
     },
+    /// The registers that CPUID answers with: [`Answer::Text`], four numbers in hexadecimal.
+    Cpuid {
+        /// What is asked for.
+        leaf: u32,
+    },
     /// Writes a line on the console.
     Console {
         /// The line.

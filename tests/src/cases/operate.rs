@@ -17,7 +17,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::machine;
 use crate::vm::{BOOT, END, Vm};
 
-pub(super) const CASES: &[Case] = &[Case::host("every-verb-beside-linux", verbs).within(200)];
+pub(super) const CASES: &[Case] = &[Case::host("every-verb-beside-linux", verbs).within(300)];
 
 const MIB: u64 = 1 << 20;
 const LAN: &str = "02:00:00:aa:bb:0a";
