@@ -9,6 +9,9 @@ use self::operation::Operation;
 /// Most operations of one patch.
 const MOST_OPERATIONS: usize = 256;
 
+/// Most copies among them: each can double the object.
+const MOST_COPIES: usize = 8;
+
 /// Ways to write a change down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchKind {
@@ -27,6 +30,9 @@ pub enum PatchError {
     /// It is too long.
     #[error("the patch has more than {MOST_OPERATIONS} operations")]
     TooLong,
+    /// It could make an object without bounds.
+    #[error("the patch copies more than {MOST_COPIES} times")]
+    TooManyCopies,
     /// A path leads nowhere.
     #[error("the patch's path {0:?} leads nowhere")]
     NoSuchPath(String),
@@ -56,6 +62,11 @@ impl PatchKind {
                 let operations: Vec<Operation> = serde_json::from_slice(patch)?;
                 if operations.len() > MOST_OPERATIONS {
                     return Err(PatchError::TooLong);
+                }
+                let copies =
+                    operations.iter().filter(|operation| matches!(operation, Operation::Copy { .. }));
+                if copies.count() > MOST_COPIES {
+                    return Err(PatchError::TooManyCopies);
                 }
                 for operation in operations {
                     operation.apply(&mut object)?;
@@ -164,6 +175,7 @@ mod tests {
             json!([{"op": "remove", "path": ""}]),
             json!([{"op": "steal", "path": "/a"}]),
             json!({"op": "remove", "path": "/a"}),
+            json!(vec![json!({"op": "copy", "from": "", "path": "/b"}); 9]),
             json!(vec![json!({"op": "test", "path": "/b/c", "value": 1}); 257]),
         ] {
             assert!(apply(PatchKind::Json, object.clone(), patch.clone()).is_err(), "{patch}");
