@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(explain(""), Err(ExplainError::Empty));
         let text = explain("vmm.spec").unwrap_err().to_string();
         assert!(text.starts_with("\"vmm\" is no kind (there is \"vmi\")"), "{text}");
-        assert!(text.ends_with("the kinds are vmi, vm, vmirs, vmpool, vmim, vmipreset, vminstancetype, vmclusterinstancetype, vmpref, vmclusterpref, dv, nad, pvc, Secret, cm, sa"), "{text}");
+        assert!(text.ends_with("the kinds are vmi, vm, vmirs, vmpool, vmim, migrationpolicies, vmipreset, vminstancetype, vmclusterinstancetype, vmpref, vmclusterpref, dv, nad, pvc, Secret, cm, sa"), "{text}");
         for path in [
             "dv.spec.source.vddk.uuid",
             "migration.spec.vmiName",

@@ -2,7 +2,7 @@
 
 use super::object::refuse;
 use super::{Findings, Object, Reason};
-use crate::api::{VirtualMachineInstanceMigration, VirtualMachineInstancePreset};
+use crate::api::{MigrationPolicy, VirtualMachineInstanceMigration, VirtualMachineInstancePreset};
 use crate::formats;
 use crate::source::{Document, Manifests};
 
@@ -12,6 +12,7 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("VirtualMachineInstance", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachineInstanceReplicaSet", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachineInstanceMigration", "kubevirt.io", &["v1", "v1alpha3"]),
+    ("MigrationPolicy", "migrations.kubevirt.io", &["v1alpha1"]),
     ("VirtualMachineInstancePreset", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachinePool", "pool.kubevirt.io", &["v1beta1", "v1alpha1"]),
     ("VirtualMachineInstancetype", "instancetype.kubevirt.io", INSTANCETYPES),
@@ -30,7 +31,6 @@ const INSTANCETYPES: &[&str] = &["v1", "v1beta1", "v1alpha2", "v1alpha1"];
 
 /// Kinds that stand beside machines in manifests and are not looked into.
 const BYSTANDERS: &[&str] = &[
-    "MigrationPolicy",
     "PriorityClass",
     "ResourceClaim",
     "ResourceClaimTemplate",
@@ -133,6 +133,16 @@ pub(super) fn migration_names_a_machine(
 ) {
     if migration.spec.vmi_name.is_empty() {
         findings.required("spec.vmiName", "give the name of the machine");
+    }
+}
+
+/// KubeVirt: `pkg/virt-api/webhooks/validating-webhook/admitters/migration-policy-admitter.go`.
+pub(super) fn policy_makes_sense(policy: &MigrationPolicy, findings: &mut Findings<'_>) {
+    if policy.spec.completion_timeout_per_gi_b.is_some_and(|seconds| seconds < 0) {
+        findings.invalid("spec.completionTimeoutPerGiB", "must not be negative");
+    }
+    if policy.spec.bandwidth_per_migration.as_ref().is_some_and(|bandwidth| bandwidth.bytes().is_none()) {
+        findings.invalid("spec.bandwidthPerMigration", "must not be negative");
     }
 }
 

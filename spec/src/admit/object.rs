@@ -3,10 +3,10 @@
 use super::{Findings, Reason, kinds, machine, rules};
 use crate::api::read::{Reader, Value};
 use crate::api::{
-    ConfigMap, DataVolume, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret, ServiceAccount,
-    VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration, VirtualMachineInstancePreset,
-    VirtualMachineInstanceReplicaSet, VirtualMachineInstancetype, VirtualMachinePool,
-    VirtualMachinePreference,
+    ConfigMap, DataVolume, MigrationPolicy, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret,
+    ServiceAccount, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
+    VirtualMachineInstancePreset, VirtualMachineInstanceReplicaSet, VirtualMachineInstancetype,
+    VirtualMachinePool, VirtualMachinePreference,
 };
 use crate::source::{Document, Manifests};
 use crate::support;
@@ -24,6 +24,8 @@ pub enum Object {
     Pool(Box<VirtualMachinePool>, Box<VirtualMachineInstance>),
     /// An order to move a machine to another node.
     Migration(Box<VirtualMachineInstanceMigration>),
+    /// How machines with certain labels are moved.
+    MigrationPolicy(Box<MigrationPolicy>),
     /// Parts that are added to machines with certain labels.
     Preset(Box<VirtualMachineInstancePreset>),
     /// The size of a machine.
@@ -79,6 +81,11 @@ impl Object {
                 let migration = typed::<VirtualMachineInstanceMigration>(document, findings);
                 kinds::migration_names_a_machine(&migration, findings);
                 Self::Migration(migration)
+            }
+            "MigrationPolicy" => {
+                let policy: Box<MigrationPolicy> = typed(document, findings);
+                kinds::policy_makes_sense(&policy, findings);
+                Self::MigrationPolicy(policy)
             }
             "VirtualMachineInstancePreset" => {
                 let preset: Box<VirtualMachineInstancePreset> = part(document, findings);
@@ -145,6 +152,7 @@ impl Object {
             Self::ReplicaSet(object, _) => serde_json::to_value(object),
             Self::Pool(object, _) => serde_json::to_value(object),
             Self::Migration(object) => serde_json::to_value(object),
+            Self::MigrationPolicy(object) => serde_json::to_value(object),
             Self::Preset(object) => serde_json::to_value(object),
             Self::Instancetype(object) => serde_json::to_value(object),
             Self::Preference(object) => serde_json::to_value(object),

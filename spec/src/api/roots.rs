@@ -3,10 +3,10 @@
 use super::kind::Kind;
 use super::read::Value;
 use super::{
-    ConfigMap, DataVolume, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret, ServiceAccount,
-    VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration, VirtualMachineInstancePreset,
-    VirtualMachineInstanceReplicaSet, VirtualMachineInstancetype, VirtualMachinePool,
-    VirtualMachinePreference,
+    ConfigMap, DataVolume, MigrationPolicy, NetworkAttachmentDefinition, PersistentVolumeClaim, Secret,
+    ServiceAccount, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
+    VirtualMachineInstancePreset, VirtualMachineInstanceReplicaSet, VirtualMachineInstancetype,
+    VirtualMachinePool, VirtualMachinePreference,
 };
 
 /// A kind of the API.
@@ -39,6 +39,7 @@ pub const ROOTS: &[Root] = &[
         aliases: &["vmim", "migration"],
         object: VirtualMachineInstanceMigration::KIND,
     },
+    Root { kind: "MigrationPolicy", aliases: &["migrationpolicies"], object: MigrationPolicy::KIND },
     Root {
         kind: "VirtualMachineInstancePreset",
         aliases: &["vmipreset", "preset"],

@@ -25,6 +25,25 @@ fn rows(api: &str, kind: &str, rows: Vec<(Value, &[&str])>) {
 }
 
 #[test]
+fn migration_policies() {
+    let policy = |more: Value| {
+        let mut spec = json!({"selectors": {"virtualMachineInstanceSelector": {"a": "1"}}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"spec": spec})
+    };
+    rows(
+        "migrations.kubevirt.io/v1alpha1",
+        "MigrationPolicy",
+        vec![
+            (policy(json!({"allowAutoConverge": true, "bandwidthPerMigration": "64Mi"})), &[]),
+            (policy(json!({"completionTimeoutPerGiB": -1})), &["Invalid spec.completionTimeoutPerGiB"]),
+            (policy(json!({"bandwidthPerMigration": "-1"})), &["Invalid spec.bandwidthPerMigration"]),
+            (json!({"spec": {}}), &["Required spec.selectors"]),
+        ],
+    );
+}
+
+#[test]
 fn data_volumes() {
     let size = || json!({"resources": {"requests": {"storage": "1Gi"}}});
     let volume = |source: Value| json!({"spec": {"source": source, "storage": size()}});

@@ -167,7 +167,13 @@ pub(super) fn converges(ctx: &Ctx) -> Outcome {
     let mut vm = counting(ctx)?;
     let mut second = waiting(ctx, "second")?;
     let address = address(ctx, "second");
-    let options = ["--bandwidth", "4Mi", "--downtime", "200", "--auto-converge"];
+    let policy = ctx.scratch.join("policy.yaml");
+    let text = "apiVersion: migrations.kubevirt.io/v1alpha1\nkind: MigrationPolicy\nmetadata: {name: slow}\n\
+                spec:\n  allowAutoConverge: true\n  bandwidthPerMigration: 4Mi\n\
+                \x20 selectors: {namespaceSelector: {kubernetes.io/metadata.name: default}}\n";
+    std::fs::write(&policy, text).doing("writing a policy")?;
+    let policy = policy.to_string_lossy();
+    let options = ["--policy", policy.as_ref(), "--downtime", "200"];
     let (code, text) = beside(ctx, "run", &[&["migrate", "payload", &address], options.as_slice()].concat())?;
     ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
     vm.wait_exit(SOON)?.expect(0, "migrated")?;

@@ -24,7 +24,12 @@ const PLACES: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
 
 /// Reads all files; every error is said.
 pub(super) fn load(args: &Args) -> Result<Manifests, Failure> {
-    spec::load(args.files()?).map_err(|errors| {
+    load_files(args.files()?)
+}
+
+/// The same of these files.
+pub(super) fn load_files(files: &[PathBuf]) -> Result<Manifests, Failure> {
+    spec::load(files).map_err(|errors| {
         for error in &errors {
             say(&report::load_error(error));
         }

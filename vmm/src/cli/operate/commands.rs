@@ -31,6 +31,11 @@ const DISK: &[Opt] = &[
 ];
 
 const MIGRATE: &[Opt] = &[
+    option(
+        "policy",
+        "FILE",
+        "do as the MigrationPolicy says that picks the machine by its labels, where nothing else is said (repeatable)",
+    ),
     option("bandwidth", "SIZE", "send no more than this in a second, as in 64Mi"),
     option("downtime", "MILLISECONDS", "let the guest stand still no longer than this (default 300)"),
     flag("auto-converge", "slow the guest down if it writes faster than can be copied"),

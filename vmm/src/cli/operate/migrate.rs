@@ -1,15 +1,18 @@
 //! `kubevmm migrate` and `kubevmm migrate-cancel`.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use spec::api::Quantity;
+use spec::Object;
+use spec::api::{MigrationPolicy, Quantity};
 
 use super::names;
 use crate::cli::Failure;
 use crate::cli::args::Args;
-use crate::cli::output::print;
+use crate::cli::manifest;
+use crate::cli::output::{print, say};
 use crate::client::{ClientError, Machine};
 
 /// How often it is looked how far a migration is.
@@ -24,7 +27,7 @@ pub(super) fn migrate(args: &Args) -> Result<u8, Failure> {
         return Err(Failure::Usage("give the name of a machine, and the address where it goes".into()));
     };
     let machine = names::find(args, name)?;
-    let body = body(args, address)?;
+    let body = body(args, &machine, address)?;
     machine.ask("PUT", &machine.vm_subresource("migrate"), &body)?;
     if args.has("no-wait") {
         return print(&format!("VM {machine} was scheduled to migrate\n")).map(|()| 0);
@@ -41,9 +44,51 @@ pub(super) fn cancel(args: &Args) -> Result<u8, Failure> {
     print(&format!("the migration of VMI {machine} is cancelled\n")).map(|()| 0)
 }
 
-fn body(args: &Args, address: &str) -> Result<String, Failure> {
+/// The policy of the files given that picks the machine, if any does.
+fn policy(args: &Args, machine: &Machine) -> Result<Option<MigrationPolicy>, Failure> {
+    let files: Vec<_> = args.texts("policy")?.into_iter().map(std::path::PathBuf::from).collect();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let manifests = manifest::load_files(&files)?;
+    let object = machine.object()?;
+    let labels: BTreeMap<String, String> =
+        serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
+    // What Kubernetes puts onto every namespace.
+    let namespace = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), machine.namespace.clone())]);
+    let mut best: Option<(usize, MigrationPolicy)> = None;
+    for document in &manifests.documents {
+        let verdict = spec::admit(document, &manifests);
+        if !verdict.allowed || !verdict.warnings.is_empty() {
+            say(&spec::report::text(&verdict));
+        }
+        if !verdict.allowed {
+            return Err(Failure::Rejected);
+        }
+        let Object::MigrationPolicy(policy) = verdict.object else { continue };
+        let count = policy.spec.picks(&labels, &namespace);
+        if let Some(count) = count.filter(|count| best.as_ref().is_none_or(|(most, _)| count > most)) {
+            best = Some((count, *policy));
+        }
+    }
+    Ok(best.map(|(_, policy)| policy))
+}
+
+fn body(args: &Args, machine: &Machine, address: &str) -> Result<String, Failure> {
     let mut body = Map::from_iter([("address".to_owned(), Value::from(absolute(address)))]);
     let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
+    if let Some(policy) = policy(args, machine)? {
+        let spec = policy.spec;
+        if let Some(bytes) = spec.bandwidth_per_migration.and_then(|bandwidth| bandwidth.bytes()) {
+            // KubeVirt: none is no limit.
+            put("bandwidth", Some(bytes).filter(|bytes| *bytes > 0).into());
+        }
+        if let Some(seconds) = spec.completion_timeout_per_gi_b {
+            put("completionTimeoutPerGiB", seconds.into());
+        }
+        put("autoConverge", spec.allow_auto_converge.unwrap_or(false).into());
+        put("allowWorkloadDisruption", spec.allow_workload_disruption.unwrap_or(false).into());
+    }
     if let Some(bandwidth) = args.parsed::<Quantity>("bandwidth")? {
         let bytes = bandwidth.bytes().filter(|bytes| *bytes > 0);
         let bytes = bytes.ok_or_else(|| Failure::Usage("--bandwidth is to be a size, as in 64Mi".into()))?;
