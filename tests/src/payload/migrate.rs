@@ -96,8 +96,21 @@ pub(super) fn there_and_back(ctx: &Ctx) -> Outcome {
     second.wait_exit(SOON)?.expect(0, "migrated")?;
     let after = number(&mut third)?;
     ensure!(after > between, "{between} became {after}");
-    third.type_in("q")?;
-    third.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    // Paused, it comes back to where it began, and stays paused there.
+    third.operate("pause")?;
+    let mut first = waiting(ctx, "run")?;
+    let (code, text) = beside(ctx, "third", &["migrate", "payload", &address(ctx, "run")])?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    third.wait_exit(SOON)?.expect(0, "migrated")?;
+    first.type_in("c")?;
+    thread::sleep(Duration::from_millis(300));
+    ensure!(first.console().text().is_empty(), "what was paused says {:?}", first.console().text());
+    first.operate("unpause")?;
+    let last = number(&mut first)?;
+    ensure!(last > after, "{after} became {last}");
+    first.type_in("q")?;
+    first.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    ensure!(!first.console().text().contains("wrong"), "the guest found other memory than it wrote");
     ensure!(!third.console().text().contains("wrong"), "the guest found other memory than it wrote");
     Ok(())
 }
@@ -149,6 +162,16 @@ pub(super) fn deaths(ctx: &Ctx) -> Outcome {
     ensure!(migration(&vm)?["abortStatus"] == "Succeeded", "{}", migration(&vm)?);
     let ended = third.wait_exit(SOON)?;
     ensure!(ended.code == Some(1), "a destination to which nothing came ended with {ended:?}");
+    number(&mut vm)?;
+    // The guest is reset, and with it gone what was copied of it.
+    let mut reset = waiting(ctx, "reset")?;
+    endless(ctx, "reset")?;
+    until("a round of copying", || Ok(rounds(&vm)? > 0 && migration(&vm)?["completed"] != true))?;
+    vm.operate("reset")?;
+    until("the end of the migration", || Ok(migration(&vm)?["completed"] == true))?;
+    vm.console().wait_for_times("payload: counts\n", 2, SOON)?;
+    let ended = reset.wait_exit(SOON)?;
+    ensure!(ended.code == Some(1), "a destination whose machine was reset ended with {ended:?}");
     number(&mut vm)?;
     // The source is killed.
     let mut fourth = waiting(ctx, "fourth")?;
