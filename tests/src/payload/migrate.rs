@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::migrate_proxy::{self, Cut};
 use super::{SOON, code, elf};
 use crate::case::Ctx;
 use crate::commands::beside;
@@ -209,6 +210,63 @@ pub(super) fn converges(ctx: &Ctx) -> Outcome {
     number(&mut second)?;
     second.type_in("q")?;
     second.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
+}
+
+/// Moves the machine by way of somebody who breaks the connection when it changes hands; it is not waited for.
+fn by_proxy(ctx: &Ctx, to: &str, cut: Cut) -> Outcome {
+    let socket = |name: &str| ctx.scratch.join(format!("{name}.sock"));
+    let near = format!("{to}-proxy");
+    migrate_proxy::listen(socket(&near), socket(to), cut)?;
+    let (code, text) = beside(ctx, "run", &["migrate", "payload", &address(ctx, &near), "--no-wait"])?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    Ok(())
+}
+
+/// The connection breaks when the machine changes hands: it runs on one side, or, when the destination is killed just then, on
+/// none until an operator says so.
+pub(super) fn hand_over(ctx: &Ctx) -> Outcome {
+    let mut vm = counting(ctx)?;
+    // The destination has not been told to go: the source asks, and goes on.
+    let mut second = waiting(ctx, "second")?;
+    by_proxy(ctx, "second", Cut::BeforeGo)?;
+    until("the end of the migration", || Ok(migration(&vm)?["completed"] == true))?;
+    ensure!(migration(&vm)?["failed"] == true, "{}", migration(&vm)?);
+    number(&mut vm)?;
+    let ended = second.wait_exit(SOON)?;
+    ensure!(ended.code == Some(3), "a destination that gave up ended with {ended:?}");
+    ensure!(second.console().text().is_empty(), "it ran: {:?}", second.console().text());
+    // It has, and the source does not hear of it: nobody runs it for a while, then the destination.
+    let mut third = waiting(ctx, "third")?;
+    let before = number(&mut vm)?;
+    by_proxy(ctx, "third", Cut::AfterGo)?;
+    vm.wait_exit(WAIT)?.expect(0, "migrated")?;
+    let after = number(&mut third)?;
+    ensure!(after > before, "{before} became {after}");
+    third.type_in("q")?;
+    third.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    doubt(ctx)
+}
+
+/// The destination dies where the source cannot know whether it ran.
+fn doubt(ctx: &Ctx) -> Outcome {
+    let mut vm = counting(ctx)?;
+    let fourth = waiting(ctx, "fourth")?;
+    by_proxy(ctx, "fourth", Cut::Kill(fourth.pid()))?;
+    until("doubt", || Ok(!last_event(&vm, "MigrationInDoubt")?.is_empty()))?;
+    let before = vm.console().text();
+    vm.type_in("c")?;
+    thread::sleep(Duration::from_millis(500));
+    ensure!(vm.console().text() == before, "a guest that may run elsewhere runs: {:?}", vm.console().text());
+    let refused = vm.ask("unpause")?;
+    ensure!(refused.status == 409, "unpause is answered by {refused:?}");
+    let (code, text) = beside(ctx, "run", &["migrate-cancel", "payload"])?;
+    ensure!(code == Some(1) && text.contains("handed over"), "it ended with {code:?} and {text:?}");
+    let (code, text) = beside(ctx, "run", &["migrate-cancel", "payload", "--force"])?;
+    ensure!(code == Some(0), "it ended with {code:?} and {text:?}");
+    until("the end of the migration", || Ok(migration(&vm)?["completed"] == true))?;
+    number(&mut vm)?;
+    vm.type_in("q")?;
+    vm.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
 }
 
 /// What does not fit is refused, and the machine runs on.

@@ -9,6 +9,7 @@ mod life;
 mod metrics;
 mod migrate;
 pub mod migrate_bench;
+mod migrate_proxy;
 mod operate;
 mod snapshot;
 pub mod snapshot_bench;
@@ -59,6 +60,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-migrate-there-and-back", migrate::there_and_back).within(60),
     Case::payload("payload-migrate-deaths", migrate::deaths).within(60),
     Case::payload("payload-migrate-converges", migrate::converges).within(60),
+    Case::payload("payload-migrate-hand-over", migrate::hand_over).within(60),
     Case::payload("payload-migrate-refusals", migrate::refusals).within(60),
     Case::payload("payload-snapshot-hostile", snapshot::hostile).within(90),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
