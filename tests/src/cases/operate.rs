@@ -9,7 +9,7 @@ use guest::protocol::READY;
 use serde_json::{Value, json};
 
 use super::agent::{connected, disk, manifest};
-use super::tools::{more_tap, tap};
+use super::tools::{tap, tool};
 use crate::case::{Case, Ctx};
 use crate::commands::{expect, says};
 use crate::ensure;
@@ -27,12 +27,15 @@ const MOMENT: Duration = Duration::from_secs(20);
 
 fn verbs(ctx: &Ctx) -> Outcome {
     tap("tap0", "10.77.0.1/24")?;
-    more_tap("tap1", "10.78.0.1/24")?;
+    // The card that is added is on a bridge, of which it gets a port while the machine runs.
+    tool("ip", &["link", "add", "name", "br0", "type", "bridge"])?;
+    tool("ip", &["addr", "add", "10.78.0.1/24", "dev", "br0"])?;
+    tool("ip", &["link", "set", "br0", "up"])?;
     disk(ctx)?;
     let more = ctx.claim("more", 8 * MIB, 1)?;
     let mut manifest = manifest(ctx, "").tap("lan", LAN).claim("data", "data", json!({}));
     manifest.set("/metadata/annotations", json!({"kubevmm.io/hotplug-slots": "2"}));
-    let mut vm = Vm::start_with_agent(ctx, &manifest, &["--tap", "lan=tap0", "--tap", "blue=tap1"])?;
+    let mut vm = Vm::start_with_agent(ctx, &manifest, &["--tap", "lan=tap0", "--multus", "blue=br0"])?;
     connected(&vm)?;
     asks_the_agent(ctx)?;
     holds_it_back(ctx)?;
@@ -126,6 +129,8 @@ fn gone(ctx: &Ctx, vm: &Vm) -> Outcome {
         !has(&machine, "/spec/domain/devices/interfaces") && !has(&machine, "/spec/networks"),
         "{machine}"
     );
+    let ports = tool("ip", &["link", "show", "master", "br0"])?;
+    ensure!(ports.trim().is_empty(), "the bridge still has the port {ports:?}");
     until(ctx, "! test -e /sys/class/net/eth1 && ! grep -q more /sys/block/*/serial")
 }
 
