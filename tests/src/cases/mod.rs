@@ -19,6 +19,7 @@ mod net_guests;
 mod net_passt;
 mod operate;
 mod pause;
+mod snapshot;
 pub(crate) mod tools;
 mod volumes;
 
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         net_passt::CASES,
         lifecycle::CASES,
         pause::CASES,
+        snapshot::CASES,
         devices::CASES,
         agent::CASES,
         hotplug::CASES,
