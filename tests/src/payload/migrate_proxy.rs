@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use guest::sys;
 
@@ -13,6 +14,8 @@ use crate::failure::{Doing, Outcome};
 /// Bytes of a frame's header, where its kind and its length are, and the kind of `Go` (docs/migration.md).
 const HEADER: usize = 24;
 const GO: u16 = 9;
+/// By so much, connections after the first are late.
+const LATER: Duration = Duration::from_millis(500);
 
 /// When the first connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,10 @@ pub(super) fn listen(near: PathBuf, far: PathBuf, cut: Cut) -> Outcome {
     thread::spawn(move || {
         let mut cut = Some(cut);
         for stream in listener.incoming() {
+            if cut.is_none() {
+                // A question that overtakes `Go` is answered as if that had not come, and then it is of no effect.
+                thread::sleep(LATER);
+            }
             let (Ok(source), Ok(destination)) = (stream, UnixStream::connect(&far)) else { continue };
             let pair = (source.try_clone(), destination.try_clone());
             let (Ok(back), Ok(forth)) = pair else { continue };

@@ -58,6 +58,8 @@ impl Driver {
             .tell(EventReason::Migrating, format!("VirtualMachineInstance is migrating to {address}."));
         let begun = migration_state(address, options);
         self.keeper.update(|status| status.migration_state = Some(begun));
+        // What the last one left is not this one's.
+        self.note_progress(&Progress::default());
         Ok(Done::Begun)
     }
 
