@@ -26,7 +26,8 @@ pub(super) fn open(
     let fail = |source| OpenError::Disk { name: name.to_owned(), source };
     match &plan.source {
         DiskSource::Storage(storage) => {
-            if let Storage::RawOrNew { path, capacity } = storage {
+            // A disk that another process has is there: a new one in its place would be empty.
+            if let (Storage::RawOrNew { path, capacity }, false) = (storage, lock_later) {
                 new_image::make(path, *capacity).map_err(|source| OpenError::File {
                     what: format!("disk {name}"),
                     path: path.clone(),

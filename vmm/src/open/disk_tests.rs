@@ -153,3 +153,18 @@ fn an_image_that_was_changed_is_unpacked_anew_even_within_a_second() {
     assert_eq!(copy_at(1000), copy_at(1000));
     assert_ne!(copy_at(1000), copy_at(2000));
 }
+
+#[test]
+fn a_disk_that_another_process_has_is_not_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    let source = Storage::RawOrNew { path: path.clone(), capacity: 1 << 20 };
+    let plan = plan(DiskSource::Storage(source));
+    let open_later = || open(&Store::new(None, folder.path().into()), folder.path(), "d", &plan, true);
+    assert!(open_later().is_err() && !path.exists());
+    let theirs = open_plan(&plan, folder.path()).unwrap();
+    let ours = open_later().unwrap();
+    assert!(ours.hold().is_err());
+    theirs.let_go().unwrap();
+    ours.hold().unwrap();
+}
