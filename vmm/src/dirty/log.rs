@@ -18,6 +18,8 @@ struct Log {
     /// What each reader has not taken yet.
     readers: Vec<(u64, PageSet)>,
     next: u64,
+    /// Somebody writes unseen: any page may have been written.
+    unseen: Option<PageSet>,
 }
 
 impl DirtyLog {
@@ -26,8 +28,14 @@ impl DirtyLog {
         Self::of(Box::new(pages), PageSet::none(ram))
     }
 
+    /// From now on there is somebody who writes to `ram` without marking what: the kernel, for a card that it serves. All pages
+    /// count as written then.
+    pub fn trust_nobody(&self, ram: &GuestRam) {
+        self.log().unseen = Some(PageSet::all(ram));
+    }
+
     fn of(source: Box<dyn Source>, none: PageSet) -> Self {
-        Self(Arc::new(Mutex::new(Log { source, none, readers: Vec::new(), next: 0 })))
+        Self(Arc::new(Mutex::new(Log { source, none, readers: Vec::new(), next: 0, unseen: None })))
     }
 
     /// A new reader: it gets what is written from now on.
@@ -83,6 +91,9 @@ impl DirtyReader {
     pub fn take(&mut self) -> Result<PageSet, DirtyError> {
         let mut log = self.log.log();
         log.collect()?;
+        if let Some(all) = &log.unseen {
+            return Ok(all.clone());
+        }
         let none = log.none.clone();
         let mine = log.readers.iter_mut().find(|(id, _)| *id == self.id);
         Ok(mine.map_or_else(|| none.clone(), |(_, pages)| std::mem::replace(pages, none.clone())))
@@ -147,6 +158,9 @@ mod tests {
         write(0b1000);
         assert_eq!(one.take().unwrap(), set(0b1110));
         assert!(one.take().unwrap().is_empty());
+        log.trust_nobody(&ram);
+        assert_eq!(one.take().unwrap(), PageSet::all(&ram), "whatever is marked");
+        log.log().unseen = None;
         drop(one);
         assert!(fake.on.load(Ordering::SeqCst));
         assert_eq!(other.take().unwrap(), set(0b1000));

@@ -88,6 +88,7 @@ impl Machine {
             vm: Arc::clone(&vm),
             ram,
         };
+        plan.functions.iter().for_each(|function| machine.note_unseen(function));
         machine.add_vcpus(plan, &vm, first, &shared)?;
         Ok(machine)
     }

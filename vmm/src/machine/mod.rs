@@ -39,7 +39,7 @@ use crate::console::Plugged;
 use crate::dirty::DirtyLog;
 use crate::kvm::{Hypervisor, StoppedClocks, inject_nmi};
 use crate::open::Backend;
-use crate::plan::Function;
+use crate::plan::{DevicePlan, Function};
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
 use disk_watch::DiskWatch;
@@ -87,6 +87,15 @@ impl Machine {
         for card in &self.functions.cards {
             card.device.announce_for_driver();
             card.device.announce();
+        }
+    }
+
+    /// Has all memory count as written if a device writes to it unseen.
+    fn note_unseen(&self, planned: &Function) {
+        if let DevicePlan::Nic(nic) = &planned.device
+            && nic.vhost
+        {
+            self.dirty.trust_nobody(&self.ram);
         }
     }
 
@@ -138,6 +147,7 @@ impl Machine {
         if let Some(disk) = self.functions.disk_at(planned.address) {
             self.disk_watch.add(planned, disk);
         }
+        self.note_unseen(planned);
         Ok(())
     }
 
