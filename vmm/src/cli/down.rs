@@ -46,9 +46,18 @@ fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
     if let Some(process) = fleet::supervisor(&path).and_then(|pid| Process::open(pid).ok()) {
         // A second signal ends by force what the first asked to end.
         for _ in 0..=u8::from(force) {
-            process.signal(libc::SIGTERM).map_err(host("the supervisor cannot be told"))?;
+            match process.signal(libc::SIGTERM) {
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                    return Err(host("the supervisor cannot be told")(error));
+                }
+                _ => {}
+            }
         }
-        return poll::wait_until_readable(&process).map_err(host("the supervisor cannot be waited for"));
+        poll::wait_until_readable(&process).map_err(host("the supervisor cannot be waited for"))?;
+        if !path.is_dir() {
+            return Ok(());
+        }
+        // It was ended by something else before it had ended its machines.
     }
     // Nobody looks after them: then this does, until they have ended.
     let folder = Folder::take(root, name)?;
