@@ -263,6 +263,7 @@ impl Incoming {
                     if let Err(error) = copy::put(ram, &batch, fresh) {
                         return Err(self.fail(&error.to_string()));
                     }
+                    self.reader.recycle(batch);
                 }
                 Ok(Message::Round(round)) => {
                     fresh = false;

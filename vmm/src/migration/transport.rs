@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::sys::socket;
+use crate::sys::{socket, socket_buffer};
 
 /// How long a host may take to answer a call.
 const DIAL: Duration = Duration::from_secs(10);
+
+/// Bytes on their way through a unix socket: some batches of pages. TCP sees to its buffers itself.
+const ON_THE_WAY: i32 = 4 << 20;
 
 /// Where a destination listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +79,11 @@ impl Address {
     /// Nobody is there.
     pub fn dial(&self) -> io::Result<Stream> {
         match self {
-            Self::Unix(path) => socket::connect(path).map(Stream::Unix),
+            Self::Unix(path) => {
+                let stream = socket::connect(path)?;
+                socket_buffer::widen(stream.as_fd(), ON_THE_WAY);
+                Ok(Stream::Unix(stream))
+            }
             Self::Tcp { host, port } => {
                 let mut last = io::Error::from(io::ErrorKind::NotFound);
                 for address in (host.as_str(), *port).to_socket_addrs()? {

@@ -13,12 +13,19 @@ const STEP: usize = 256 << 10;
 pub struct Reader<R> {
     from: R,
     next: u64,
+    /// Memory of a batch that was put where it belongs.
+    spare: Vec<u8>,
 }
 
 impl<R: Read> Reader<R> {
     /// A reader of the first frame and all after it.
     pub fn new(from: R) -> Self {
-        Self { from, next: 0 }
+        Self { from, next: 0, spare: Vec::new() }
+    }
+
+    /// Takes back the memory of a batch, so that the next one need not be given any.
+    pub fn recycle(&mut self, batch: Batch) {
+        self.spare = batch.into_memory();
     }
 
     /// The next message.
@@ -35,11 +42,13 @@ impl<R: Read> Reader<R> {
     /// Reads so many bytes; memory is had as they come.
     fn payload(&mut self, len: u32) -> Result<Vec<u8>, WireError> {
         let len = usize::try_from(len).map_err(|_| WireError::TooLong)?;
-        let mut payload = Vec::new();
-        while payload.len() < len {
-            let before = payload.len();
-            payload.resize(len.min(before + STEP.max(before)), 0);
-            self.from.read_exact(payload.get_mut(before..).unwrap_or_default()).map_err(lost)?;
+        let mut payload = std::mem::take(&mut self.spare);
+        let mut come = 0;
+        payload.truncate(len);
+        while come < len {
+            payload.resize(len.min(payload.len().max(come + STEP.max(come))), 0);
+            self.from.read_exact(payload.get_mut(come..).unwrap_or_default()).map_err(lost)?;
+            come = payload.len();
         }
         Ok(payload)
     }

@@ -33,11 +33,21 @@ impl Run {
 }
 
 /// Some pages and what is in them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     runs: Vec<Run>,
     data: Vec<u8>,
+    /// Bytes of `data` that come before the pages: a batch that was received keeps its whole frame.
+    head: usize,
 }
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        self.runs == other.runs && self.data() == other.data()
+    }
+}
+
+impl Eq for Batch {}
 
 impl Batch {
     /// Whether nothing is in it.
@@ -47,13 +57,14 @@ impl Batch {
 
     /// Whether no more pages fit in.
     pub fn is_full(&self) -> bool {
-        self.data.len() >= MOST_PAGES * PAGE || self.runs.len() >= MOST_RUNS
+        self.data().len() >= MOST_PAGES * PAGE || self.runs.len() >= MOST_RUNS
     }
 
     /// Empties it.
     pub fn clear(&mut self) {
         self.runs.clear();
         self.data.clear();
+        self.head = 0;
     }
 
     /// Adds the page at `start`, whose bytes `fill` puts into memory that is zero. Says whether they are all zero.
@@ -80,7 +91,7 @@ impl Batch {
 
     /// Its runs, with the bytes of those that have any.
     pub fn runs(&self) -> impl Iterator<Item = (Run, &[u8])> {
-        let mut data = self.data.as_slice();
+        let mut data = self.data();
         self.runs.iter().map(move |run| {
             let len = if run.zero { 0 } else { usize::try_from(run.bytes()).unwrap_or(usize::MAX) };
             let (bytes, rest) = data.split_at_checked(len).unwrap_or_default();
@@ -92,7 +103,7 @@ impl Batch {
     /// Its bytes in a frame.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.head();
-        bytes.extend_from_slice(&self.data);
+        bytes.extend_from_slice(self.data());
         bytes
     }
 
@@ -110,11 +121,16 @@ impl Batch {
 
     /// The contents of pages.
     pub(super) fn data(&self) -> &[u8] {
-        &self.data
+        self.data.get(self.head..).unwrap_or_default()
+    }
+
+    /// Its memory, for the next one.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        self.data
     }
 
     /// The batch of a frame.
-    pub(super) fn decode(mut payload: Vec<u8>) -> Result<Self, WireError> {
+    pub(super) fn decode(payload: Vec<u8>) -> Result<Self, WireError> {
         let (count, rest) = payload.split_first_chunk().ok_or(WireError::Senseless)?;
         let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(usize::MAX);
         if count > MOST_RUNS {
@@ -127,8 +143,7 @@ impl Batch {
         if u64::try_from(data.len()) != Ok(expected) || data.len() > MOST_PAGES * PAGE {
             return Err(WireError::Senseless);
         }
-        payload.drain(..4 + count * RUN);
-        Ok(Self { runs, data: payload })
+        Ok(Self { runs, data: payload, head: 4 + count * RUN })
     }
 }
 
