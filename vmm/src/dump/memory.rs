@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
+use block::ops::is_zero;
 use devices::GuestRam;
+use ram::PAGE;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::elf::Layout;
@@ -12,8 +14,6 @@ use super::file::write_all_at;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
-/// A page of zeroes.
-static ZEROES: [u8; 4096] = [0; 4096];
 
 /// Guest-physical addresses of all memory.
 pub(super) fn ranges(ram: &GuestRam) -> Vec<Range<u64>> {
@@ -47,14 +47,12 @@ pub(super) fn write(file: &File, ram: &GuestRam, layout: &Layout) -> io::Result<
 
 /// Writes the pages that are not all zeroes, those that follow each other together.
 fn write_piece(file: &File, piece: &[u8], offset: u64) -> io::Result<u64> {
-    let page = ZEROES.len();
-    let is_zero = |page: &&[u8]| ZEROES.starts_with(page);
     let (mut stored, mut at, mut rest) = (0, offset, piece);
     while !rest.is_empty() {
-        let length = |pages: usize| (pages * page).min(rest.len());
-        let zeroes = length(rest.chunks(page).take_while(is_zero).count());
+        let length = |pages: usize| (pages * PAGE).min(rest.len());
+        let zeroes = length(rest.chunks(PAGE).take_while(|page| is_zero(page)).count());
         let (_, behind) = rest.split_at(zeroes);
-        let run = (behind.chunks(page).take_while(|page| !is_zero(page)).count() * page).min(behind.len());
+        let run = (behind.chunks(PAGE).take_while(|page| !is_zero(page)).count() * PAGE).min(behind.len());
         let (run, left) = behind.split_at(run);
         at += u64::try_from(zeroes).unwrap_or(0);
         write_all_at(file, run, at)?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use block::ops::is_zero;
 use block::{Blocking, Disk};
 
 use super::SnapshotError;
@@ -67,7 +68,7 @@ fn copy(snapshot: &NewSnapshot, name: &str, disk: &dyn Disk) -> Result<u32, Snap
 
 fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     for (number, part) in (0u64..).zip(bytes.chunks(HOLE)) {
-        if part.iter().any(|byte| *byte != 0) {
+        if !is_zero(part) {
             file.write_all_at(part, at + number * HOLE as u64)?;
         }
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use block::ops::is_zero;
 use devices::GuestRam;
 use ram::PAGE;
 use vm_memory::ReadVolatile;
@@ -158,11 +159,6 @@ pub(super) fn copy_in(mut file: &File, layout: &Layout, ram: &GuestRam, extent: 
         done += step;
     }
     Ok(hasher.finalize())
-}
-
-fn is_zero(page: &[u8]) -> bool {
-    const ZEROES: [u8; PAGE] = [0; PAGE];
-    page == ZEROES
 }
 
 fn memory_error(error: GuestMemoryError) -> io::Error {

@@ -1,7 +1,6 @@
 //! Taking snapshots.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +12,7 @@ use super::{disks, paths};
 use crate::plan::Plan;
 use crate::state::{ExitReason, Hold, Order, Refusal, RefusalKind, Release, Requests, Saved};
 use crate::status::rfc3339;
+use crate::sys::line;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn take(requests: &Requests, wish: &Wish) -> Result<Taken, SnapshotError> {
         return Err(Refusal::conflict("the guest was reset while it was being saved").into());
     }
     memory.complete(&new)?;
-    let mut taking = Taking { new, memory, id: new_id(), disks: Vec::new() };
+    let mut taking = Taking { new, memory, id: line::random_uuid(), disks: Vec::new() };
     taking.keep_state(hold.saved())?;
     taking.keep_disks(hold.saved(), wish.copies_disks)?;
     let (reader, id) = (taking.memory.take_reader(), taking.id.clone());
@@ -138,7 +138,7 @@ impl Taking {
             parent: base.map(|base| Parent { id: base.manifest.id.clone(), path: base.path.clone() }),
             created: rfc3339(since.as_secs()),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: read_line("/proc/sys/kernel/osrelease"),
+            kernel: line::read("/proc/sys/kernel/osrelease"),
             pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             plan,
             disks: self.disks,
@@ -148,12 +148,4 @@ impl Taking {
         self.new.add(name::MANIFEST, &text)?;
         Ok(Taken { directory: self.new.finish()?, pause, memory: index.bytes() })
     }
-}
-
-fn new_id() -> String {
-    read_line("/proc/sys/kernel/random/uuid")
-}
-
-fn read_line(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
 }

@@ -1,7 +1,5 @@
 //! What the status says of a machine from its plan.
 
-use std::fs;
-
 use spec::api::{
     CpuTopologyStatus, InterfaceStatus, MachineStatus, MemoryStatus, Quantity, ResourceRequirements,
     VirtualMachineInstance, VirtualMachineInstanceStatus, VolumeSource, VolumeStatus,
@@ -9,7 +7,7 @@ use spec::api::{
 
 use super::clock;
 use crate::plan::{DevicePlan, Plan};
-use crate::sys::user;
+use crate::sys::{line, user};
 
 /// Label by which clusters tell where a machine runs.
 const NODE_LABEL: &str = "kubevirt.io/nodeName";
@@ -21,7 +19,7 @@ pub(super) fn object(mut vmi: VirtualMachineInstance) -> VirtualMachineInstance 
         metadata.namespace = "default".into();
     }
     if metadata.uid.is_empty() {
-        metadata.uid = random_uuid();
+        metadata.uid = line::random_uuid();
     }
     metadata.creation_timestamp = Some(clock::now());
     metadata.deletion_timestamp = None;
@@ -121,15 +119,7 @@ fn qos_class(resources: &ResourceRequirements) -> &'static str {
 /// The node's name that a pod is told of by `NODE_NAME`, else the host's.
 fn node_name() -> String {
     let told = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-    told.unwrap_or_else(|| read_line("/proc/sys/kernel/hostname"))
-}
-
-fn random_uuid() -> String {
-    read_line("/proc/sys/kernel/random/uuid")
-}
-
-fn read_line(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+    told.unwrap_or_else(|| line::read("/proc/sys/kernel/hostname"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod fds;
 pub mod heap;
 pub mod inotify;
 pub mod kick;
+pub mod line;
 pub mod memory;
 pub mod peer;
 pub mod poll;

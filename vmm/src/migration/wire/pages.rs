@@ -3,6 +3,7 @@
 //! A batch is the number of its runs, then the runs, then the bytes of those that are not zero, in the same order. A run is an address
 //! (8 bytes), a number of pages (4 bytes) and whether they have bytes (1) or are all zero (0; 4 bytes), little-endian.
 
+use block::ops::is_zero;
 use ram::PAGE;
 
 use super::WireError;
@@ -157,10 +158,4 @@ fn decode_run(bytes: &[u8; RUN]) -> Result<Run, WireError> {
         && start.checked_add(run.bytes()).is_some()
         && matches!(kind, [0 | 1, 0, 0, 0]);
     if makes_sense { Ok(run) } else { Err(WireError::Senseless) }
-}
-
-/// Whether all bytes are zero. Most pages that are not show it early.
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
