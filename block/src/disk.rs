@@ -3,9 +3,11 @@
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::buf::Bufs;
+use crate::host_file::HostFile;
 use crate::qcow2::QcowError;
 
 /// A disk, shared by all queues of a device.
@@ -34,6 +36,26 @@ pub trait Disk: Send + Sync + Debug {
     /// What the host says.
     fn sync(&self) -> Result<(), DiskError>;
 
+    /// What is at a place without looking at its bytes, and for how many bytes, at most `max`. Writes under way may have changed it
+    /// by the time that this returns.
+    ///
+    /// # Errors
+    /// When the host cannot tell.
+    fn stretch(&self, offset: u64, max: u64) -> io::Result<(Stretch, u64)> {
+        let _ = offset;
+        Ok((Stretch::Data, max))
+    }
+
+    /// The file or device that has the disk's bytes and that others can have as well.
+    fn host_file(&self) -> Option<HostFile> {
+        None
+    }
+
+    /// What is below the disk and only read, the nearest first.
+    fn bases(&self) -> Vec<HostFile> {
+        Vec::new()
+    }
+
     /// Takes the lock that keeps other processes from the disk, if it was opened without (`lock_later`) or given up, and if
     /// this kind of disk has one.
     ///
@@ -43,6 +65,12 @@ pub trait Disk: Send + Sync + Debug {
         Ok(())
     }
 
+    /// Whether it is a device that is held for writing, and that this process has no right to claim: another process is kept from writing
+    /// it only if it has the device by the same node.
+    fn is_unclaimed(&self) -> bool {
+        false
+    }
+
     /// Gives the lock up: another process is to have the disk. Nothing may be written from here on, until it is held again.
     ///
     /// # Errors
@@ -50,6 +78,45 @@ pub trait Disk: Send + Sync + Debug {
     fn let_go(&self) -> Result<(), DiskError> {
         Ok(())
     }
+
+    /// Makes a qcow2 image that lies over this disk, and opens it for writing, as this one was. From then on nothing may be written
+    /// to this one, unless the new one was dropped before anything was written to it. No queue may be open.
+    ///
+    /// # Errors
+    /// The image cannot be made, or the disk is of a kind that nothing can lie over; then there is no new file.
+    fn overlay(&self, new: &NewOverlay<'_>) -> Result<Arc<dyn Disk>, DiskError> {
+        Err(DiskError::NoOverlay { path: new.named.to_owned() })
+    }
+
+    /// Lets other processes read the disk, which nobody writes to any more.
+    ///
+    /// # Errors
+    /// What the host says.
+    fn lend(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
+}
+
+/// A qcow2 image that is to be made over a disk.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOverlay<'a> {
+    /// Where it is made.
+    pub at: &'a Path,
+    /// Where it will be, for messages.
+    pub named: &'a Path,
+    /// What it calls the disk's own file, from the folder that it is in.
+    pub base: &'a str,
+}
+
+/// What a stretch of a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// Bytes of the disk's own.
+    Data,
+    /// Zeroes, by word of the disk's own.
+    Zeroes,
+    /// What lies below the disk shows ([`Disk::bases`]).
+    Base,
 }
 
 /// A stream of requests to one disk, owned by one thread at a time.
@@ -272,6 +339,12 @@ pub enum DiskError {
         path: PathBuf,
         /// What is wrong.
         source: QcowError,
+    },
+    /// Nothing can lie over a disk.
+    #[error("{}: nothing can be laid over what is there", .path.display())]
+    NoOverlay {
+        /// What was to lie over it.
+        path: PathBuf,
     },
     /// No queue could be set up.
     #[error("cannot set up an I/O queue")]

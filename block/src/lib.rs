@@ -14,7 +14,9 @@ pub mod cow;
 mod disk;
 mod engine;
 mod gather;
+mod host_file;
 mod lock;
+mod marks;
 pub mod ops;
 pub mod qcow2;
 mod queue;
@@ -27,8 +29,11 @@ pub use blocking::Blocking;
 pub use buf::{Bufs, IoBuf};
 pub use cow::CowDisk;
 pub use disk::{
-    Completion, DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, Request, SubmitError, WriteZeroesLimits,
+    Completion, DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, NewOverlay, Request, Stretch,
+    SubmitError, WriteZeroesLimits,
 };
 pub use engine::EngineKind;
+pub use host_file::{HostFile, Identity};
+pub use marks::{GRAIN, MarkedDisk, Marks, Written};
 pub use qcow2::{QcowDisk, QcowOptions};
 pub use raw::{CacheMode, RawDisk, RawOptions};

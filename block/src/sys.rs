@@ -146,12 +146,38 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
 }
 
 fn set_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
+    lock_call(file, libc::F_OFD_SETLK, &mut lock_of(kind, 0, 0))
+}
+
+/// Makes the lock on one byte of a file that is locked exclusively shared or exclusive.
+pub(crate) fn lock_byte(file: &File, kind: LockKind, at: u64) -> io::Result<()> {
+    let kind = match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
+    };
+    lock_call(file, libc::F_OFD_SETLK, &mut lock_of(kind, to_off(at)?, 1))
+}
+
+/// Whether another open file description keeps one byte of a file from being locked shared.
+pub(crate) fn is_byte_locked(file: &File, at: u64) -> io::Result<bool> {
+    let mut lock = lock_of(libc::F_RDLCK, to_off(at)?, 1);
+    lock_call(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// A lock on `len` bytes from `start` on; 0 for all to the end.
+fn lock_of(kind: libc::c_int, start: libc::off_t, len: libc::off_t) -> libc::flock {
     // SAFETY: an all-zero flock is a valid value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::c_short::try_from(kind).unwrap_or_default();
     lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default();
-    // SAFETY: the pointer is to a flock, which the kernel only reads here.
-    succeeded(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) })
+    (lock.l_start, lock.l_len) = (start, len);
+    lock
+}
+
+fn lock_call(file: &File, call: libc::c_int, lock: &mut libc::flock) -> io::Result<()> {
+    // SAFETY: the pointer is to a flock, which the kernel reads, and writes for `F_OFD_GETLK`.
+    succeeded(unsafe { libc::fcntl(file.as_raw_fd(), call, &raw mut *lock) })
 }
 
 /// An eventfd, non-blocking.

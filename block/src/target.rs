@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::buf::Bufs;
 use crate::disk::DiskError;
-use crate::lock::lock;
+use crate::lock::{self, Claim, lock};
 use crate::sys::{self, DirectAlign, LockKind};
 
 /// What kind of host object it is.
@@ -48,7 +49,9 @@ pub(crate) struct Target {
     pub(crate) direct: Option<DirectAlign>,
     pub(crate) dsync: bool,
     /// Whether and how it is locked: shared if it is only read.
-    lock: Option<LockKind>,
+    pub(crate) lock: Option<LockKind>,
+    /// Keeps others from writing a block device by another node.
+    claim: Mutex<Claim>,
     /// Nothing has to be durable.
     pub(crate) nosync: bool,
     /// From here on, reading past the end of the file gives zeroes; before it, that is an error
@@ -94,22 +97,24 @@ impl Target {
             _ => return Err(DiskError::NotADisk { path: path.to_owned() }),
         };
         let wanted = if how.read_only { LockKind::Shared } else { LockKind::Exclusive };
-        if how.lock == Locking::Now {
-            lock(&file, path, wanted)?;
-        }
         let direct = how.direct.then(|| sys::direct_align(&file).unwrap_or(ASSUMED_ALIGN));
-        Ok(Target {
+        let target = Target {
             file,
             path: path.to_owned(),
             kind,
             direct,
             dsync: how.dsync,
             lock: (how.lock != Locking::Never).then_some(wanted),
+            claim: Mutex::default(),
             nosync: how.nosync,
             zeroes_from: AtomicU64::new(meta.len()),
             no_zero_range: AtomicBool::new(false),
             sync_failed: AtomicBool::new(false),
-        })
+        };
+        if how.lock == Locking::Now {
+            target.hold()?;
+        }
+        Ok(target)
     }
 
     /// A file with nothing special about it, which reads as zeroes past its end.
@@ -121,6 +126,7 @@ impl Target {
             direct: None,
             dsync: false,
             lock: None,
+            claim: Mutex::default(),
             nosync: false,
             zeroes_from: AtomicU64::new(0),
             no_zero_range: AtomicBool::new(false),
@@ -133,16 +139,59 @@ impl Target {
         move |source| DiskError::Io { doing, path, source }
     }
 
-    /// Locks the file, if it is one that is locked.
+    /// Locks the file, if it is one that is locked, and claims a device that is written.
     pub(crate) fn hold(&self) -> Result<(), DiskError> {
-        self.lock.map_or(Ok(()), |kind| lock(&self.file, &self.path, kind))
+        let Some(kind) = self.lock else { return Ok(()) };
+        lock(&self.file, &self.path, kind)?;
+        let mut claim = self.claim();
+        if (self.kind, kind) == (Kind::Device, LockKind::Exclusive) && !matches!(*claim, Claim::Had { .. }) {
+            *claim = match lock::claim(&self.file, &self.path) {
+                Ok(claim) => claim,
+                Err(error) => {
+                    // What is not had whole is not kept from others.
+                    let _ = sys::unlock(&self.file);
+                    return Err(error);
+                }
+            };
+        }
+        Ok(())
     }
 
-    /// Gives the lock up.
+    /// Whether it is a device that is written here, and that the process may not claim: only its lock keeps others away, who have it by
+    /// the same node.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        matches!(*self.claim(), Claim::NotGiven)
+    }
+
+    fn claim(&self) -> MutexGuard<'_, Claim> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives lock and claim up.
     pub(crate) fn let_go(&self) -> Result<(), DiskError> {
+        *self.claim() = Claim::None;
         match self.lock {
             Some(_) => sys::unlock(&self.file).map_err(self.error("unlock")),
             None => Ok(()),
+        }
+    }
+
+    /// Makes an exclusive lock a shared one, without letting anybody in between: the file is only read from now on.
+    pub(crate) fn lend(&self) -> Result<(), DiskError> {
+        match self.lock {
+            Some(_) => lock(&self.file, &self.path, LockKind::Shared),
+            None => Ok(()),
+        }
+    }
+
+    /// How a file is to be opened that is used as this one.
+    pub(crate) fn alike(&self) -> How {
+        How {
+            read_only: false,
+            direct: self.direct.is_some(),
+            dsync: self.dsync,
+            nosync: self.nosync,
+            lock: if self.lock.is_some() { Locking::Now } else { Locking::Never },
         }
     }
 
@@ -350,5 +399,20 @@ impl Bounce {
     /// The memory as buffers. They are used up before `self` goes: all calls here block.
     fn bufs(&mut self) -> Bufs {
         Bufs::borrowing(self.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_may_not_be_claimed_is_said_to_be_unclaimed_while_it_is_held() {
+        let target = Target::scratch(tempfile::tempfile().unwrap(), Path::new("x"));
+        assert!(!target.is_unclaimed());
+        *target.claim() = Claim::NotGiven;
+        assert!(target.is_unclaimed());
+        target.let_go().unwrap();
+        assert!(!target.is_unclaimed());
     }
 }

@@ -4,8 +4,8 @@
 //! The worker owns everything it needs, so nothing is locked on the data path.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use event_manager::{EventManager, MutEventSubscriber, RemoteEndpoint, SubscriberId};
@@ -80,8 +80,7 @@ impl Drop for IoThread {
     }
 }
 
-/// Puts workers on an I/O thread. Its methods block until the thread has taken notice, so they must not be called
-/// from a worker.
+/// Puts workers on an I/O thread.
 #[derive(Clone)]
 pub struct IoHandle(RemoteEndpoint<Box<dyn Worker>>);
 
@@ -92,9 +91,15 @@ impl std::fmt::Debug for IoHandle {
 }
 
 impl IoHandle {
-    /// Lets the thread serve `worker` until the returned handle is stopped.
+    /// Lets the thread serve `worker` until the returned handle is stopped. It is not waited for: a worker may find work at once, in memory
+    /// of a guest that is not here yet, and whoever starts it is the one who hears that it never comes.
     pub fn start(&self, worker: Box<dyn Worker>) -> Result<RunningWorker, IoThreadError> {
-        let id = self.0.call_blocking(move |events| Ok::<_, IoThreadError>(events.add_subscriber(worker)))?;
+        let id = Arc::new(OnceLock::new());
+        let of_thread = Arc::clone(&id);
+        self.0.fire(move |events| {
+            // It is set here alone.
+            let _ = of_thread.set(events.add_subscriber(worker));
+        })?;
         Ok(RunningWorker { thread: self.clone(), id })
     }
 }
@@ -103,14 +108,19 @@ impl IoHandle {
 #[derive(Debug)]
 pub struct RunningWorker {
     thread: IoHandle,
-    id: SubscriberId,
+    /// Set as soon as the thread has it.
+    id: Arc<OnceLock<SubscriberId>>,
 }
 
 impl RunningWorker {
-    /// Takes the worker off its thread and gives back where its queue stands.
+    /// Takes the worker off its thread and gives back where its queue stands. Waits until the thread has done so, which a worker must not.
     pub fn stop(self) -> Result<QueueState, IoThreadError> {
         let id = self.id;
-        self.thread.0.call_blocking(move |events| Ok(events.remove_subscriber(id)?.stop()))
+        self.thread.0.call_blocking(move |events| {
+            // What was asked for first is done first.
+            let id = id.get().ok_or(event_manager::Error::InvalidId)?;
+            Ok(events.remove_subscriber(*id)?.stop())
+        })
     }
 }
 
@@ -159,5 +169,39 @@ mod tests {
         assert_eq!(running.stop().unwrap().next_avail, 3);
         kick.write(1).unwrap();
         assert!(events.recv().is_err(), "a stopped worker sees nothing more");
+    }
+
+    /// A worker that finds work at once, in memory that is not there.
+    struct Waiting {
+        begun: mpsc::Sender<()>,
+        memory: mpsc::Receiver<()>,
+    }
+
+    impl MutEventSubscriber for Waiting {
+        fn init(&mut self, _ops: &mut EventOps) {
+            self.begun.send(()).unwrap();
+            let _ = self.memory.recv();
+        }
+        fn process(&mut self, _events: Events, _ops: &mut EventOps) {}
+    }
+
+    impl Worker for Waiting {
+        fn stop(self: Box<Self>) -> QueueState {
+            QueueState { next_avail: 7, ..QueueState::default() }
+        }
+    }
+
+    #[test]
+    fn whoever_starts_a_worker_does_not_wait_for_what_it_waits_for() {
+        let thread = IoThread::spawn("test-io", || ()).unwrap();
+        let ((begun, has_begun), (comes, memory)) = (mpsc::channel(), mpsc::channel());
+        let first = thread.handle().start(Box::new(Waiting { begun, memory })).unwrap();
+        has_begun.recv().unwrap();
+        let (seen, _events) = mpsc::channel();
+        let kick = EventFd::new(EFD_NONBLOCK).unwrap();
+        let second = thread.handle().start(Box::new(Counter { kick, seen, total: 5 })).unwrap();
+        comes.send(()).unwrap();
+        assert_eq!(first.stop().unwrap().next_avail, 7);
+        assert_eq!(second.stop().unwrap().next_avail, 5);
     }
 }

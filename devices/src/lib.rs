@@ -13,6 +13,7 @@ pub mod doorbell;
 pub mod io_thread;
 pub mod irq;
 mod limited_log;
+mod lock;
 pub mod pci;
 pub mod platform;
 pub mod say;
@@ -20,6 +21,7 @@ pub mod virtio;
 
 pub use chain::chain;
 pub use limited_log::LimitedLog;
+pub(crate) use lock::lock;
 
 use std::sync::Arc;
 

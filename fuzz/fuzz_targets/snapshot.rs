@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use vmm::snapshot::{RestoreOptions, Snapshot, check, describe, restore};
+use vmm::snapshot::{MemoryChoice, RestoreOptions, Snapshot, check, describe, restore};
 
 /// The files that are read as a whole, in the order in which they stand in an input.
 const FILES: [&str; 4] = ["snapshot.json", "state.json", "memory.index", "machine.json"];
@@ -46,5 +46,6 @@ fuzz_target!(|data: &[u8]| {
     let Ok(snapshot) = Snapshot::open(&FOLDER) else { return };
     let _ = describe(&snapshot);
     let _ = check(&snapshot);
-    let _ = restore(&FOLDER, &RestoreOptions { eager: flags & 1 == 1, ..RestoreOptions::default() });
+    let memory = if flags & 1 == 1 { MemoryChoice::Eager } else { MemoryChoice::Mapped };
+    let _ = restore(&FOLDER, &RestoreOptions { memory, ..RestoreOptions::default() });
 });

@@ -16,7 +16,7 @@ fn frames(mut data: &[u8]) -> Vec<u8> {
         let (payload, rest) = rest.split_at(len);
         data = rest;
         let mut frame = b"KVMM".to_vec();
-        frame.extend([kind % 20, 0, 0, 0]);
+        frame.extend([kind % 36, 0, 0, 0]);
         frame.extend(number.to_le_bytes());
         frame.extend(u32::try_from(len).unwrap_or_default().to_le_bytes());
         let mut crc = crc32fast::Hasher::new();
@@ -37,7 +37,12 @@ fuzz_target!(|data: &[u8]| {
     let mut writer = Writer::new(&mut said);
     let mut messages = Vec::new();
     while let Ok(message) = reader.read() {
-        if let Message::Pages(batch) = &message {
+        let batch = match &message {
+            Message::Pages(batch) => Some(batch),
+            Message::Blocks(blocks) | Message::Samples(blocks) => Some(&blocks.batch),
+            _ => None,
+        };
+        if let Some(batch) = batch {
             for (run, bytes) in batch.runs() {
                 assert!(run.zero == bytes.is_empty() && run.pages > 0);
                 assert!(run.zero || u64::try_from(bytes.len()) == Ok(run.bytes()));

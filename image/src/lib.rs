@@ -7,6 +7,7 @@
 // What a guest or an image says must never be an index that panics.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod archive;
 mod error;
 pub mod iso9660;
 mod names;
@@ -14,7 +15,7 @@ pub mod oci;
 mod reference;
 mod rootfs;
 mod store;
-mod tarball;
+pub mod tarball;
 
 pub use error::ImageError;
 pub use reference::{Reference, ReferenceError, Version};

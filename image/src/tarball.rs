@@ -1,39 +1,55 @@
 //! A reader of tar archives: POSIX pax and GNU, made for archives that nobody vouches for.
 //!
+//! Of sparse files those of pax format 1.0 are known, whose pieces [`sparse_map`] reads.
+//!
 //! Names and pax records are bounded, checksums are checked, and where a pax record and the header
 //! disagree the pax record wins, always (the confusion of the two has been used to smuggle entries).
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// Longest name or link target taken, in bytes.
 const MAX_NAME: u64 = 4096;
 /// Longest pax record block taken, in bytes: names and times, not whole extended attributes of any size.
 const MAX_PAX: u64 = 1 << 20;
+/// Most pieces of a sparse file.
+const MAX_PIECES: u64 = 1 << 20;
 const BLOCK: u64 = 512;
 const HEADER: usize = 512;
 
 /// What kind of entry it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
+    /// A file.
     File,
+    /// A file that is zero but for some pieces ([`sparse_map`]).
+    Sparse {
+        /// Its length.
+        bytes: u64,
+    },
+    /// A directory.
     Directory,
+    /// A symbolic link to this.
     Symlink(String),
+    /// Another name of this entry.
     Hardlink(String),
+    /// A device, or something else.
     Other,
 }
 
 /// The header of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// As written, which may be absolute or full of `..`.
-    pub(crate) path: String,
-    pub(crate) kind: EntryKind,
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
     /// Bytes of contents that follow.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 /// Walks an archive.
-pub(crate) struct Tarball<R> {
+pub struct Tarball<R> {
     from: R,
     /// Bytes of the current entry that have not been read, and of the padding after it.
     left: u64,
@@ -46,16 +62,29 @@ struct Overrides {
     path: Option<String>,
     link: Option<String>,
     size: Option<u64>,
-    sparse: bool,
+    sparse: Option<Sparse>,
+}
+
+/// What is said of a sparse file.
+#[derive(Default)]
+struct Sparse {
+    major: Option<u64>,
+    minor: Option<u64>,
+    bytes: Option<u64>,
+    name: Option<String>,
 }
 
 impl<R: Read> Tarball<R> {
-    pub(crate) fn new(from: R) -> Tarball<R> {
+    /// An archive from its beginning.
+    pub fn new(from: R) -> Tarball<R> {
         Tarball { from, left: 0, padding: 0 }
     }
 
     /// The next entry, or `None` at the archive's end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
+    ///
+    /// # Errors
+    /// The archive is malformed or cut off, or cannot be read.
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let mut overrides = Overrides::default();
         loop {
             self.skip()?;
@@ -79,13 +108,14 @@ impl<R: Read> Tarball<R> {
 
     fn entry(&mut self, header: &Header, kind: u8, size: u64, over: Overrides) -> io::Result<Entry> {
         let size = over.size.unwrap_or(size);
-        let path = match over.path {
+        let (sparse, named) = over.sparse.map_or((None, None), |sparse| (Some(sparse.kind()), sparse.name));
+        let path = match named.or(over.path) {
             Some(path) => path,
             None => header.path()?,
         };
         let link = || over.link.map_or_else(|| header.link(), Ok);
         let kind = match kind {
-            _ if over.sparse => EntryKind::Other,
+            b'0' | b'7' | 0 if let Some(kind) = sparse => kind,
             b'0' | b'7' | 0 if path.ends_with('/') => EntryKind::Directory,
             b'0' | b'7' | 0 => EntryKind::File,
             b'1' => EntryKind::Hardlink(link()?),
@@ -95,14 +125,14 @@ impl<R: Read> Tarball<R> {
             _ => EntryKind::Other,
         };
         // Only files have contents, whatever their headers say (POSIX pax, "size").
-        let has_contents = matches!(kind, EntryKind::File | EntryKind::Other);
+        let has_contents = matches!(kind, EntryKind::File | EntryKind::Sparse { .. } | EntryKind::Other);
         self.left = if has_contents { size } else { 0 };
         self.padding = self.left.wrapping_neg() % BLOCK;
         Ok(Entry { path, kind, size: self.left })
     }
 
     /// The contents of the current entry.
-    pub(crate) fn contents(&mut self) -> impl Read + '_ {
+    pub fn contents(&mut self) -> impl Read + '_ {
         Contents(self)
     }
 
@@ -225,10 +255,95 @@ impl Overrides {
                 self.size =
                     Some(text.filter(|&size| size <= 1 << 60).ok_or_else(|| bad("a size is malformed"))?);
             }
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse.get_or_insert_default().record(key, value)?,
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Sparse {
+    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let number = || {
+            let text = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            text.filter(|&number: &u64| number <= 1 << 60).ok_or_else(|| bad("a size is malformed")).map(Some)
+        };
+        match key {
+            b"GNU.sparse.major" => self.major = number()?,
+            b"GNU.sparse.minor" => self.minor = number()?,
+            b"GNU.sparse.realsize" => self.bytes = number()?,
+            b"GNU.sparse.name" => self.name = Some(name(value)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Older formats have their pieces elsewhere.
+    fn kind(&self) -> EntryKind {
+        match (self.major, self.minor, self.bytes) {
+            (Some(1), Some(0), Some(bytes)) => EntryKind::Sparse { bytes },
+            _ => EntryKind::Other,
+        }
+    }
+}
+
+/// The pieces of a sparse file of `bytes` bytes, in order: read from the beginning of its entry's contents, of which there are
+/// `size` bytes. The pieces' bytes follow.
+///
+/// # Errors
+/// They lie outside of the file or overlap, there are too many of them, or their bytes are not there.
+pub fn sparse_map(contents: &mut impl Read, size: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    let broken = || bad("the map of a sparse file is malformed");
+    let mut numbers = MapNumbers { from: contents, block: [0; HEADER], at: HEADER, read: 0 };
+    let count = numbers.next()?;
+    if count > MAX_PIECES {
+        return Err(bad("a sparse file has too many pieces"));
+    }
+    let (mut pieces, mut end, mut data) = (Vec::new(), 0, 0u64);
+    for _ in 0..count {
+        let (start, length) = (numbers.next()?, numbers.next()?);
+        let last =
+            start.checked_add(length).filter(|last| start >= end && *last <= bytes).ok_or_else(broken)?;
+        end = last;
+        data = data.saturating_add(length);
+        // GNU tar ends the map of a file that ends with a hole by an empty piece.
+        if length != 0 {
+            pieces.push(start..last);
+        }
+    }
+    if numbers.read.checked_add(data) == Some(size) { Ok(pieces) } else { Err(broken()) }
+}
+
+/// Decimal numbers, one a line, in whole blocks.
+struct MapNumbers<'a, R> {
+    from: &'a mut R,
+    block: [u8; HEADER],
+    at: usize,
+    read: u64,
+}
+
+impl<R: Read> MapNumbers<'_, R> {
+    fn next(&mut self) -> io::Result<u64> {
+        let broken = || bad("the map of a sparse file is malformed");
+        let mut number = None;
+        loop {
+            if self.at == HEADER {
+                self.from.read_exact(&mut self.block)?;
+                self.read += BLOCK;
+                self.at = 0;
+            }
+            let byte = self.block.get(self.at).copied().ok_or_else(broken)?;
+            self.at += 1;
+            match byte {
+                b'0'..=b'9' => {
+                    let digit = u64::from(byte - b'0');
+                    let next = number.unwrap_or(0u64).checked_mul(10).and_then(|all| all.checked_add(digit));
+                    number = Some(next.ok_or_else(broken)?);
+                }
+                b'\n' => return number.ok_or_else(broken),
+                _ => return Err(broken()),
+            }
+        }
     }
 }
 

@@ -24,7 +24,7 @@ fn padded(contents: &[u8]) -> Vec<u8> {
 fn names(archive: &[u8]) -> io::Result<Vec<(String, u64)>> {
     let mut tarball = Tarball::new(archive);
     let mut all = vec![];
-    while let Some(entry) = tarball.next()? {
+    while let Some(entry) = tarball.next_entry()? {
         all.push((entry.path, entry.size));
     }
     Ok(all)

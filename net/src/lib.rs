@@ -38,7 +38,7 @@ pub use link::{FrameQueue, Link};
 pub use offload::Offloads;
 pub use stream::{Peer, Stream};
 pub use tap::{Tap, TapError};
-pub use vhost::{Layout, Region, Side, Signals, VhostNet};
+pub use vhost::{Layout, Region, Side, Signals, VhostNet, WriteLog};
 
 /// Bytes in front of every frame, both ways (virtio 1.3 §5.1.6).
 pub const HEADER_LEN: u32 = 12;

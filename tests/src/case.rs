@@ -42,13 +42,13 @@ impl Case {
     /// and a failure that comes again is ours.
     #[must_use]
     pub const fn host(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Host, limit: Duration::from_secs(90), alone: false, attempts: 2, run }
+        Self { name, tier: Tier::Host, limit: Duration::from_secs(180), alone: false, attempts: 2, run }
     }
 
     /// A case for any KVM.
     #[must_use]
     pub const fn payload(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Payload, limit: Duration::from_secs(20), alone: false, attempts: 1, run }
+        Self { name, tier: Tier::Payload, limit: Duration::from_secs(300), alone: false, attempts: 1, run }
     }
 
     /// The longest that all its attempts may take.

@@ -1,6 +1,6 @@
 //! The runner: as init of the test host it does what it is ordered to;
-//! elsewhere `case` runs one case, `payload` the cases for any KVM, `bench-snapshot` and `bench-migrate` measure there, `demo`
-//! boots the example.
+//! elsewhere `case` runs one case, `payload` the cases for any KVM, `bench-snapshot` and `bench-migrate` measure there, `faults` has
+//! migrations and snapshots go wrong, `demo` boots the example.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,14 +18,17 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("case") => code(supervisor::case_main(arguments.get(1..).unwrap_or_default())),
         Some("payload") => payload(arguments.get(1..).unwrap_or_default()),
-        Some("bench-snapshot") => bench(arguments.get(1..).unwrap_or_default(), snapshot_bench::figures),
-        Some("bench-migrate") => bench(arguments.get(1..).unwrap_or_default(), migrate_bench::figures),
+        Some("bench-snapshot") => {
+            bench(arguments.get(1..).unwrap_or_default(), |ctx| Ok(lines(snapshot_bench::figures(ctx)?)))
+        }
+        Some("bench-migrate") => bench(arguments.get(1..).unwrap_or_default(), migrate_bench::table),
+        Some("faults") => faults(arguments.get(1..).unwrap_or_default()),
         Some("demo") => demo(arguments.get(1..).unwrap_or_default()),
         _ if std::process::id() == 1 => host::init::main(),
         _ => {
             eprintln!(
                 "usage: kubevmm-runner case … | payload KUBEVMM RESULTS SCRATCH [FILTER] | bench-snapshot|bench-migrate KUBEVMM SCRATCH \
-                 | demo KUBEVMM"
+                 | faults KUBEVMM SCRATCH WHAT RUNS SEED JOBS FIRST PART… | demo KUBEVMM"
             );
             ExitCode::from(2)
         }
@@ -62,7 +65,7 @@ fn payload(arguments: &[String]) -> ExitCode {
 }
 
 /// Measures something on the KVM of this machine.
-fn bench(arguments: &[String], figures: fn(&Ctx) -> Result<Vec<Figure>, Failure>) -> ExitCode {
+fn bench(arguments: &[String], measure: fn(&Ctx) -> Result<Vec<String>, Failure>) -> ExitCode {
     let [kubevmm, scratch] = arguments else { return ExitCode::from(2) };
     let scratch = Path::new(scratch);
     let ctx = Ctx {
@@ -71,11 +74,9 @@ fn bench(arguments: &[String], figures: fn(&Ctx) -> Result<Vec<Figure>, Failure>
         results: scratch.to_owned(),
         scratch: scratch.to_owned(),
     };
-    match figures(&ctx) {
-        Ok(figures) => {
-            for (what, value, unit) in figures {
-                println!("{what:<70} {value:>10.2} {unit}");
-            }
+    match measure(&ctx) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
             ExitCode::SUCCESS
         }
         Err(Failure(why)) => {
@@ -83,6 +84,24 @@ fn bench(arguments: &[String], figures: fn(&Ctx) -> Result<Vec<Figure>, Failure>
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has migrations or snapshots go wrong on the KVM of this machine.
+fn faults(arguments: &[String]) -> ExitCode {
+    let [kubevmm, scratch, rest @ ..] = arguments else { return ExitCode::from(2) };
+    match tests::faults::main(Path::new(kubevmm), Path::new(scratch), rest) {
+        Ok(sound) => code(i32::from(!sound)),
+        Err(Failure(why)) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A line for each figure.
+fn lines(figures: Vec<Figure>) -> Vec<String> {
+    let line = |(what, value, unit): Figure| format!("{what:<70} {value:>10.2} {unit}");
+    figures.into_iter().map(line).collect()
 }
 
 /// Boots the example with the given program, in the current folder.

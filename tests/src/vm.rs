@@ -19,11 +19,12 @@ use crate::failure::{Doing, Failure};
 use crate::footprint::Footprint;
 use crate::manifest::Manifest;
 use crate::report::ExitReport;
+use crate::wait::until;
 
 /// How long a guest may take to its own program.
-pub const BOOT: Duration = Duration::from_secs(60);
+pub const BOOT: Duration = Duration::from_secs(120);
 /// How long the process may take to end once it should.
-pub const END: Duration = Duration::from_secs(30);
+pub const END: Duration = Duration::from_secs(60);
 
 /// A process of `kubevmm run`, killed when dropped.
 pub struct Vm {
@@ -138,10 +139,15 @@ impl Vm {
     /// A process that waits for the machine of a manifest, with a runtime directory of its own in the scratch folder.
     ///
     /// # Errors
-    /// If the process cannot be started.
+    /// If the process cannot be started, or does not listen.
     pub fn receive(ctx: &Ctx, root: &str, name: &str, args: &[&str]) -> Result<Self, Failure> {
         let manifest = ctx.results.join(format!("{name}.json"));
-        Self::launch_at(ctx, &Place { name, verb: "receive", root }, &manifest, args, None)
+        let mut vm = Self::launch_at(ctx, &Place { name, verb: "receive", root }, &manifest, args, None)?;
+        until("the destination to listen", || {
+            crate::ensure!(vm.is_running()?, "the destination has ended: {}", vm.errors());
+            Ok(vm.errors().contains("waiting for"))
+        })?;
+        Ok(vm)
     }
 
     fn launch_at(
@@ -221,6 +227,11 @@ impl Vm {
         stdin.write_all(text.as_bytes()).doing("typing on the console")
     }
 
+    /// Its standard input, for something else than typing, which does not go any more then.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
+    }
+
     /// The program in the guest, once it answers.
     ///
     /// # Errors
@@ -269,6 +280,16 @@ impl Vm {
         let name = self.files.runtime.file_name().unwrap_or_default().to_string_lossy();
         let of = "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances";
         api::call(&self.files.runtime.join("api.sock"), "PUT", &format!("{of}/{name}/{verb}"))
+    }
+
+    /// Its VirtualMachineInstance as its API has it.
+    ///
+    /// # Errors
+    /// If nobody answers, or not with an object.
+    pub fn object(&self) -> Result<serde_json::Value, Failure> {
+        let name = self.files.runtime.file_name().unwrap_or_default().to_string_lossy();
+        let path = format!("/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/{name}");
+        api::call(&self.files.runtime.join("api.sock"), "GET", &path)?.json()
     }
 
     /// Waits until its status file says what `is_so` wants.
@@ -351,7 +372,7 @@ impl Vm {
                 tail(&self.errors(), 8)
             ))
         })?;
-        self.console.wait_end(Duration::from_secs(5));
+        self.console.wait_end(END);
         Ok(Ended {
             code: status.code(),
             signal: status.signal(),

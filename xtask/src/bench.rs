@@ -75,8 +75,8 @@ const TABLE: &[Row] = &[
     Row { what: "binary", figure: figure::BINARY, wanted: "<= 6 MiB", peers: ["", ""] },
 ];
 
-pub(crate) fn boot(store: &Store) -> Result<ExitCode> {
-    let programs = Programs::build(store, &Subject::Release)?;
+pub(crate) fn boot(store: &Store, subject: &Subject) -> Result<ExitCode> {
+    let programs = Programs::build(store, subject)?;
     let host = Host::prepare(store, &programs)?;
     println!("measuring in the test host, where a nanosecond is an instruction; this takes a few minutes");
     let orders = Orders::Bench;

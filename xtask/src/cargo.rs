@@ -8,9 +8,6 @@ use crate::process;
 use crate::store::Store;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// What ships holds nothing that it does not use: tables for unwinding, where a panic ends the process at once, and
-/// relocations in their long form.
-const SHIPPED: &str = "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
 /// Images are packed at zstd's usual level, which needs none of these.
 const ZSTD: &str = "-DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR \
                     -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR \
@@ -66,7 +63,7 @@ impl Programs {
 pub(crate) fn vmm(store: &Store, subject: &Subject) -> Result<PathBuf> {
     match subject {
         Subject::Release => {
-            let mut command = cargo_with(store, SHIPPED);
+            let mut command = cargo(store);
             command.env("CFLAGS_x86_64_unknown_linux_gnu", ZSTD).arg("--release");
             kubevmm(store, &mut command, "release")
         }
@@ -85,14 +82,10 @@ fn built(store: &Store, folder: &str) -> PathBuf {
 }
 
 fn cargo(store: &Store) -> Command {
-    cargo_with(store, "")
-}
-
-fn cargo_with(store: &Store, more: &str) -> Command {
     let mut command = program();
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     command.current_dir(&store.root).args(["build", "--quiet", "--target", TARGET]);
-    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static {more}"));
+    command.env("RUSTFLAGS", format!("{flags} -C target-feature=+crt-static"));
     command
 }
 

@@ -18,7 +18,7 @@ use crate::host::{Boot, Host, Parts};
 use crate::kernel::Kernel;
 use crate::process;
 use crate::store::{Fingerprint, Store, empty_folder};
-use crate::test;
+use crate::test::{self, COUNTING_LIMIT};
 
 /// What Debian consists of. cloud-init needs python3-cffi-backend, which debootstrap does not find by itself.
 const PACKAGES: &str =
@@ -77,7 +77,7 @@ const MASKED: [&str; 7] = [
 
 /// Boots Debian and sees that cloud-init does what it is told.
 pub(crate) fn run(store: &Store) -> Result<ExitCode> {
-    let host = LongHost::with_debian(store)?;
+    let host = LongHost::with_debian(store, &Subject::Release)?;
     let totals = host.cases(store, "cloud-debian", 0, Duration::from_secs(75 * 60))?;
     println!("{totals}");
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -87,19 +87,20 @@ pub(crate) fn run(store: &Store) -> Result<ExitCode> {
 pub(crate) struct LongHost {
     host: Host,
     drives: Vec<String>,
+    counting: bool,
 }
 
 impl LongHost {
     /// Without further disks.
-    pub(crate) fn plain(store: &Store) -> Result<Self> {
-        let programs = Programs::build(store, &Subject::Release)?;
-        Ok(Self { host: Host::prepare(store, &programs)?, drives: Vec::new() })
+    pub(crate) fn plain(store: &Store, subject: &Subject) -> Result<Self> {
+        let programs = Programs::build(store, subject)?;
+        Ok(Self { host: Host::prepare(store, &programs)?, drives: Vec::new(), counting: false })
     }
 
     /// With a disk for work and one with Debian on it, which is made if it is not there yet. An error says what this
     /// machine lacks.
-    pub(crate) fn with_debian(store: &Store) -> Result<Self> {
-        let programs = Programs::build(store, &Subject::Release)?;
+    pub(crate) fn with_debian(store: &Store, subject: &Subject) -> Result<Self> {
+        let programs = Programs::build(store, subject)?;
         let parts = Parts::gather(store)?;
         let kernel = Kernel::unpack(store)?;
         let drive = |file: &Path, more: &str| format!("file={},format=raw,if=virtio{more}", file.display());
@@ -107,7 +108,13 @@ impl LongHost {
             drive(&make_work_disk(store, &kernel)?, ",cache=unsafe"),
             drive(&disk(store, &kernel, &programs)?, ",snapshot=on"),
         ];
-        Ok(Self { host: Host::assemble(store, parts, &programs)?, drives })
+        Ok(Self { host: Host::assemble(store, parts, &programs)?, drives, counting: false })
+    }
+
+    /// The same with a clock that counts instructions, so that nothing fails because the machine is busy.
+    pub(crate) fn counting(mut self) -> Self {
+        self.counting = true;
+        self
     }
 
     /// The same with a further disk, which is only read.
@@ -137,15 +144,15 @@ impl LongHost {
         let boot = Boot {
             orders: Orders::Test(selection.clone()),
             terminal: false,
-            counting: false,
+            counting: self.counting,
             memory: MEMORY,
-            limit,
+            limit: if self.counting { limit.max(COUNTING_LIMIT) } else { limit },
             silence: None,
             drives: self.drives.clone(),
         };
-        let totals = test::in_host(&self.host, boot, selection, &results)?;
+        let tally = test::in_host(&self.host, boot, selection, &results)?;
         println!("logs are in {}", results.display());
-        Ok(totals)
+        Ok(tally.totals)
     }
 }
 

@@ -75,6 +75,11 @@ const USERS: [(&str, &str); 4] = [
     ),
 ];
 
+/// A disk for guests at work: a file system with a journal, and in it a C compiler with the libraries that it needs.
+const WORK_DISK: &str = "disk/work.img";
+/// Its size.
+const WORK_SIZE: u64 = 48 << 20;
+
 /// The OCI image layout that the examples name, in the store.
 const LAYOUT: &str = "images/hello";
 /// What is packed into it.
@@ -93,7 +98,9 @@ pub(crate) struct GuestImage {
 pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Result<GuestImage> {
     let busybox = debian::unpack(store, "busybox-static", With::Nothing)?.root.join("bin/busybox");
     let agent = debian::unpack(store, "qemu-guest-agent", With::Dependencies)?.root;
-    let inputs = Fingerprint::new("guest 4")
+    let compiler = debian::unpack(store, "tcc", With::Dependencies)?.root;
+    let inputs = Fingerprint::new("guest 5")
+        .file(&compiler)
         .text(AGENT_SERVICE)
         .text(SHUTDOWN)
         .text(CHPASSWD)
@@ -107,7 +114,8 @@ pub(crate) fn prepare(store: &Store, kernel: &Kernel, programs: &Programs) -> Re
         write(&folder.join("boot/initrd.img"), &initramfs(kernel, programs, &busybox)?)?;
         write(&folder.join("boot/initrd-small.img"), &small_initramfs(&busybox)?)?;
         write(&folder.join("boot/initrd-agent.img"), &agent_initramfs(kernel, programs, &busybox, &agent)?)?;
-        root_disk(store, &folder.join("disk/disk.img"))
+        root_disk(store, &folder.join("disk/disk.img"))?;
+        work_disk(store, &compiler, &folder.join(WORK_DISK))
     })?;
     let layout = store.folder(LAYOUT, &Fingerprint::new("layout 2").file(&rootfs), |folder| {
         let sources = PACKED.map(|path| rootfs.join(path));
@@ -181,6 +189,23 @@ fn root_disk(store: &Store, path: &Path) -> Result<()> {
     fs::write(content.join("README"), "The containerDisk of kubevmm's example guest.\n")
         .doing("writing a file")?;
     file_system(&content, path, 2 << 20, "hello")?;
+    fs::remove_dir_all(content).doing("removing a folder")
+}
+
+fn work_disk(store: &Store, compiler: &Path, path: &Path) -> Result<()> {
+    let (content, program) = (store.path("work-disk"), compiler.join("usr/bin/tcc"));
+    empty_folder(&content)?;
+    for file in libraries(compiler, &program)?.iter().chain([&program]) {
+        let name = file.file_name().ok_or("a file without a name")?;
+        // Not a link that leads elsewhere.
+        let file = file.canonicalize().doing(format_args!("finding {}", file.display()))?;
+        place(&file, &content.join("tools").join(name))?;
+    }
+    let file = fs::File::create(path).doing(format_args!("creating {}", path.display()))?;
+    file.set_len(WORK_SIZE).doing("sizing a disk image")?;
+    let mut command = Command::new(process::need("mkfs.ext4", "e2fsprogs")?);
+    command.args(["-q", "-F", "-b", "4096", "-J", "size=4", "-E", "root_owner=0:0", "-d"]);
+    process::output(command.arg(&content).arg(path))?;
     fs::remove_dir_all(content).doing("removing a folder")
 }
 

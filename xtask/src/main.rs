@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_block;
+mod bench_migrate;
 mod bench_net;
 mod bench_snapshot;
 mod cargo;
@@ -17,16 +18,21 @@ mod host;
 mod kernel;
 mod kvm;
 mod lz4;
+mod peers;
 mod process;
 mod qemu;
 mod shell;
 mod soak;
+mod soak_faults;
 mod store;
+mod tally;
 mod test;
 
 use std::process::ExitCode;
 
+use cargo::Subject;
 use error::{Error, Result};
+use soak_faults::What;
 use store::Store;
 
 const HELP: &str = "\
@@ -40,16 +46,31 @@ Tasks of the kubevmm repository
                                         host     stock Linux guests in the test host (emulated; needs no /dev/kvm)
       --filter TEXT                     only cases whose names contain TEXT, or one of TEXT,TEXT,…
       --keep                            keep logs of cases that pass, too
+      --counting                        the test host's clock counts instructions, so that no case fails because this
+                                        machine is busy
       --dev                             test an unoptimised kubevmm, which builds faster
       --binary PATH                     test a kubevmm that is there already
   cargo xtask test cloud              Debian with systemd and cloud-init as the guest (needs root for debootstrap; 10 minutes)
       --prepare                         only make its disk
-  cargo xtask soak [fio|kill]         fio with verification in that guest, on a qcow2 image; and machines that are killed
+  cargo xtask soak [fio|kill|snapshots]  fio with verification in that guest, on a qcow2 image; and machines that are killed
                                       ten times while their guests write blocks, and files (kill-files)
       --minutes N                       so many minutes of fio (30)
+      --counting, --dev                 as of test
+  cargo xtask soak migrate [OPTIONS]  move machines between processes on this machine's KVM, and have something go wrong each
+                                      time (kill, cut, alter, stall, full disk, …, at each phase); a table of what came of it
+      --runs N, --seed N, --jobs N      how many (700), which, how many at once (4)
+      --filter TEXT                     only runs whose names contain TEXT, or one of TEXT,TEXT,… ('tls: cut', 'at Go')
+      --first N                         begin with the run that has this number
+      --dev, --binary PATH              of a build for debugging, or of a kubevmm that is there already
+  cargo xtask soak snapshot-faults [OPTIONS]  the same of snapshots: a machine or the command is killed, or a disk is full, at each
+                                      step of taking one; --runs, --seed, --jobs, --first, --filter, --dev, --binary as
+                                      above
   cargo xtask bench boot              measure boot time, memory and size in instructions and bytes
+      --binary PATH                     of a kubevmm that is there already
   cargo xtask bench snapshot          measure snapshots and restores of a payload with 4 GiB on this machine's KVM
   cargo xtask bench migrate           measure moves of a payload with 1 GiB in use on this machine's KVM
+      --peer qemu                       move a Linux guest in the test host instead, in instructions, beside QEMU
+      --binary PATH                     with a kubevmm that is there already
   cargo xtask bench block [OPTIONS]   measure kubevmm image side by side with qemu-img (minutes; needs 6 GB of tmpfs)
       --filter TEXT                     only lines that contain TEXT, or one of TEXT,TEXT,…
       --quick                           a tenth of the requests, once instead of three times
@@ -86,14 +107,24 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
     match words.as_slice() {
         ["test", "cloud"] => cloud::run(&Store::open()?),
         ["test", "cloud", "--prepare"] => {
-            cloud::LongHost::with_debian(&Store::open()?).map(|_| ExitCode::SUCCESS)
+            cloud::LongHost::with_debian(&Store::open()?, &Subject::Release).map(|_| ExitCode::SUCCESS)
+        }
+        ["soak", "migrate", rest @ ..] => {
+            soak_faults::run(&Store::open()?, &soak_faults::Request::parse(What::Migrations, rest)?)
+        }
+        ["soak", "snapshot-faults", rest @ ..] => {
+            soak_faults::run(&Store::open()?, &soak_faults::Request::parse(What::Snapshots, rest)?)
         }
         ["soak", rest @ ..] => soak::run(&Store::open()?, &soak::Request::parse(rest)?),
         ["test", rest @ ..] => test::run(&Store::open()?, &test::Request::parse(rest)?),
         ["demo"] => demo::run(&Store::open()?),
-        ["bench", "boot"] => bench::boot(&Store::open()?),
+        ["bench", "boot"] => bench::boot(&Store::open()?, &Subject::Release),
+        ["bench", "boot", "--binary", path] => bench::boot(&Store::open()?, &Subject::Built(path.into())),
         ["bench", "snapshot"] => bench_snapshot::snapshot(&Store::open()?),
         ["bench", "migrate"] => bench_snapshot::migrate(&Store::open()?),
+        ["bench", "migrate", rest @ ..] => {
+            bench_migrate::run(&Store::open()?, &bench_migrate::Request::parse(rest)?)
+        }
         ["bench", "block", rest @ ..] => {
             bench_block::run(&Store::open()?, &bench_block::Request::parse(rest)?)
         }

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: fio with verification in a guest for half an hour, then machines that are killed while they write.
+//! `cargo xtask soak`: fio with verification in a guest for half an hour, then machines that are killed while they write, and one
+//! that is saved and brought back fifty times.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use ::tests::long::{E2FSCK, FILES_DISK, FILES_IMAGE};
 
+use crate::cargo::Subject;
 use crate::cloud::{LongHost, work_disk};
 use crate::debian::{self, With};
 use crate::error::{Doing, Error, Result};
@@ -18,6 +20,8 @@ use crate::store::{Fingerprint, Store, place};
 const MINUTES: u64 = 30;
 /// What the guest's start and end, and QEMU's breakdowns, may add.
 const MORE: Duration = Duration::from_secs(60 * 60);
+/// The case that saves a guest and brings it back.
+const SNAPSHOTS: &str = "soak-snapshots";
 /// The cases that kill.
 const KILL: &str = "soak-kill";
 /// The one of them that has a file system on its image.
@@ -27,16 +31,20 @@ const FILES_SIZE: u64 = 192 << 20;
 /// The image that fio has written to, on the disk for work.
 const IMAGE: &str = "/soak/disk.qcow2";
 
-/// How long, and which of the two.
+/// How long, which of them, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     minutes: u64,
     filter: String,
+    /// The test host's clock counts instructions.
+    counting: bool,
+    subject: Subject,
 }
 
 impl Request {
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let mut request = Self { minutes: MINUTES, filter: "soak-".into() };
+        let (filter, subject) = ("soak-".into(), Subject::Release);
+        let mut request = Self { minutes: MINUTES, filter, counting: false, subject };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
@@ -45,7 +53,10 @@ impl Request {
                     let number = number.filter(|minutes| (1..=1200).contains(minutes));
                     request.minutes = number.ok_or("--minutes wants a number from 1 to 1200")?;
                 }
+                "--counting" => request.counting = true,
+                "--dev" => request.subject = Subject::Dev,
                 "fio" => request.filter = "soak-fio".into(),
+                "snapshots" => request.filter = SNAPSHOTS.into(),
                 "kill" => request.filter = KILL.into(),
                 "kill-files" => request.filter = FILES.into(),
                 other => return Err(Error(format!("soak knows no {other}: see cargo xtask --help"))),
@@ -56,9 +67,13 @@ impl Request {
 }
 
 pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
-    let is_fio = !request.filter.starts_with(KILL);
-    let host = if is_fio { LongHost::with_debian(store)? } else { LongHost::plain(store)? };
-    let host = host.and_disk(&files_disk(store)?);
+    let is_fio = !request.filter.starts_with(KILL) && request.filter != SNAPSHOTS;
+    let subject = &request.subject;
+    let host = if is_fio { LongHost::with_debian(store, subject)? } else { LongHost::plain(store, subject)? };
+    let mut host = host.and_disk(&files_disk(store)?);
+    if request.counting {
+        host = host.counting();
+    }
     let limit = Duration::from_secs(request.minutes * 60) + MORE;
     let totals = host.cases(store, &request.filter, request.minutes, limit)?;
     println!("{totals}");
@@ -116,12 +131,18 @@ mod tests {
     #[test]
     fn a_soak_is_half_an_hour_of_both_unless_told_otherwise() {
         let parse = |words: &[&str]| Request::parse(words);
-        assert_eq!(parse(&[]).unwrap(), Request { minutes: 30, filter: "soak-".into() });
+        let request = |minutes, filter: &str| {
+            let (filter, subject) = (filter.to_owned(), Subject::Release);
+            Request { minutes, filter, counting: false, subject }
+        };
+        assert_eq!(parse(&[]).unwrap(), request(30, "soak-"));
+        assert_eq!(parse(&["fio", "--minutes", "5"]).unwrap(), request(5, "soak-fio"));
         assert_eq!(
-            parse(&["fio", "--minutes", "5"]).unwrap(),
-            Request { minutes: 5, filter: "soak-fio".into() }
+            parse(&["snapshots", "--counting", "--dev"]).unwrap(),
+            Request { counting: true, subject: Subject::Dev, ..request(30, SNAPSHOTS) }
         );
         assert_eq!(parse(&["kill-files"]).unwrap().filter, "soak-kill-files");
+        assert_eq!(parse(&["snapshots"]).unwrap().filter, "soak-snapshots");
         for bad in [&["--minutes"][..], &["--minutes", "0"], &["x"]] {
             assert!(parse(bad).is_err());
         }

@@ -7,16 +7,20 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use ::tests::host::orders::{Orders, Selection};
-use ::tests::verdict::{CaseResult, Line, Totals, Verdict};
+use ::tests::verdict::{CaseResult, Line, Verdict};
 
 use crate::cargo::{self, Programs, Subject};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Boot, Ended, Host, Parts, available_memory};
 use crate::kvm::{self, Kvm};
 use crate::store::{Store, empty_folder};
+use crate::tally::{CargoTest, Tally};
 
-/// When a run of the test host is given up: cases have limits of their own.
-const HOST_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// When a run of the test host is given up: cases have limits of their own. It takes 20 minutes where nothing else goes on, and more than
+/// twice that beside others.
+const HOST_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// The same where instructions are counted, on a machine that may be busy.
+pub(crate) const COUNTING_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 /// How many cases are run at a time. QEMU's software CPU breaks down when two guests run at once
 /// for long, and is not faster that way where both of this machine's processors are at work anyway.
 const JOBS: usize = 1;
@@ -39,13 +43,20 @@ pub(crate) struct Request {
     tiers: Vec<Tier>,
     filter: String,
     keep: bool,
+    /// The test host's clock counts instructions.
+    counting: bool,
     subject: Subject,
 }
 
 impl Request {
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let mut request =
-            Self { tiers: Vec::new(), filter: String::new(), keep: false, subject: Subject::Release };
+        let mut request = Self {
+            tiers: Vec::new(),
+            filter: String::new(),
+            keep: false,
+            counting: false,
+            subject: Subject::Release,
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
@@ -53,6 +64,7 @@ impl Request {
                 "payload" => request.tiers.push(Tier::Payload),
                 "host" => request.tiers.push(Tier::Host),
                 "--keep" => request.keep = true,
+                "--counting" => request.counting = true,
                 "--dev" => request.subject = Subject::Dev,
                 "--binary" => {
                     let path = words.next().ok_or("--binary wants the path of a kubevmm")?;
@@ -75,7 +87,7 @@ impl Request {
 pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
     let results = store.path("results");
     empty_folder(&results)?;
-    let mut totals = Totals::default();
+    let mut tally = Tally::default();
     for tier in &request.tiers {
         println!("--- {tier:?} tests");
         let outcome = match tier {
@@ -83,20 +95,21 @@ pub(crate) fn run(store: &Store, request: &Request) -> Result<ExitCode> {
             Tier::Payload => payload(store, request, &results),
             Tier::Host => host(store, request, &results),
         };
-        totals.add(outcome.unwrap_or_else(|Error(why)| {
+        tally.add(outcome.unwrap_or_else(|Error(why)| {
             println!("{tier:?} tests FAILED: {why}");
-            Totals { failed: 1, ..Totals::default() }
+            Tally::broken(format!("{tier:?} tests: {why}"))
         }));
     }
-    if totals.failed > 0 {
+    tally.tell_failures();
+    if tally.totals.failed > 0 {
         println!("logs of failed cases are in {}", results.display());
     }
-    println!("{totals}");
-    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{}", tally.totals);
+    Ok(if tally.totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `cargo test` of the workspace, with its counts added up.
-fn unit(store: &Store, filter: &str) -> Result<Totals> {
+fn unit(store: &Store, filter: &str) -> Result<Tally> {
     let mut command = cargo::program();
     command.current_dir(&store.root).args(["test", "--workspace", "--no-fail-fast"]);
     if !filter.is_empty() {
@@ -104,45 +117,32 @@ fn unit(store: &Store, filter: &str) -> Result<Totals> {
     }
     let mut child = command.stdout(Stdio::piped()).spawn().doing("starting cargo test")?;
     let output = child.stdout.take().ok_or("no pipe from cargo test")?;
-    let mut totals = Totals::default();
+    let mut told = CargoTest::default();
     for line in BufReader::new(output).lines() {
         let line = line.doing("reading from cargo test")?;
-        match counts(&line) {
-            Some(part) => totals.add(part),
-            None if is_noise(&line) => {}
-            None => println!("{line}"),
+        told.line(&line);
+        if !is_noise(&line) {
+            println!("{line}");
         }
     }
     let status = child.wait().doing("waiting for cargo test")?;
-    if !status.success() && totals.failed == 0 {
+    if !status.success() && told.tally.totals.failed == 0 {
         return Err(Error(format!("cargo test ended with {status}")));
     }
-    println!("unit tests: {totals}");
-    Ok(totals)
-}
-
-/// The numbers of a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-fn counts(line: &str) -> Option<Totals> {
-    let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
-    let number = |word: &str| {
-        let part = rest.split(';').find(|part| part.trim().ends_with(word))?;
-        part.trim().split(' ').next()?.parse().ok()
-    };
-    Some(Totals {
-        passed: number("passed")?,
-        failed: number("failed")?,
-        skipped: number("ignored")?,
-        ..Totals::default()
-    })
+    println!("unit tests: {}", told.tally.totals);
+    Ok(told.tally)
 }
 
 /// Lines of a test binary in which nothing went wrong.
 fn is_noise(line: &str) -> bool {
-    line.is_empty() || line.starts_with("running ") || (line.starts_with("test ") && line.ends_with("... ok"))
+    line.is_empty()
+        || line.starts_with("running ")
+        || line.starts_with("test result: ")
+        || (line.starts_with("test ") && line.ends_with("... ok"))
 }
 
 /// The cases for any KVM, on the local one.
-fn payload(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
+fn payload(store: &Store, request: &Request, results: &Path) -> Result<Tally> {
     if let Kvm::Absent(why) = kvm::look() {
         return Ok(skipped(Tier::Payload, &why));
     }
@@ -156,21 +156,21 @@ fn payload(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
         .spawn()
         .doing("starting the runner")?;
     let output = child.stdout.take().ok_or("no pipe from the runner")?;
-    let mut totals = Totals::default();
+    let mut tally = Tally::default();
     let mut complete = false;
     for line in BufReader::new(output).lines() {
         let line =
             serde_json::from_str(&line.doing("reading from the runner")?).doing("reading from the runner")?;
         complete |= line == Line::End;
-        show(&line, &mut totals);
+        show(&line, &mut tally);
     }
     child.wait().doing("waiting for the runner")?;
     let _ = fs::remove_dir_all(scratch);
-    if complete { Ok(totals) } else { Err("the runner was cut short".into()) }
+    if complete { Ok(tally) } else { Err("the runner was cut short".into()) }
 }
 
 /// All cases, in the test host.
-fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
+fn host(store: &Store, request: &Request, results: &Path) -> Result<Tally> {
     let programs = Programs::build(store, &request.subject)?;
     let parts = match Parts::gather(store) {
         Ok(parts) => parts,
@@ -184,9 +184,9 @@ fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
     let boot = Boot {
         orders: Orders::Test(selection.clone()),
         terminal: false,
-        counting: false,
+        counting: request.counting,
         memory: HOST_MEMORY.min(available_memory().saturating_mul(3) / 4),
-        limit: HOST_LIMIT,
+        limit: if request.counting { COUNTING_LIMIT } else { HOST_LIMIT },
         silence: None,
         drives: Vec::new(),
     };
@@ -194,13 +194,13 @@ fn host(store: &Store, request: &Request, results: &Path) -> Result<Totals> {
 }
 
 /// Runs the selected cases, and starts the test host again where it broke down.
-pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results: &Path) -> Result<Totals> {
+pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results: &Path) -> Result<Tally> {
     let mut progress = Progress::default();
     for _ in 0..BREAKDOWNS {
         let ended = host.run(&boot, |line| progress.take(&line))?;
         host.take_results(results)?;
         if ended != Ended::Broken {
-            return Ok(progress.totals);
+            return Ok(progress.tally);
         }
         println!(
             "the test host broke down; {}; starting it again for the cases that are left",
@@ -215,7 +215,7 @@ pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results
 /// How far a run of the test host has come, over several starts of it if need be.
 #[derive(Debug, Default)]
 struct Progress {
-    totals: Totals,
+    tally: Tally,
     done: Vec<String>,
     running: Vec<String>,
     interrupted: Vec<String>,
@@ -231,7 +231,7 @@ impl Progress {
             }
             _ => {}
         }
-        show(line, &mut self.totals);
+        show(line, &mut self.tally);
     }
 
     /// Notes the cases during which the host broke down. One that was there twice has failed:
@@ -249,11 +249,11 @@ impl Progress {
     }
 }
 
-fn show(line: &Line, totals: &mut Totals) {
+fn show(line: &Line, tally: &mut Tally) {
     match line {
         Line::Up { seconds } => println!("the test host is up after {seconds:.1} s"),
         Line::Case(verdict) => {
-            totals.count(verdict.result);
+            tally.count(verdict);
             println!("{verdict}");
         }
         Line::Note { text } => println!("{text}"),
@@ -261,9 +261,9 @@ fn show(line: &Line, totals: &mut Totals) {
     }
 }
 
-fn skipped(tier: Tier, why: &str) -> Totals {
+fn skipped(tier: Tier, why: &str) -> Tally {
     println!("SKIPPED: {tier:?} tests: {why}");
-    Totals { skipped: 1, ..Totals::default() }
+    Tally::skipped()
 }
 
 #[cfg(test)]
@@ -271,21 +271,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_of_cargo_test_are_counted() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s";
-        assert_eq!(counts(line), Some(Totals { passed: 12, again: 0, failed: 3, skipped: 1 }));
-        assert_eq!(counts("test a::b ... ok"), None);
-    }
-
-    #[test]
     fn a_case_that_breaks_the_host_twice_has_failed() {
         let mut progress = Progress::default();
         progress.take(&Line::Begin { case: "a".into(), within: 90 });
         progress.give_up_repeaters();
-        assert_eq!(progress.totals.failed, 0);
+        assert_eq!(progress.tally.totals.failed, 0);
         progress.take(&Line::Begin { case: "a".into(), within: 90 });
         progress.give_up_repeaters();
-        assert_eq!((progress.totals.failed, progress.done), (1, vec!["a".to_owned()]));
+        assert_eq!((progress.tally.totals.failed, progress.done), (1, vec!["a".to_owned()]));
     }
 
     #[test]

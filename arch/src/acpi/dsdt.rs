@@ -12,7 +12,8 @@ use acpi_tables::aml::{
 use super::{AcpiConfig, AcpiError, bytes_of};
 use crate::layout::{
     COM_LEN, COM1_IRQ, COM1_PORT, COM2_IRQ, COM2_PORT, FW_CFG_LEN, FW_CFG_PORT, GENERATION_GPE,
-    GENERATION_ID, PCI_CONFIG_ADDRESS, PM_LEN, PMBASE, PVPANIC_PORT, RTC_IRQ, RTC_PORT, SLP_TYP_S5,
+    GENERATION_ID, PAGE_SIZE, PCI_CONFIG_ADDRESS, PM_LEN, PMBASE, PVPANIC_PORT, RTC_IRQ, RTC_PORT,
+    SLP_TYP_S5, VMCLOCK_BASE, VMCLOCK_GPE,
 };
 
 /// `_OSC` for PCI host bridges (PCI Firmware 3.3 §4.5.1).
@@ -25,6 +26,8 @@ const HIDDEN: u8 = 0xB;
 const SHOWN: u8 = 0xF;
 /// Name of the device with the generation ID.
 const GENERATION_DEVICE: &str = "VGEN";
+/// Name of the virtual machine clock.
+const CLOCK_DEVICE: &str = "VCLK";
 const ECAM_BYTES_PER_BUS: u32 = 1 << 20;
 
 /// Everything after the table header.
@@ -32,9 +35,11 @@ pub(super) fn body(config: &AcpiConfig) -> Result<Vec<u8>, AcpiError> {
     let mut body = pci_host_bridge(config)?;
     body.extend_from_slice(&motherboard(config)?);
     body.extend_from_slice(&generation());
+    body.extend_from_slice(&vmclock());
     let scope = Scope::raw(Path::new("_SB_"), body);
     let mut aml = scope;
-    aml.extend_from_slice(&generation_changed());
+    aml.extend_from_slice(&told_by_event(GENERATION_GPE, GENERATION_DEVICE));
+    aml.extend_from_slice(&told_by_event(VMCLOCK_GPE, CLOCK_DEVICE));
     aml.extend_from_slice(&soft_off());
     Ok(aml)
 }
@@ -59,12 +64,28 @@ fn generation() -> Vec<u8> {
     ))
 }
 
-/// The event by which its driver is told that it has changed.
-fn generation_changed() -> Vec<u8> {
+/// The virtual machine clock, with the identifiers by which Linux's driver knows it (`drivers/ptp/ptp_vmclock.c`).
+fn vmclock() -> Vec<u8> {
+    let last = VMCLOCK_BASE + PAGE_SIZE - 1;
+    let page = AddressSpace::new_memory(AddressSpaceCacheable::Cacheable, false, VMCLOCK_BASE, last, None);
+    bytes_of(&Device::new(
+        CLOCK_DEVICE.into(),
+        vec![
+            &Name::new("_HID".into(), &"AMZNC10C"),
+            &Name::new("_CID".into(), &"VMCLOCK"),
+            &Name::new("_DDN".into(), &"VMCLOCK"),
+            &Name::new("_STA".into(), &SHOWN),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&page])),
+        ],
+    ))
+}
+
+/// The event `gpe` tells the driver of `device` that something has changed.
+fn told_by_event(gpe: u8, device: &str) -> Vec<u8> {
     const CHANGED: u8 = 0x80;
-    let device = Path::new(&format!("\\_SB_.{GENERATION_DEVICE}"));
+    let device = Path::new(&format!("\\_SB_.{device}"));
     let notify = Notify::new(&device, &CHANGED);
-    let method = format!("_E{GENERATION_GPE:02X}");
+    let method = format!("_E{gpe:02X}");
     let event = bytes_of(&Method::new(method.as_str().into(), 0, false, vec![&notify]));
     Scope::raw(Path::new("_GPE"), event)
 }

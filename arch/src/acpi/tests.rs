@@ -123,6 +123,16 @@ fn the_generation_id_has_a_device_and_an_event() {
 }
 
 #[test]
+fn the_clock_has_a_device_with_its_page_and_an_event() {
+    let dsdt = find(&walk(&image(&config(1, 1), 0xE_0000).unwrap(), 0xE_0000), "DSDT");
+    let has = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(b"AMZNC10C\0") && has(b"VMCLOCK\0") && has(b"_E06"));
+    // A quad word address space descriptor of fixed, cacheable, read-only memory: granularity, first, last, offset, length.
+    let numbers = [0u64, 0xFEFF_B000, 0xFEFF_BFFF, 0, 0x1000].map(u64::to_le_bytes).concat();
+    assert!(has(&[&[0x8A, 43, 0, 0, 0x0C, 0x02], numbers.as_slice()].concat()));
+}
+
+#[test]
 fn lands_in_guest_memory() {
     let mem = GuestRam::from_ranges(&[(GuestAddress(0), 2 << 20)]).unwrap();
     let rsdp = build(&mem, &config(1, 2)).unwrap();

@@ -255,7 +255,7 @@ fn zero_page_is_complete() {
     write_start(&mem, &kernel, &StartInfo { ram: &ram, rsdp: 0xE_0000, initrd }).unwrap();
     let params: boot_params = mem.read_obj(GuestAddress(ZERO_PAGE)).unwrap();
     let header = params.hdr;
-    assert_eq!(({ params.acpi_rsdp_addr }, params.e820_entries), (0xE_0000, 6));
+    assert_eq!(({ params.acpi_rsdp_addr }, params.e820_entries), (0xE_0000, 7));
     assert_eq!(({ header.cmd_line_ptr }, header.type_of_loader), (0x2_0000, 0xFF));
     assert_eq!(({ header.ramdisk_image }, { header.ramdisk_size }), (0x300_0000, 77));
     assert_eq!({ params.e820_table[4].size }, 63 * MIB);

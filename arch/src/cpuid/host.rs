@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feature_table::FEATURES;
 use super::leaves::{Leaves, Reg};
+use super::limits::Limits;
 use super::models::NamedModel;
 use super::{Vendor, has};
 
@@ -22,13 +23,16 @@ pub struct HostCpu {
     pub stepping: u32,
     /// Features that its KVM can give to a guest, by QEMU's names; in no particular order.
     pub features: Vec<String>,
+    /// What there is besides.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl HostCpu {
     /// The processor behind KVM's list of supported leaves (`KVM_GET_SUPPORTED_CPUID`).
     #[must_use]
     pub fn new(supported: &[kvm_cpuid_entry2]) -> Self {
-        let leaves = Leaves::new(supported);
+        let leaves = Leaves::beside_hyperv(supported);
         let signature = leaves.value(1, 0, Reg::Eax);
         let family = signature >> 8 & 0xF;
         let extended = if family == 0xF { signature >> 20 & 0xFF } else { 0 };
@@ -41,6 +45,7 @@ impl HostCpu {
             model: (signature >> 16 & 0xF) << 4 | (signature >> 4 & 0xF),
             stepping: signature & 0xF,
             features: FEATURES.iter().filter(there).map(|feature| feature.name.to_owned()).collect(),
+            limits: Limits::new(&leaves, super::phys_bits(supported)),
         }
     }
 
@@ -64,20 +69,10 @@ impl HostCpu {
     /// Features of a guest's processor that this one cannot give, by which those of the machine around it do not count.
     #[must_use]
     pub fn missing_for<'a>(&self, guest: &'a Self) -> Vec<&'a str> {
-        let of_machine = [
-            "hypervisor",
-            "x2apic",
-            "tsc-deadline",
-            "osxsave",
-            "ospke",
-            "ht",
-            "cmp-legacy",
-            "topoext",
-            "kvm-msi-ext-dest-id",
-            "kvm-hint-dedicated",
-        ];
+        let is_of_machine =
+            |feature: &str| OF_MACHINE.contains(&feature) || OF_MACHINES_KVM.contains(&feature);
         let missing = self.lacks(guest).into_iter();
-        missing.filter(|feature| !of_machine.contains(feature)).collect()
+        missing.filter(|feature| !is_of_machine(feature)).collect()
     }
 
     /// Features of `other` that are not here.
@@ -122,8 +117,13 @@ impl Baseline {
     }
 }
 
-/// Whether a feature comes of the machine, not of the processor.
+/// Features that come of the machine around a processor, its topology among them.
+const OF_MACHINE: [&str; 8] =
+    ["hypervisor", "x2apic", "tsc-deadline", "osxsave", "ospke", "ht", "cmp-legacy", "topoext"];
+/// Those of KVM's.
+const OF_MACHINES_KVM: [&str; 2] = ["kvm-msi-ext-dest-id", "kvm-hint-dedicated"];
+
+/// Whether a feature is none to be asked of a processor.
 fn is_of_the_machine(feature: &str) -> bool {
-    feature.starts_with("kvm")
-        || matches!(feature, "hypervisor" | "x2apic" | "tsc-deadline" | "osxsave" | "ospke" | "ht" | "invtsc")
+    feature.starts_with("kvm") || feature == "invtsc" || OF_MACHINE.contains(&feature)
 }

@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
+/// Where a hypervisor's leaves begin, and where KVM's do when Hyper-V's are there.
+const HYPERVISOR: u32 = 0x4000_0000;
+const MOVED: u32 = 0x4000_0100;
+
 /// One of the four result registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reg {
@@ -37,6 +41,20 @@ pub(super) struct Leaves(Vec<kvm_cpuid_entry2>);
 impl Leaves {
     pub(super) fn new(supported: &[kvm_cpuid_entry2]) -> Self {
         Self(supported.to_vec())
+    }
+
+    /// The same; where the guest sees Hyper-V, KVM's own leaves are where they are without it.
+    pub(super) fn beside_hyperv(supported: &[kvm_cpuid_entry2]) -> Self {
+        let mut leaves = Self::new(supported);
+        let is_kvm = |leaf: &&kvm_cpuid_entry2| leaf.ebx == u32::from_le_bytes(*b"KVMK");
+        if leaves.get(MOVED, 0).filter(is_kvm).is_some() {
+            leaves.remove(|function| (HYPERVISOR..MOVED).contains(&function));
+            for entry in leaves.0.iter_mut().filter(|entry| (MOVED..MOVED + 0x100).contains(&entry.function))
+            {
+                entry.function -= MOVED - HYPERVISOR;
+            }
+        }
+        leaves
     }
 
     pub(super) fn get(&self, function: u32, index: u32) -> Option<&kvm_cpuid_entry2> {

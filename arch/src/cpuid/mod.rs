@@ -6,10 +6,12 @@
 
 mod feature_table;
 mod features;
+mod fit;
 mod host;
 mod hyperv;
 mod hypervisor;
 mod leaves;
+mod limits;
 mod models;
 mod topology;
 mod xsave;
@@ -21,8 +23,10 @@ use kvm_bindings::kvm_cpuid_entry2;
 use serde::{Deserialize, Serialize};
 
 pub use features::{FeaturePolicy, feature_names, is_known_feature};
+pub use fit::{GuestCpu, IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES, Misfit, Offer};
 pub use host::{Baseline, HostCpu, Obstacle};
 pub use hyperv::{Enlightenment, HyperV};
+pub use limits::{Limits, XsavePart};
 pub use models::NamedModel;
 
 use crate::topology::Topology;

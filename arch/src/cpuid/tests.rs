@@ -251,3 +251,28 @@ fn a_guest_misses_nothing_on_the_host_that_it_was_made_for() {
     let (host, other) = (HostCpu::new(&amd()), HostCpu::new(&intel()));
     assert!(!host.missing_for(&other).is_empty());
 }
+
+#[test]
+fn a_guest_can_go_on_at_the_host_that_it_was_made_for() {
+    let mut tried = 0;
+    for supported in [intel(), amd()] {
+        let host = HostCpu::new(&supported);
+        let own = [CpuModel::HostPassthrough, CpuModel::HostModel].into_iter();
+        for model in own.chain(NamedModel::all().map(CpuModel::Named)) {
+            for hyperv in [None, Some(HyperV::all(&supported))] {
+                let mut config = CpuidConfig { model, hyperv, ..config(2, 4, 2) };
+                config.tsc_khz = Some(2_000_000);
+                let Ok(template) = CpuidTemplate::new(&supported, &config) else { continue };
+                let passed = model == CpuModel::HostPassthrough;
+                let guest = GuestCpu {
+                    seen: HostCpu::new(&template.for_vcpu(3)),
+                    forced: Vec::new(),
+                    host: passed.then(|| host.clone()),
+                };
+                assert_eq!(host.fits(&guest), Ok(()), "{model:?}, Hyper-V: {}", config.hyperv.is_some());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 8, "{tried}");
+}

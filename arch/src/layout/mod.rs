@@ -66,6 +66,8 @@ pub const IOAPIC_ID: u8 = 0;
 pub const IOAPIC_PINS: u32 = 24;
 /// Local APIC page, the same for every vCPU.
 pub const LAPIC_BASE: u64 = 0xFEE0_0000;
+/// The page of the virtual machine clock, as QEMU has it.
+pub const VMCLOCK_BASE: u64 = 0xFEFF_B000;
 /// Page for `KVM_SET_IDENTITY_MAP_ADDR`, below the flash.
 pub const KVM_IDENTITY_MAP: u64 = 0xFEFF_C000;
 /// Three pages for `KVM_SET_TSS_ADDR`, right after the identity map.
@@ -91,6 +93,8 @@ pub const GPE0: u16 = PMBASE + 0x20;
 pub const GPE0_LEN: u8 = 16;
 /// General-purpose event that tells of a new [`GENERATION_ID`].
 pub const GENERATION_GPE: u8 = 5;
+/// General-purpose event that tells of a change in the page at [`VMCLOCK_BASE`].
+pub const VMCLOCK_GPE: u8 = 6;
 /// Sleep type that `\_S5` gives for PM1a control: soft off, as on QEMU's q35.
 pub const SLP_TYP_S5: u8 = 0;
 /// Reset control register of the PIIX/ICH family.

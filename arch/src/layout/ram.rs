@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ACPI_TABLES, CONVENTIONAL_END, ECAM_BASE, ECAM_SIZE, HIGH_RAM_START, KERNEL_MIN, LOW_MEMORY_END,
-    LOW_RAM_END, PAGE_SIZE, SMBIOS_TABLES,
+    LOW_RAM_END, PAGE_SIZE, SMBIOS_TABLES, VMCLOCK_BASE,
 };
 
 const GIB: u64 = 1 << 30;
@@ -142,6 +142,7 @@ impl RamLayout {
             E820Entry::new(SMBIOS_TABLES, E820Type::Reserved),
             E820Entry::new(KERNEL_MIN..self.low, E820Type::Ram),
             E820Entry::new(ECAM_BASE..ECAM_BASE + ECAM_SIZE, E820Type::Reserved),
+            E820Entry::new(VMCLOCK_BASE..VMCLOCK_BASE + PAGE_SIZE, E820Type::Reserved),
         ];
         if self.high > 0 {
             map.push(E820Entry::new(HIGH_RAM_START..self.end(), E820Type::Ram));

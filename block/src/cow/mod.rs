@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bitmap::Bitmap;
 
 use crate::buf::Bufs;
-use crate::disk::{DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, WriteZeroesLimits};
+use crate::disk::{DiscardLimits, Disk, DiskError, DiskInfo, DiskQueue, Stretch, WriteZeroesLimits};
 use crate::engine::EngineKind;
+use crate::host_file::HostFile;
 use crate::queue::FormatQueue;
 use crate::raw::RawDisk;
 use crate::target::Target;
@@ -93,6 +94,15 @@ impl Disk for CowDisk {
 
     fn sync(&self) -> Result<(), DiskError> {
         Ok(())
+    }
+
+    fn stretch(&self, offset: u64, max: u64) -> io::Result<(Stretch, u64)> {
+        let run = self.shared.run(offset, max);
+        Ok((if run.written { Stretch::Data } else { Stretch::Base }, run.len))
+    }
+
+    fn bases(&self) -> Vec<HostFile> {
+        vec![HostFile::of(&self.shared.base)]
     }
 }
 

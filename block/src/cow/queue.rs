@@ -12,10 +12,10 @@ const BASE: FileIndex = 0;
 const OVERLAY: FileIndex = 1;
 
 /// A part of a request whose clusters are all in the same file.
-struct Run {
+pub(super) struct Run {
     offset: u64,
-    len: u64,
-    written: bool,
+    pub(super) len: u64,
+    pub(super) written: bool,
 }
 
 impl Format for Shared {
@@ -38,7 +38,7 @@ impl Format for Shared {
 }
 
 impl Shared {
-    fn run(&self, offset: u64, len: u64) -> Run {
+    pub(super) fn run(&self, offset: u64, len: u64) -> Run {
         let clusters = (offset % CLUSTER).saturating_add(len).div_ceil(CLUSTER);
         let (written, same) = self.written.run(offset / CLUSTER, clusters);
         let len = len.min((same * CLUSTER).saturating_sub(offset % CLUSTER));

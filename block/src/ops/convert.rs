@@ -156,7 +156,7 @@ impl<'a> Job<'a> {
             && let Some(&(start, len)) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed))
         {
             // For compression, whole clusters: what lies around the data is zeroes.
-            let (start, len) = writer.widen(start, len, self.source.disk().info().size_bytes);
+            let (start, len) = writer.widen(start, len, self.source.disk().info().size_bytes)?;
             let piece = bytes.get_mut(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
             from.read(start, piece)?;
             writer.write(start, piece)?;
@@ -189,24 +189,24 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(target: &'a Opened, compress: bool, zeroes: Zeroes) -> io::Result<Writer<'a>> {
         let packer = match target {
-            Opened::Qcow2(disk) if compress => Some((disk, Packer::for_disk(disk)?)),
+            Opened::Qcow2(disk) if compress => Some((&**disk, Packer::for_disk(disk)?)),
             _ => None,
         };
         Ok(Writer { io: Blocking::open(target.disk()).map_err(io::Error::other)?, zeroes, packer })
     }
 
-    fn widen(&self, start: u64, len: u64, size: u64) -> (u64, u64) {
-        let Some((disk, _)) = &self.packer else { return (start, len) };
-        let cluster = disk.cluster_size();
+    fn widen(&self, start: u64, len: u64, size: u64) -> io::Result<(u64, u64)> {
+        let Some((disk, _)) = &self.packer else { return Ok((start, len)) };
+        let cluster = disk.cluster_size()?;
         let first = start / cluster * cluster;
         let end = (start + len).next_multiple_of(cluster).min(size);
-        (first, end - first)
+        Ok((first, end - first))
     }
 
     fn write(&mut self, start: u64, bytes: &mut [u8]) -> io::Result<()> {
         match &mut self.packer {
             Some((disk, packer)) => {
-                let cluster = usize::try_from(disk.cluster_size()).unwrap_or(SPARSE);
+                let cluster = usize::try_from(disk.cluster_size()?).unwrap_or(SPARSE);
                 let mut at = start;
                 for piece in bytes.chunks_mut(cluster) {
                     let len = piece.len() as u64;

@@ -93,6 +93,16 @@ pub fn create(path: &Path, options: &CreateOptions) -> Result<(), DiskError> {
     let mut how = OpenOptions::new();
     how.read(true).write(true).mode(0o644).create(true).create_new(!options.overwrite);
     let file = how.open(path).map_err(|source| DiskError::Open { path: path.to_owned(), source })?;
+    write(path, file, qcow2, options).inspect_err(|_| {
+        // What was there before is not this call's to remove. The first error counts.
+        if !options.overwrite {
+            let _ = std::fs::remove_file(path);
+        }
+    })
+}
+
+/// Makes a file the image that is wanted.
+fn write(path: &Path, file: File, qcow2: Option<Vec<u8>>, options: &CreateOptions) -> Result<(), DiskError> {
     crate::lock::lock(&file, path, crate::sys::LockKind::Exclusive)?;
     file.set_len(0).map_err(failed("empty", path))?;
     match qcow2 {

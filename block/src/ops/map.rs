@@ -1,6 +1,8 @@
 //! Where an image has its data.
 
+use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use super::{Opened, failed};
 use crate::disk::DiskError;
@@ -81,7 +83,28 @@ fn at_place(disk: &Opened, at: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
 /// A hole of a raw file, which is as good as written zeroes.
 const HOLE: ExtentKind = ExtentKind::Zero { depth: 0, present: true };
 
-fn raw_extent(disk: &RawDisk, at: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
+/// The pieces of a file of `size` bytes that are not holes, in order; all of it where the file system does not know. Moves
+/// the file's position.
+///
+/// # Errors
+/// There is no such file any more.
+pub fn data_pieces(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+    let (mut pieces, mut at) = (Vec::new(), 0);
+    while at < size {
+        let Ok(data) = sys::seek(file, at, libc::SEEK_DATA) else {
+            pieces.push(at..size);
+            break;
+        };
+        let Some(start) = data.filter(|start| *start < size) else { break };
+        let end = sys::seek(file, start, libc::SEEK_HOLE)?.unwrap_or(size).clamp(start + 1, size);
+        pieces.push(start..end);
+        at = end;
+    }
+    Ok(pieces)
+}
+
+/// What a raw disk has at a place, and for how many bytes, at most `max`.
+pub(crate) fn raw_extent(disk: &RawDisk, at: u64, max: u64) -> io::Result<(ExtentKind, u64)> {
     let target = disk.target();
     let all_data = Ok((ExtentKind::Data { depth: 0, offset: at }, max));
     if target.kind == Kind::Device {

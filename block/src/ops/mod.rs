@@ -15,6 +15,7 @@ mod unpack;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -23,7 +24,8 @@ pub use compare::{Comparison, compare, compare_with};
 pub use convert::{ConvertOptions, convert};
 pub use create::{CreateOptions, Preallocation, create};
 pub use info::{ImageInfo, check, check_with, info, repair};
-pub use map::{Extent, ExtentKind, map};
+pub(crate) use map::raw_extent;
+pub use map::{Extent, ExtentKind, data_pieces, map};
 pub use resize::resize;
 pub use unpack::unpacked;
 
@@ -109,7 +111,7 @@ pub enum Opened {
     /// A raw one.
     Raw(RawDisk),
     /// A qcow2 one.
-    Qcow2(QcowDisk),
+    Qcow2(Box<QcowDisk>),
 }
 
 impl Opened {
@@ -117,7 +119,7 @@ impl Opened {
     pub fn disk(&self) -> &dyn Disk {
         match self {
             Opened::Raw(disk) => disk,
-            Opened::Qcow2(disk) => disk,
+            Opened::Qcow2(disk) => &**disk,
         }
     }
 
@@ -125,7 +127,7 @@ impl Opened {
     pub fn into_disk(self) -> Box<dyn Disk> {
         match self {
             Opened::Raw(disk) => Box::new(disk),
-            Opened::Qcow2(disk) => Box::new(disk),
+            Opened::Qcow2(disk) => disk,
         }
     }
 }
@@ -159,7 +161,7 @@ pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Opened
                 lock_later: *lock_later,
                 backing: backing.clone(),
             };
-            QcowDisk::open(path, &options).map(Opened::Qcow2)
+            QcowDisk::open(path, &options).map(|disk| Opened::Qcow2(Box::new(disk)))
         }
     }
 }
@@ -167,6 +169,22 @@ pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Opened
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError + use<> {
     let path = path.to_owned();
     move |source| DiskError::Io { doing, path, source }
+}
+
+/// The parts of `bytes` that are not all zero, in pieces of `granule` bytes, those that follow each other as one.
+pub fn data_runs(bytes: &[u8], granule: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(at..)?;
+        let length = |zero: bool, rest: &[u8]| -> usize {
+            let pieces = rest.chunks(granule.max(1));
+            pieces.take_while(|piece| is_zero(piece) == zero).map(<[u8]>::len).sum()
+        };
+        let start = length(true, rest);
+        let run = at + start..at + start + length(false, rest.get(start..)?);
+        at = run.end;
+        (!run.is_empty()).then_some(run)
+    })
 }
 
 /// Whether all bytes are zero.

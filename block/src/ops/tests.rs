@@ -330,3 +330,13 @@ fn unfinished_copies_of_others_are_left_alone() {
     assert_eq!(std::fs::metadata(&copy).unwrap().len(), 1 << 20);
     theirs.iter().for_each(|path| assert_eq!(std::fs::read(path).unwrap(), b"theirs"));
 }
+
+#[test]
+fn runs_of_data_are_whole_pieces_without_zeroes_between() {
+    let runs = |bytes: &[u8]| data_runs(bytes, 4).map(|run| (run.start, run.end)).collect::<Vec<_>>();
+    assert_eq!(runs(b""), []);
+    assert_eq!(runs(&[0; 9]), []);
+    assert_eq!(runs(&[0, 0, 0, 1]), [(0, 4)]);
+    assert_eq!(runs(&[1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 3]), [(0, 8), (12, 14)]);
+    assert_eq!(runs(&[0, 0, 0, 0, 5, 0, 0, 0, 0, 0]), [(4, 8)]);
+}

@@ -78,3 +78,21 @@ fn a_copy_onto_something_that_is_there_hides_all_of_it() {
     convert((&raw, &from), &full, &options, &|_| {}).unwrap();
     assert!(taken(&full, Format::Raw) >= 4 << 20);
 }
+
+#[test]
+fn nothing_is_left_of_an_image_that_could_not_be_made() {
+    let dir = Dir::new();
+    let path = dir.path("image");
+    // No file system has so much.
+    let vast = CreateOptions {
+        preallocation: Preallocation::Falloc,
+        ..CreateOptions::new(Format::Raw, (1 << 63) - 512)
+    };
+    create(&path, &vast).unwrap_err();
+    assert!(!path.exists(), "a file is left");
+    std::fs::write(&path, "theirs").unwrap();
+    create(&path, &vast).unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
+    create(&path, &CreateOptions { overwrite: true, ..vast }).unwrap_err();
+    assert!(path.exists(), "what was there is not this call's to remove");
+}

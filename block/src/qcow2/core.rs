@@ -47,14 +47,23 @@ pub(super) enum Place {
     Packed(Packed),
 }
 
+fn read_header(storage: &dyn Storage, file_len: u64) -> io::Result<Header> {
+    let mut start = vec![0; MAX_HEADER];
+    storage.read_bytes(0, &mut start)?;
+    start.truncate(usize::try_from(file_len).unwrap_or(MAX_HEADER));
+    Ok(Header::parse(&start, file_len)?)
+}
+
 impl Core {
+    /// Reads an image's header.
+    pub(super) fn header(storage: &dyn Storage) -> io::Result<Header> {
+        read_header(storage, storage.len()?)
+    }
+
     /// Reads an image's header and L1 table.
     pub(super) fn open(storage: Arc<dyn Storage>) -> io::Result<Core> {
         let file_len = storage.len()?;
-        let mut start = vec![0; MAX_HEADER];
-        storage.read_bytes(0, &mut start)?;
-        start.truncate(usize::try_from(file_len).unwrap_or(MAX_HEADER));
-        let header = Header::parse(&start, file_len)?;
+        let header = read_header(&*storage, file_len)?;
         let geometry = Geometry::of(&header);
         let entries = usize::try_from(header.l1_size).unwrap_or(0);
         let mut bytes = vec![0; (entries * 8).next_multiple_of(4096)];

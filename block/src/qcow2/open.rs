@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::chain::{Chain, Layer, MAX_LAYERS};
 use super::core::Core;
+use super::entry::Geometry;
 use super::error::QcowError;
 use super::image::Image;
-use super::{QcowDisk, Shared};
-use crate::disk::{DiscardLimits, DiskError, DiskInfo, WriteZeroesLimits};
+use super::{QcowDisk, Shared, State};
+use crate::disk::{DiscardLimits, Disk, DiskError, DiskInfo, WriteZeroesLimits};
 use crate::engine::EngineKind;
 use crate::raw::{CacheMode, RawDisk, RawOptions};
 use crate::storage::Storage;
@@ -29,8 +30,8 @@ pub struct QcowOptions {
     pub engine: EngineKind,
     /// Take no lock: for reading only, while others may write the image.
     pub shareable: bool,
-    /// Take the lock only when told to ([`Disk::hold`](crate::Disk::hold)): until then another process has the image, and does not
-    /// change it.
+    /// Take the lock only when told to ([`Disk::hold`](crate::Disk::hold)): until then another process has the image, and
+    /// gives it away flushed. Only its size is read before that.
     pub lock_later: bool,
     /// The backing files, the nearest first. The names that the images themselves have for them are not used.
     pub backing: Vec<Backing>,
@@ -63,46 +64,108 @@ impl QcowDisk {
                 ..raw_options(options)
             },
         )?;
-        let mut files = vec![zero_padded(&file)?];
-        let top = core(&files, path)?;
+        Layers::check_depth(path, options.backing.len())?;
+        let mut files = Vec::new();
+        let mut below = Vec::new();
+        for backing in &options.backing {
+            let (Backing::Raw(path) | Backing::Qcow2(path)) = backing;
+            let file = RawDisk::open(path, raw_options(options))?;
+            below.push((backing.clone(), file.info().size_bytes));
+            files.push(match backing {
+                Backing::Raw(_) => Arc::clone(file.target()),
+                Backing::Qcow2(_) => zero_padded(&file)?,
+            });
+        }
+        let layers = Layers::new(&file, path, files, below)?;
+        let state = if options.lock_later && !options.read_only {
+            State::Away(layers.glance()?)
+        } else {
+            State::Here(Arc::new(layers.load(options.engine)?))
+        };
+        Ok(QcowDisk { layers, engine: options.engine, state: RwLock::new(state) })
+    }
+}
+
+/// The files of an image and of what lies below it, open.
+#[derive(Debug)]
+pub(super) struct Layers {
+    path: PathBuf,
+    /// The image's own first.
+    pub(super) files: Vec<Arc<Target>>,
+    /// The backing files, and the bytes in each.
+    below: Vec<(Backing, u64)>,
+    /// What the image's file is.
+    own: DiskInfo,
+}
+
+impl Layers {
+    /// An image's file, and what lies below it.
+    pub(super) fn new(
+        file: &RawDisk,
+        path: &Path,
+        files: Vec<Arc<Target>>,
+        below: Vec<(Backing, u64)>,
+    ) -> Result<Self, DiskError> {
+        let files = std::iter::once(zero_padded(file)?).chain(files).collect();
+        Ok(Self { path: path.to_owned(), files, below, own: file.info() })
+    }
+
+    /// The backing files, and the bytes in each.
+    pub(super) fn below(&self) -> &[(Backing, u64)] {
+        &self.below
+    }
+
+    /// Bytes in the image's own file.
+    pub(super) fn own_bytes(&self) -> u64 {
+        self.own.size_bytes
+    }
+
+    /// Fails if another image would make the chain too long.
+    pub(super) fn check_depth(path: &Path, below: usize) -> Result<(), DiskError> {
+        if below < MAX_LAYERS {
+            return Ok(());
+        }
+        let what = QcowError::Unsupported("too long a chain of backing files".into(), "");
+        Err(format_error(path, what))
+    }
+
+    /// What the disk looks like, by the image's header alone: all else another process may be changing.
+    pub(super) fn glance(&self) -> Result<DiskInfo, DiskError> {
+        let storage = self.top()?;
+        let header = Core::header(&**storage).map_err(|error| open_error(&self.path, error))?;
+        info(&self.path, header.disk_size(), Geometry::of(&header), &self.own)
+    }
+
+    /// Reads the tables of all layers.
+    pub(super) fn load(&self, engine: EngineKind) -> Result<Shared, DiskError> {
+        let path = &self.path;
+        let top = core(self.top()?, path)?;
         let mut has_backing = top.header.backing.clone();
         let mut below = Vec::new();
-        if options.backing.len() >= MAX_LAYERS {
-            return Err(format_error(
-                path,
-                QcowError::Unsupported("too long a chain of backing files".into(), ""),
-            ));
-        }
-        for backing in &options.backing {
+        for ((backing, size), file) in self.below.iter().zip(self.files.iter().skip(1)) {
             if has_backing.is_none() {
                 return Err(format_error(path, QcowError::NoBacking));
             }
-            let (path, raw) = match backing {
-                Backing::Raw(path) => (path, true),
-                Backing::Qcow2(path) => (path, false),
-            };
-            let file = RawDisk::open(path, raw_options(options))?;
-            if raw {
-                let size = crate::Disk::info(&file).size_bytes;
-                files.push(Arc::clone(file.target()));
-                below.push(Layer::Raw { storage: Arc::clone(file.target()) as Arc<dyn Storage>, size });
-                has_backing = None;
-            } else {
-                files.push(zero_padded(&file)?);
-                let core = core(&files, path)?;
-                has_backing = core.header.backing.clone();
-                below.push(Layer::Qcow2(Box::new(core)));
+            match backing {
+                Backing::Raw(_) => {
+                    below.push(Layer::Raw { storage: Arc::clone(file) as Arc<dyn Storage>, size: *size });
+                    has_backing = None;
+                }
+                Backing::Qcow2(path) => {
+                    let core = core(file, path)?;
+                    has_backing.clone_from(&core.header.backing);
+                    below.push(Layer::Qcow2(Box::new(core)));
+                }
             }
         }
         if let Some(name) = has_backing {
             return Err(format_error(path, QcowError::HasBacking(name)));
         }
-        let file_info = crate::Disk::info(&file);
-        let info = info(path, &top, &file_info)?;
+        let info = info(path, top.size, top.geometry, &self.own)?;
         let chain = Chain { top, below };
-        let image = if file_info.read_only {
+        let image = if self.own.read_only {
             Image::read_only(chain)
-        } else if file.target().kind == Kind::Regular {
+        } else if self.top()?.kind == Kind::Regular {
             Image::writable(chain).map_err(|error| open_error(path, error))?
         } else {
             return Err(format_error(
@@ -110,7 +173,12 @@ impl QcowDisk {
                 QcowError::Unsupported("a block device".into(), " for an image that is written"),
             ));
         };
-        Ok(QcowDisk { shared: Arc::new(Shared { image, files, info, engine: options.engine }) })
+        Ok(Shared { image, files: self.files.clone(), info, engine })
+    }
+
+    pub(super) fn top(&self) -> Result<&Arc<Target>, DiskError> {
+        let missing = || DiskError::Geometry { path: self.path.clone(), reason: "it has no file" };
+        self.files.first().ok_or_else(missing)
     }
 }
 
@@ -131,9 +199,7 @@ pub(super) fn zero_padded(file: &RawDisk) -> Result<Arc<Target>, DiskError> {
     Ok(target)
 }
 
-fn core(files: &[Arc<Target>], path: &Path) -> Result<Core, DiskError> {
-    let missing = || DiskError::Geometry { path: path.to_owned(), reason: "it has no file" };
-    let target = files.last().ok_or_else(missing)?;
+fn core(target: &Arc<Target>, path: &Path) -> Result<Core, DiskError> {
     let core = Core::open(Arc::clone(target) as Arc<dyn Storage>).map_err(|error| open_error(path, error))?;
     let block = target.direct.map_or(512, |align| align.offset);
     if core.geometry.unit_size() < u64::from(block) {
@@ -144,13 +210,13 @@ fn core(files: &[Arc<Target>], path: &Path) -> Result<Core, DiskError> {
     Ok(core)
 }
 
-fn info(path: &Path, top: &Core, file: &DiskInfo) -> Result<DiskInfo, DiskError> {
+fn info(path: &Path, size: u64, geometry: Geometry, file: &DiskInfo) -> Result<DiskInfo, DiskError> {
     let block = u64::from(file.logical_block_size);
-    let size_bytes = top.size / block * block;
+    let size_bytes = size / block * block;
     if size_bytes == 0 {
         return Err(DiskError::Geometry { path: path.to_owned(), reason: "its disk is empty" });
     }
-    let granularity = u32::try_from(top.geometry.unit_size()).unwrap_or(512);
+    let granularity = u32::try_from(geometry.unit_size()).unwrap_or(512);
     let writable = !file.read_only;
     let discard = writable.then_some(DiscardLimits { max_bytes: MAX_RANGE, granularity });
     let write_zeroes = writable.then_some(WriteZeroesLimits { max_bytes: MAX_RANGE, may_unmap: true });
@@ -184,7 +250,7 @@ mod tests {
         for (offset, fits) in [(512, true), (4096, false)] {
             let mut target = Target::scratch(std::fs::File::open(&path).unwrap(), &path);
             target.direct = Some(DirectAlign { memory: 512, offset });
-            match core(&[Arc::new(target)], &path) {
+            match core(&Arc::new(target), &path) {
                 Ok(_) => assert!(fits),
                 Err(error) => assert!(!fits && matches!(error, DiskError::NoDirect { .. }), "{error}"),
             }

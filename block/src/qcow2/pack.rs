@@ -30,7 +30,8 @@ enum Packing {
 impl Packer {
     /// Packs as `disk` wants it.
     pub(crate) fn for_disk(disk: &QcowDisk) -> io::Result<Packer> {
-        let top = &disk.shared.image.chain.top;
+        let shared = disk.shared()?;
+        let top = &shared.image.chain.top;
         let level = flate2::Compression::new(ZLIB_LEVEL);
         let kind = match top.header.compression {
             Compression::Zlib => Packing::Zlib(Compress::new_with_window_bits(level, false, WINDOW_BITS)),
@@ -59,15 +60,16 @@ impl Packer {
 
 impl QcowDisk {
     /// Bytes in a cluster.
-    pub(crate) fn cluster_size(&self) -> u64 {
-        self.shared.image.chain.top.geometry.cluster_size()
+    pub(crate) fn cluster_size(&self) -> io::Result<u64> {
+        Ok(self.shared()?.image.chain.top.geometry.cluster_size())
     }
 
     /// Writes a whole cluster that has never been written, compressed if that makes it smaller.
     /// `bytes` may be shorter at the disk's end.
     pub(crate) fn write_packed(&self, packer: &mut Packer, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let image = &self.shared.image;
-        let cluster_size = usize::try_from(self.cluster_size()).unwrap_or(0);
+        let shared = self.shared()?;
+        let image = &shared.image;
+        let cluster_size = usize::try_from(self.cluster_size()?).unwrap_or(0);
         let mut whole = Vec::new();
         let cluster = if bytes.len() < cluster_size {
             whole.extend_from_slice(bytes);
@@ -87,7 +89,7 @@ impl QcowDisk {
             return Err(QcowError::Unsupported("written clusters".into(), " by compression").into());
         }
         writer.slice(top, number)?;
-        let place = writer.place_stream(stream.len() as u64, self.cluster_size())?;
+        let place = writer.place_stream(stream.len() as u64, self.cluster_size()?)?;
         top.storage.write_bytes(place, stream)?;
         let packed = Packed::new(top.geometry, place, stream.len() as u64);
         let end = place + packed.len(top.geometry);

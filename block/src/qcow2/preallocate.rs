@@ -14,7 +14,8 @@ impl QcowDisk {
     /// Gives each cluster of an image that was just made a place, which reads as zeroes; returns
     /// the places, in order, as first byte and length.
     pub(crate) fn preallocate(&self) -> io::Result<Vec<(u64, u64)>> {
-        let image = &self.shared.image;
+        let shared = self.shared()?;
+        let image = &shared.image;
         let geometry = image.chain.top.geometry;
         let clusters = image.chain.top.size.div_ceil(geometry.cluster_size());
         let mut places: Vec<(u64, u64)> = Vec::new();
@@ -34,7 +35,7 @@ impl QcowDisk {
 
     /// The image's own file.
     pub(crate) fn file(&self) -> Option<&File> {
-        self.shared.files.first().map(|target| &target.file)
+        self.layers.files.first().map(|target| &target.file)
     }
 }
 

@@ -6,12 +6,16 @@ mod queue;
 mod tests;
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue};
+use crate::disk::{Disk, DiskError, DiskInfo, DiskQueue, NewOverlay, Stretch};
 use crate::engine::EngineKind;
+use crate::host_file::HostFile;
+use crate::ops::{ExtentKind, raw_extent};
+use crate::qcow2::{Backing, Base, QcowDisk};
 use crate::queue::FormatQueue;
 use crate::target::{How, Locking, Target};
 
@@ -124,6 +128,20 @@ impl RawDisk {
         Ok(RawDisk { shared: Arc::new(shared) })
     }
 
+    /// Opens the file `at`, which is to be called `named`, in the way that `like` is open, for writing.
+    pub(crate) fn open_alike(
+        at: &Path,
+        named: &Path,
+        like: &Target,
+        engine: EngineKind,
+    ) -> Result<RawDisk, DiskError> {
+        let how = like.alike();
+        let mut target = Target::open(at, how)?;
+        named.clone_into(&mut target.path);
+        let cache = if how.dsync { CacheMode::Writethrough } else { CacheMode::Writeback };
+        RawDisk::new(target, RawOptions { cache, engine, ..RawOptions::default() })
+    }
+
     /// The file, for formats built on top.
     pub(crate) fn target(&self) -> &Arc<Target> {
         &self.shared.target
@@ -151,11 +169,36 @@ impl Disk for RawDisk {
         self.shared.target.sync().map_err(self.shared.target.error("flush"))
     }
 
+    fn stretch(&self, offset: u64, max: u64) -> io::Result<(Stretch, u64)> {
+        let (kind, len) = raw_extent(self, offset, max)?;
+        let is_zero = matches!(kind, ExtentKind::Zero { .. });
+        Ok((if is_zero { Stretch::Zeroes } else { Stretch::Data }, len))
+    }
+
+    fn host_file(&self) -> Option<HostFile> {
+        Some(HostFile::of(&self.shared.target))
+    }
+
     fn hold(&self) -> Result<(), DiskError> {
         self.shared.target.hold()
     }
 
+    fn is_unclaimed(&self) -> bool {
+        self.shared.target.is_unclaimed()
+    }
+
     fn let_go(&self) -> Result<(), DiskError> {
         self.shared.target.let_go()
+    }
+
+    fn overlay(&self, new: &NewOverlay<'_>) -> Result<Arc<dyn Disk>, DiskError> {
+        let target = &self.shared.target;
+        let below = vec![(Backing::Raw(target.path.clone()), self.info().size_bytes)];
+        let base = Base { info: self.info(), files: vec![Arc::clone(target)], below };
+        Ok(Arc::new(QcowDisk::over(base, new, self.shared.engine)?))
+    }
+
+    fn lend(&self) -> Result<(), DiskError> {
+        self.shared.target.lend()
     }
 }

@@ -1,8 +1,9 @@
 //! Windows that a guest moves.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::Space;
+use crate::lock;
 
 /// A window of a device (a PCI BAR): where its device wants it, and where the address space has it.
 ///
@@ -67,8 +68,4 @@ impl Window {
         }
         Ok(())
     }
-}
-
-fn lock(place: &Mutex<Option<u64>>) -> MutexGuard<'_, Option<u64>> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,17 +14,10 @@ pub mod serial;
 mod state;
 #[cfg(test)]
 mod testing;
-
+pub mod vmclock;
 pub mod watchdog;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use state::StateError;
-
-/// Locks a device. A vCPU thread that died inside leaves registers that are stale at worst, never unsound.
-fn lock<T>(device: &Mutex<T>) -> MutexGuard<'_, T> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Offsets of the bytes of an access that begins at `offset`; past the end of the address space they stay there.
 fn offsets_from(offset: u64) -> impl Iterator<Item = u64> {

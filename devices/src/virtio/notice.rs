@@ -1,8 +1,9 @@
 //! How those who hold a device's handle tell its driver of a new configuration.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::{DeviceEvents, Ring};
+use crate::lock;
 
 /// A path to the driver, known once the driver has started a queue.
 #[derive(Debug, Default)]
@@ -25,9 +26,4 @@ impl ConfigNotice {
             events.config_changed();
         }
     }
-}
-
-/// Locks, whoever died holding the lock: what these locks guard is valid at every step.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

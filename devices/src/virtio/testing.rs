@@ -187,9 +187,16 @@ impl Driver {
 
     /// Makes the chain that starts at `head` available.
     pub(crate) fn offer(&mut self, head: u16) {
-        let slot = u64::from(self.avail % self.state.size);
-        self.write(self.state.avail_ring + 4 + slot * 2, head);
-        self.avail = self.avail.wrapping_add(1);
+        self.offer_times(head, 1);
+    }
+
+    /// Makes the same chain available so many times, all at once.
+    pub(crate) fn offer_times(&mut self, head: u16, times: u16) {
+        for more in 0..times {
+            let slot = u64::from(self.avail.wrapping_add(more) % self.state.size);
+            self.write(self.state.avail_ring + 4 + slot * 2, head);
+        }
+        self.avail = self.avail.wrapping_add(times);
         self.write(self.state.avail_ring + 2, self.avail);
     }
 

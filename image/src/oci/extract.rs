@@ -110,7 +110,7 @@ fn walk(
     Blob::new(dir, layer).layer(|unpacked| {
         let mut archive = Tarball::new(unpacked);
         let mut number = 0;
-        while let Some(entry) = archive.next().map_err(|error| bad(error.to_string()))? {
+        while let Some(entry) = archive.next_entry().map_err(|error| bad(error.to_string()))? {
             each(number, &entry, &mut archive.contents()).map_err(|why| match why {
                 Walk::Bad(reason) => bad(reason.to_owned()),
                 Walk::Host(error) => error,

@@ -63,7 +63,7 @@ impl Tree {
             EntryKind::File => own(Kind::File),
             EntryKind::Directory => own(Kind::Directory),
             EntryKind::Symlink(target) => own(Kind::Symlink(target.clone())),
-            EntryKind::Other => own(Kind::Other),
+            EntryKind::Sparse { .. } | EntryKind::Other => own(Kind::Other),
             EntryKind::Hardlink(target) => match self.nodes.get(&normal(target)?) {
                 Some(there) if there.kind == Kind::File => Node { layer: id.layer, ..there.clone() },
                 _ => own(Kind::Other),

@@ -1,7 +1,7 @@
 //! A writer of image layouts with one layer, for packing kernels and disks.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -13,6 +13,7 @@ use super::model::{
     CONFIG, Descriptor, INDEX, Index, LAYER, LayoutMarker, MANIFEST, Manifest, Platform, REF_NAME,
 };
 use super::{ARCHITECTURE, json};
+use crate::archive;
 use crate::error::ImageError;
 
 /// A file to put into an image.
@@ -139,56 +140,19 @@ fn write_archive(to: &mut dyn Write, files: &[LayoutFile<'_>]) -> Result<(), Ima
         for (at, _) in path.match_indices('/') {
             if let Some(dir) = path.get(..at).filter(|dir| !dirs.contains(dir)) {
                 dirs.push(dir);
-                write_header(to, &format!("{dir}/"), 0o755, 0, b'5').map_err(ImageError::io("pack", dir))?;
+                archive::header(to, &format!("{dir}/"), 0o755, 0, b'5')
+                    .map_err(ImageError::io("pack", dir))?;
             }
         }
         pack(to, path, file).map_err(ImageError::io("pack", file.source))?;
     }
-    to.write_all(&[0; 1024]).map_err(ImageError::io("finish", PathBuf::from("layer")))
+    archive::end(to).map_err(ImageError::io("finish", PathBuf::from("layer")))
 }
 
 fn pack(to: &mut dyn Write, path: &str, file: &LayoutFile<'_>) -> io::Result<()> {
     let source = File::open(file.source)?;
     let size = source.metadata()?.len();
-    write_header(to, path, file.mode, size, b'0')?;
-    let copied = io::copy(&mut source.take(size), to)?;
-    if copied != size {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let padding = usize::try_from(size.wrapping_neg() % 512).unwrap_or(0);
-    to.write_all([0; 512].get(..padding).unwrap_or_default())
-}
-
-/// A ustar header; sizes from 8 GiB on in base 256, as GNU tar writes them.
-fn write_header(to: &mut dyn Write, path: &str, mode: u32, size: u64, kind: u8) -> io::Result<()> {
-    if path.len() > 99 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path within the image is too long"));
-    }
-    let octal = |value: u64, width: usize| format!("{value:0width$o}\0").into_bytes();
-    let size =
-        if size < 1 << 33 { octal(size, 11) } else { [&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat() };
-    let fields: [(usize, &[u8]); 9] = [
-        (0, path.as_bytes()),
-        (100, &octal(u64::from(mode & 0o7777), 7)),
-        (108, &octal(0, 7)),
-        (116, &octal(0, 7)),
-        (124, &size),
-        (136, &octal(0, 11)),
-        (148, b"        "),
-        (156, &[kind]),
-        (257, b"ustar\x0000"),
-    ];
-    let mut header = [0u8; 512];
-    for (at, bytes) in fields {
-        for (to, from) in header.iter_mut().skip(at).zip(bytes) {
-            *to = *from;
-        }
-    }
-    let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
-    for (to, from) in header.iter_mut().skip(148).zip(octal(sum, 6)) {
-        *to = from;
-    }
-    to.write_all(&header)
+    archive::file(to, path, file.mode, source, size)
 }
 
 struct Hashing<W> {

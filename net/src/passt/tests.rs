@@ -13,7 +13,7 @@ use crate::nft::{Forward, Protocol};
 use crate::testing::{become_nobody, in_namespace, io_buf, run, wait_readable};
 
 const PASST: &str = "/usr/bin/passt";
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 3);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 2, 1);
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];

@@ -4,6 +4,7 @@
 //! looks at its headers, filters its frames, limits or counts them. So it is there only for those who ask for it.
 #![expect(unsafe_code, reason = "the kernel is given memory by its addresses, for which the caller vouches")]
 
+mod log;
 mod sys;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,9 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use log::WriteLog;
 
 /// The two queues of a pair, by the numbers that the kernel gives them (`VHOST_NET_VQ_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct Layout {
     pub available: u64,
     /// Used ring, address in this process.
     pub used: u64,
+    /// Used ring, address in the guest.
+    pub used_guest: u64,
 }
 
 /// How a queue is told of its driver's notifications, and tells the driver.
@@ -58,12 +63,42 @@ pub struct Signals<'a> {
     pub call: BorrowedFd<'a>,
 }
 
+/// Feature bit by which the kernel is told to note what it writes (`VHOST_F_LOG_ALL`). It is none of the driver's.
+const LOG_ALL: u64 = 1 << 26;
+
 /// The kernel's worker of one queue pair.
 #[derive(Debug)]
 pub struct VhostNet {
+    // Closed before what the kernel notes its writes in is given up.
     file: File,
-    /// What the kernel was told of guest memory.
-    memory: Mutex<Vec<Region>>,
+    told: Mutex<Told>,
+}
+
+/// What the kernel was told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Guest memory.
+    memory: Vec<Region>,
+    /// Features of the driver.
+    features: u64,
+    /// Queues that run, by [`Side`].
+    queues: [Option<Layout>; 2],
+    /// Where it notes what it writes.
+    log: Option<Arc<WriteLog>>,
+}
+
+impl Told {
+    fn queue(&mut self, side: Side) -> &mut Option<Layout> {
+        let [receive, transmit] = &mut self.queues;
+        match side {
+            Side::Receive => receive,
+            Side::Transmit => transmit,
+        }
+    }
+
+    fn all_features(&self) -> u64 {
+        self.features | if self.log.is_some() { LOG_ALL } else { 0 }
+    }
 }
 
 impl VhostNet {
@@ -74,7 +109,7 @@ impl VhostNet {
     pub fn open() -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(sys::DEVICE)?;
         sys::set_owner(&file)?;
-        Ok(Self { file, memory: Mutex::default() })
+        Ok(Self { file, told: Mutex::default() })
     }
 
     /// Feature bits of virtio that the kernel's queues know of; those of the card itself are the tap's.
@@ -102,16 +137,59 @@ impl VhostNet {
         signals: Signals<'_>,
         tap: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        let mut known = self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *known != memory {
+        let mut told = self.told();
+        if told.memory != memory {
             sys::set_memory(&self.file, memory)?;
-            known.clear();
-            known.extend_from_slice(memory);
+            told.memory.clear();
+            told.memory.extend_from_slice(memory);
         }
-        sys::set_features(&self.file, features)?;
-        sys::set_queue(&self.file, side as u32, layout)?;
+        told.features = features;
+        sys::set_features(&self.file, told.all_features())?;
+        sys::set_queue(&self.file, side as u32, layout, told.log.is_some())?;
         sys::set_signals(&self.file, side as u32, &signals)?;
-        self.connect(side, Some(tap))
+        self.connect(side, Some(tap))?;
+        *told.queue(side) = Some(*layout);
+        Ok(())
+    }
+
+    /// Has the kernel note what it writes to guest memory in `log` from now on, or no longer. It notes it after it has written
+    /// it, and all of it before a queue has stopped.
+    ///
+    /// # Errors
+    /// What the kernel says: it notes nothing then.
+    pub fn log_to(&self, log: Option<Arc<WriteLog>>) -> io::Result<()> {
+        let mut told = self.told();
+        self.end_log(&mut told)?;
+        let Some(new) = log else { return Ok(()) };
+        // SAFETY: the log lives until the kernel has been told to note nothing, or is not asked any more (`end_log`).
+        unsafe { sys::set_log(&self.file, new.words())? };
+        told.log = Some(new);
+        self.follow_log(&told).inspect_err(|_| {
+            // Where this fails, the log is kept.
+            let _ = self.end_log(&mut told);
+        })
+    }
+
+    /// Has the kernel note nothing any more, and gives up the log.
+    fn end_log(&self, told: &mut Told) -> io::Result<()> {
+        let Some(log) = told.log.take() else { return Ok(()) };
+        // Both wait for what a worker is doing.
+        self.follow_log(told).inspect_err(|_| told.log = Some(log))
+    }
+
+    /// Tells the kernel to note what it writes, or not, as `told` says.
+    fn follow_log(&self, told: &Told) -> io::Result<()> {
+        if told.memory.is_empty() {
+            // The first queue tells it.
+            return Ok(());
+        }
+        sys::set_features(&self.file, told.all_features())?;
+        for (index, layout) in (0..).zip(&told.queues) {
+            if let Some(layout) = layout {
+                sys::set_rings(&self.file, index, layout, told.log.is_some())?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets a started queue work with `tap`, or with nothing for a while.
@@ -138,6 +216,11 @@ impl VhostNet {
     /// What the kernel says.
     pub fn stop(&self, side: Side) -> io::Result<u16> {
         self.connect(side, None)?;
+        *self.told().queue(side) = None;
         sys::next(&self.file, side as u32)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU64;
 
 use super::{Layout, Region, Signals};
 
@@ -13,6 +14,7 @@ const VHOST_GET_FEATURES: libc::Ioctl = 0x8008_af00;
 const VHOST_SET_FEATURES: libc::Ioctl = 0x4008_af00;
 const VHOST_SET_OWNER: libc::Ioctl = 0xaf01;
 const VHOST_SET_MEM_TABLE: libc::Ioctl = 0x4008_af03;
+const VHOST_SET_LOG_BASE: libc::Ioctl = 0x4008_af04;
 const VHOST_SET_VRING_NUM: libc::Ioctl = 0x4008_af10;
 const VHOST_SET_VRING_ADDR: libc::Ioctl = 0x4028_af11;
 const VHOST_SET_VRING_BASE: libc::Ioctl = 0x4008_af12;
@@ -20,6 +22,9 @@ const VHOST_GET_VRING_BASE: libc::Ioctl = 0xc008_af12;
 const VHOST_SET_VRING_KICK: libc::Ioctl = 0x4008_af20;
 const VHOST_SET_VRING_CALL: libc::Ioctl = 0x4008_af21;
 const VHOST_NET_SET_BACKEND: libc::Ioctl = 0x4008_af30;
+
+/// Flag of `struct vhost_vring_addr`: writes to the used ring are noted, at `log` (`VHOST_VRING_F_LOG`, a number of a bit).
+const LOG_USED: u32 = 1 << 0;
 
 /// `struct vhost_vring_state`, which `struct vhost_vring_file` is laid out as.
 #[repr(C)]
@@ -74,11 +79,23 @@ pub(super) fn set_memory(file: &File, regions: &[Region]) -> io::Result<()> {
     call(file, VHOST_SET_MEM_TABLE, table.as_mut_ptr())
 }
 
-pub(super) fn set_queue(file: &File, index: u32, layout: &Layout) -> io::Result<()> {
+/// # Safety
+/// `log` must live until the kernel notes nothing in it any more.
+pub(super) unsafe fn set_log(file: &File, log: &[AtomicU64]) -> io::Result<()> {
+    let mut address = u64::try_from(log.as_ptr().addr()).map_err(io::Error::other)?;
+    call(file, VHOST_SET_LOG_BASE, &raw mut address)
+}
+
+pub(super) fn set_queue(file: &File, index: u32, layout: &Layout, logged: bool) -> io::Result<()> {
     call_state(file, VHOST_SET_VRING_NUM, index, i32::from(layout.size))?;
     call_state(file, VHOST_SET_VRING_BASE, index, i32::from(layout.next))?;
-    let Layout { descriptors, used, available, .. } = *layout;
-    let mut addresses = Addresses { index, flags: 0, descriptors, used, available, log: 0 };
+    set_rings(file, index, layout, logged)
+}
+
+pub(super) fn set_rings(file: &File, index: u32, layout: &Layout, logged: bool) -> io::Result<()> {
+    let Layout { descriptors, used, available, used_guest: log, .. } = *layout;
+    let flags = if logged { LOG_USED } else { 0 };
+    let mut addresses = Addresses { index, flags, descriptors, used, available, log };
     call(file, VHOST_SET_VRING_ADDR, &raw mut addresses)
 }
 

@@ -1,5 +1,7 @@
 //! Kinds and their API versions.
 
+use std::ops::RangeInclusive;
+
 use super::object::refuse;
 use super::{Findings, Object, Reason};
 use crate::api::{MigrationPolicy, VirtualMachineInstanceMigration, VirtualMachineInstancePreset};
@@ -28,6 +30,9 @@ const KINDS: &[(&str, &str, &[&str])] = &[
 ];
 
 const INSTANCETYPES: &[&str] = &["v1", "v1beta1", "v1alpha2", "v1alpha1"];
+
+/// How long a policy may let guests stand still, in milliseconds (KubeVirt: `MigrationPolicySpec`).
+const MAX_DOWNTIME_MS: RangeInclusive<u64> = 1..=2_000_000;
 
 /// Kinds that stand beside machines in manifests and are not looked into.
 const BYSTANDERS: &[&str] = &[
@@ -127,22 +132,35 @@ pub(super) fn bystander(kind: &str, findings: &mut Findings<'_>) -> Object {
     refuse(Reason::NotSupported, message, findings)
 }
 
-pub(super) fn migration_names_a_machine(
+/// KubeVirt: `pkg/virt-api/webhooks/validating-webhook/admitters/migration-create-admitter.go`.
+pub(super) fn migration_makes_sense(
     migration: &VirtualMachineInstanceMigration,
     findings: &mut Findings<'_>,
 ) {
-    if migration.spec.vmi_name.is_empty() {
+    let spec = &migration.spec;
+    if spec.vmi_name.is_empty() {
         findings.required("spec.vmiName", "give the name of the machine");
+    }
+    if let (Some(to), Some(from)) = (&spec.send_to, &spec.receive)
+        && to.migration_id != from.migration_id
+    {
+        findings.invalid(
+            "spec.receive.migrationID",
+            "is another one than that of sendTo: both sides know a migration by one ID",
+        );
     }
 }
 
-/// KubeVirt: `pkg/virt-api/webhooks/validating-webhook/admitters/migration-policy-admitter.go`.
+/// KubeVirt: `pkg/virt-api/webhooks/validating-webhook/admitters/migrationpolicy-admitter.go`, and the limits of its CRD.
 pub(super) fn policy_makes_sense(policy: &MigrationPolicy, findings: &mut Findings<'_>) {
     if policy.spec.completion_timeout_per_gi_b.is_some_and(|seconds| seconds < 0) {
         findings.invalid("spec.completionTimeoutPerGiB", "must not be negative");
     }
     if policy.spec.bandwidth_per_migration.as_ref().is_some_and(|bandwidth| bandwidth.bytes().is_none()) {
         findings.invalid("spec.bandwidthPerMigration", "must not be negative");
+    }
+    if policy.spec.max_downtime_ms.is_some_and(|time| !MAX_DOWNTIME_MS.contains(&time)) {
+        findings.invalid("spec.maxDowntimeMs", "is to be from 1 to 2000000 milliseconds");
     }
 }
 

@@ -99,7 +99,7 @@ fn instance(metadata: &ObjectMeta, template: &VirtualMachineInstanceTemplateSpec
 
 /// Reports what an instancetype or preference brought in and kubevmm does not do, as if the manifest had said it.
 fn what_came_in_can_be_had(machine: &VirtualMachineInstance, findings: &mut Findings<'_>) {
-    let tree = serde_json::to_value(machine).and_then(serde_json::from_value::<Node>);
+    let tree = serde_json::from_value::<Node>(machine.to_json());
     // A machine always becomes a tree.
     support::check(&tree.unwrap_or_default(), VirtualMachineInstance::KIND, findings);
 }

@@ -79,7 +79,7 @@ impl Object {
             }
             "VirtualMachineInstanceMigration" => {
                 let migration = typed::<VirtualMachineInstanceMigration>(document, findings);
-                kinds::migration_names_a_machine(&migration, findings);
+                kinds::migration_makes_sense(&migration, findings);
                 Self::Migration(migration)
             }
             "MigrationPolicy" => {
@@ -146,25 +146,24 @@ impl Object {
     /// The object with its defaults as a JSON value, for people and programs to read; `null` for objects that are not
     /// looked into.
     pub fn to_json(&self) -> serde_json::Value {
-        let value = match self {
-            Self::VirtualMachine(object, _) => serde_json::to_value(object),
-            Self::VirtualMachineInstance(object) => serde_json::to_value(object),
-            Self::ReplicaSet(object, _) => serde_json::to_value(object),
-            Self::Pool(object, _) => serde_json::to_value(object),
-            Self::Migration(object) => serde_json::to_value(object),
-            Self::MigrationPolicy(object) => serde_json::to_value(object),
-            Self::Preset(object) => serde_json::to_value(object),
-            Self::Instancetype(object) => serde_json::to_value(object),
-            Self::Preference(object) => serde_json::to_value(object),
-            Self::DataVolume(object) => serde_json::to_value(object),
-            Self::PersistentVolumeClaim(object) => serde_json::to_value(object),
-            Self::NetworkAttachmentDefinition(object) => serde_json::to_value(object),
-            Self::Secret(object) => serde_json::to_value(object),
-            Self::ConfigMap(object) => serde_json::to_value(object),
-            Self::ServiceAccount(object) => serde_json::to_value(object),
-            Self::Bystander | Self::Unknown => Ok(serde_json::Value::Null),
-        };
-        value.unwrap_or_default()
+        match self {
+            Self::VirtualMachine(object, _) => object.to_json(),
+            Self::VirtualMachineInstance(object) => object.to_json(),
+            Self::ReplicaSet(object, _) => object.to_json(),
+            Self::Pool(object, _) => object.to_json(),
+            Self::Migration(object) => object.to_json(),
+            Self::MigrationPolicy(object) => object.to_json(),
+            Self::Preset(object) => object.to_json(),
+            Self::Instancetype(object) => object.to_json(),
+            Self::Preference(object) => object.to_json(),
+            Self::DataVolume(object) => object.to_json(),
+            Self::PersistentVolumeClaim(object) => object.to_json(),
+            Self::NetworkAttachmentDefinition(object) => object.to_json(),
+            Self::Secret(object) => object.to_json(),
+            Self::ConfigMap(object) => object.to_json(),
+            Self::ServiceAccount(object) => object.to_json(),
+            Self::Bystander | Self::Unknown => serde_json::Value::Null,
+        }
     }
 }
 

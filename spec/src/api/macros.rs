@@ -92,6 +92,22 @@ macro_rules! object {
                     object
                 }
 
+                fn to_json(&self) -> serde_json::Value {
+                    #[allow(unused_mut)]
+                    let mut map = serde_json::Map::new();
+                    $(
+                        let is_required = !concat!($(stringify!($required))?).is_empty();
+                        $crate::api::write::field(
+                            &mut map,
+                            wire_name!($field $($wire)?),
+                            is_required,
+                            &self.$field,
+                        );
+                    )*
+                    $($crate::api::union::Union::write(&self.$union, &mut map);)?
+                    serde_json::Value::Object(map)
+                }
+
                 fn is_absent(&self) -> bool {
                     false
                 }
@@ -99,18 +115,7 @@ macro_rules! object {
 
             impl serde::Serialize for $name {
                 fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                    #[allow(unused_imports)]
-                    use serde::ser::SerializeMap;
-                    #[allow(unused_mut)]
-                    let mut map = serializer.serialize_map(None)?;
-                    $(
-                        let is_required = !concat!($(stringify!($required))?).is_empty();
-                        if is_required || !$crate::api::read::Value::is_absent(&self.$field) {
-                            map.serialize_entry(wire_name!($field $($wire)?), &self.$field)?;
-                        }
-                    )*
-                    $($crate::api::union::Union::write(&self.$union, &mut map)?;)?
-                    map.end()
+                    $crate::api::read::Value::to_json(self).serialize(serializer)
                 }
             }
 
@@ -177,11 +182,11 @@ macro_rules! union {
                     true
                 }
 
-                fn write<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                fn write(&self, map: &mut serde_json::Map<String, serde_json::Value>) {
                     match self {
-                        Self::Missing => Ok(()),
-                        Self::Several(all) => all.iter().try_for_each(|one| one.write(map)),
-                        $(Self::$variant(value) => map.serialize_entry($wire, value),)+
+                        Self::Missing => {}
+                        Self::Several(all) => all.iter().for_each(|one| one.write(map)),
+                        $(Self::$variant(value) => $crate::api::write::field(map, $wire, true, value),)+
                     }
                 }
             }
@@ -250,6 +255,10 @@ macro_rules! choice {
                     $($word => Self::$variant,)+
                     _ => Self::Other(word),
                 }
+            }
+
+            fn to_json(&self) -> serde_json::Value {
+                self.as_str().into()
             }
 
             fn is_absent(&self) -> bool {

@@ -110,6 +110,10 @@ impl super::read::Value for Time {
         Self(super::read::Value::read(node, reader))
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        self.0.as_str().into()
+    }
+
     fn is_absent(&self) -> bool {
         self.0.is_empty()
     }

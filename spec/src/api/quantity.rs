@@ -216,6 +216,10 @@ impl Value for Quantity {
         })
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        (*self.text).into()
+    }
+
     fn is_absent(&self) -> bool {
         false
     }

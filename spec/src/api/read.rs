@@ -16,6 +16,8 @@ pub trait Value: Sized + Default {
     const KIND: Kind;
     /// Reads the value; a fault is noted in the reader and gives the default.
     fn read(node: &Node, reader: &mut Reader) -> Self;
+    /// The value as it is written.
+    fn to_json(&self) -> serde_json::Value;
     /// Whether the value is left out when written.
     fn is_absent(&self) -> bool;
     /// Whether the value, though given, says nothing: empty text, which Go's API cannot tell from absence.
@@ -181,6 +183,10 @@ impl<T: Value> Value for Option<T> {
         Some(T::read(node, reader)).filter(|value| !value.is_void())
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        self.as_ref().map(T::to_json).unwrap_or_default()
+    }
+
     fn is_absent(&self) -> bool {
         self.is_none()
     }
@@ -191,6 +197,10 @@ impl<T: Value> Value for Box<T> {
 
     fn read(node: &Node, reader: &mut Reader) -> Self {
         Self::new(T::read(node, reader))
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        self.as_ref().to_json()
     }
 
     fn is_absent(&self) -> bool {
@@ -208,6 +218,10 @@ impl<T: Value> Value for Vec<T> {
         };
         let read = |(index, item): (usize, &Node)| reader.at_index(index, |reader| T::read(item, reader));
         items.iter().enumerate().map(read).collect()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        self.iter().map(T::to_json).collect()
     }
 
     fn is_absent(&self) -> bool {
@@ -231,6 +245,10 @@ impl<T: Value> Value for BTreeMap<String, T> {
             map.insert(entry.key.to_string(), value);
         }
         map
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        self.iter().map(|(name, value)| (name.clone(), value.to_json())).collect()
     }
 
     fn is_absent(&self) -> bool {

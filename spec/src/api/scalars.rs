@@ -22,6 +22,10 @@ impl Value for String {
         }
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        self.as_str().into()
+    }
+
     fn is_absent(&self) -> bool {
         self.is_empty()
     }
@@ -46,6 +50,10 @@ impl Value for bool {
                 false
             }
         }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        (*self).into()
     }
 
     fn is_absent(&self) -> bool {
@@ -95,6 +103,10 @@ macro_rules! integers {
                 Self::try_from(value).unwrap_or_default()
             }
 
+            fn to_json(&self) -> serde_json::Value {
+                (*self).into()
+            }
+
             fn is_absent(&self) -> bool {
                 *self == 0
             }
@@ -109,6 +121,10 @@ impl Value for serde_json::Value {
 
     fn read(node: &Node, _: &mut Reader) -> Self {
         json(node)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        self.clone()
     }
 
     fn is_absent(&self) -> bool {

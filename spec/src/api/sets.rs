@@ -1,6 +1,4 @@
-//! Kinds made of machines: replica sets, pools, migrations, presets; and objects beside them.
-
-use std::collections::BTreeMap;
+//! Kinds made of machines: replica sets, pools, presets; and objects beside them.
 
 use super::{
     DomainSpec, IntOrString, LabelSelector, LocalObjectReference, ObjectMeta,
@@ -92,48 +90,6 @@ object! {
         start_up_failure_threshold: Option<i32>, CLUSTER;
         /// For how long at least.
         min_failing_to_start_duration: Option<String>, CLUSTER;
-    }
-
-    /// An order to move a machine to another node.
-    pub struct VirtualMachineInstanceMigration {
-        /// `kubevirt.io/v1`.
-        api_version: String, HONOURED;
-        /// `VirtualMachineInstanceMigration`.
-        kind: String, HONOURED;
-        /// Name and labels.
-        metadata: ObjectMeta, HONOURED;
-        /// Which machine.
-        spec: VirtualMachineInstanceMigrationSpec [required], HONOURED;
-        /// Written by the cluster and ignored on input.
-        status: Option<serde_json::Value>, CLUSTER;
-    }
-
-    /// Which machine is moved, and where to.
-    pub struct VirtualMachineInstanceMigrationSpec {
-        /// The machine.
-        vmi_name: String, CLUSTER;
-        /// Labels that the other node must have.
-        added_node_selector: BTreeMap<String, String>, CLUSTER;
-        /// The other cluster it is sent to.
-        send_to: Option<MigrationSendTo>, CLUSTER;
-        /// The migration from another cluster that is received.
-        receive: Option<MigrationReceive>, CLUSTER;
-        /// How urgent it is.
-        priority: Option<String>, CLUSTER;
-    }
-
-    /// The other cluster a machine is sent to.
-    pub struct MigrationSendTo {
-        /// The migration there.
-        migration_id as "migrationID": String, CLUSTER;
-        /// The address there.
-        connect_url as "connectURL": String, CLUSTER;
-    }
-
-    /// A migration from another cluster.
-    pub struct MigrationReceive {
-        /// The migration there.
-        migration_id as "migrationID": String, CLUSTER;
     }
 
     /// Parts of a machine that are added to all machines with certain labels.

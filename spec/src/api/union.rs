@@ -1,6 +1,6 @@
 //! Alternatives written in line with the other fields of an object.
 
-use serde::ser::SerializeMap;
+use serde_json::Map;
 
 use super::kind::Field;
 use super::read::Reader;
@@ -13,8 +13,5 @@ pub trait Union: Sized {
     /// Takes the key if it is one of the alternatives, and says whether it was.
     fn read_key(&mut self, key: &str, node: &Node, reader: &mut Reader) -> bool;
     /// Writes the alternative taken as an entry of the object.
-    ///
-    /// # Errors
-    /// Those of the writer.
-    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+    fn write(&self, map: &mut Map<String, serde_json::Value>);
 }

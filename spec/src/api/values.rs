@@ -35,6 +35,13 @@ impl Value for IntOrString {
         }
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Int(value) => (*value).into(),
+            Self::Text(text) => text.as_str().into(),
+        }
+    }
+
     fn is_absent(&self) -> bool {
         false
     }
@@ -62,6 +69,10 @@ impl Value for Bytes {
             reader.fault(Reason::Invalid, format!("is not base64: {error}; use stringData for plain text"));
             Self::default()
         })
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        base64::encode(&self.0).into()
     }
 
     fn is_absent(&self) -> bool {

@@ -39,7 +39,7 @@ object! {
         /// How VMs are spread over nodes and zones.
         topology_spread_constraints: Vec<TopologySpreadConstraint>, CLUSTER;
         /// What becomes of the VM when its node is emptied.
-        eviction_strategy: Option<EvictionStrategy> = "None", CLUSTER;
+        eviction_strategy: Option<EvictionStrategy> = "None", HONOURED;
         /// Whether the machine starts running or paused.
         start_strategy: Option<StartStrategy>, HONOURED;
         /// The seconds between the press of the power button and a forced stop.

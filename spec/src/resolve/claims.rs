@@ -4,15 +4,12 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::images::{QCOW2, RAW, bases, is_below};
 use super::references::Reference;
 use super::{Claim, Search, Unfound, plain_name, within};
 use crate::admit::Object;
 use crate::api::{DataVolumeOrigin, DataVolumeSpec, PersistentVolumeClaimSpec, Quantity};
 
-/// A raw image in a claim's folder.
-const RAW: &str = "disk.img";
-/// A qcow2 image in a claim's folder.
-const QCOW2: &str = "disk.qcow2";
 /// KubeVirt makes disks of whole mebibytes.
 const UNIT: u64 = 1 << 20;
 /// What CDI takes a file system to need for itself, in hundredths of what is left (its default `filesystemOverhead`).
@@ -25,6 +22,11 @@ enum Found {
     Empty(PathBuf),
     /// More than one image.
     Several(PathBuf),
+    /// What lay below an image that is not there.
+    Bases {
+        folder: PathBuf,
+        one: String,
+    },
     Nothing,
 }
 
@@ -41,6 +43,14 @@ impl Search<'_> {
                 Found::Several(folder) => {
                     return Err(Unfound::Bad(format!(
                         "the claim {:?} has both {RAW} and {QCOW2} in {}: keep one",
+                        reference.name,
+                        folder.display()
+                    )));
+                }
+                Found::Bases { folder, one } => {
+                    return Err(Unfound::Bad(format!(
+                        "the claim {:?} has bases of {QCOW2} ({one}) and no {QCOW2} in {}: put it back; a base alone is an \
+                         older state of the disk",
                         reference.name,
                         folder.display()
                     )));
@@ -171,9 +181,13 @@ fn look(path: &Path) -> Found {
     }
     let image = |name: &str| Some(path.join(name)).filter(|image| image.is_file());
     match (image(RAW), image(QCOW2)) {
+        (Some(_), Some(qcow2)) if is_below(path) => Found::Storage(Claim::Qcow2(qcow2)),
         (Some(_), Some(_)) => Found::Several(path.to_owned()),
         (Some(raw), None) => Found::Storage(Claim::File(raw)),
         (None, Some(qcow2)) => Found::Storage(Claim::Qcow2(qcow2)),
-        (None, None) => Found::Empty(path.to_owned()),
+        (None, None) => match bases(path).next() {
+            Some((one, _)) => Found::Bases { folder: path.to_owned(), one },
+            None => Found::Empty(path.to_owned()),
+        },
     }
 }

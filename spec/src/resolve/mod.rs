@@ -2,6 +2,7 @@
 //! objects first, then in folders.
 
 mod claims;
+pub mod images;
 mod networks;
 mod references;
 mod values;

@@ -123,6 +123,34 @@ fn the_name_of_an_image_says_its_format() {
 }
 
 #[test]
+fn an_image_below_another_one_that_kept_its_name_is_not_taken_for_the_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let claim = folder.path().join("c");
+    fs::create_dir(&claim).unwrap();
+    for file in ["disk.img", "disk.qcow2", "disk.1f.img"] {
+        fs::write(claim.join(file), "").unwrap();
+    }
+    let manifests = Manifests::parse("x", CLAIMS).unwrap();
+    let verdict = crate::admit(&manifests.documents[0], &manifests);
+    let places = Places { volumes: Some(folder.path().to_owned()), ..Places::default() };
+    let found = || resolve(verdict.machine().unwrap(), &manifests, &places);
+    assert!(found().missing[0].message.contains("keep one"), "another file is called like a base");
+    fs::remove_file(claim.join("disk.1f.img")).unwrap();
+    fs::hard_link(claim.join("disk.img"), claim.join("disk.1f.img")).unwrap();
+    assert_eq!(found().claims.remove("c"), Some(Claim::Qcow2(claim.join("disk.qcow2"))));
+}
+
+#[test]
+fn no_image_is_made_where_one_is_missing_over_its_bases() {
+    let sized = pvc("resources: {requests: {storage: 1Gi}}");
+    for base in ["disk.1f.img", "disk.1f.qcow2"] {
+        let refused = claim(&sized, Some(&[base])).unwrap_err();
+        assert!(refused.contains(base) && refused.contains("put it back"), "{refused}");
+    }
+    assert!(claim(&sized, Some(&[".disk.1f.qcow2"])).is_ok(), "what never had its name is nothing");
+}
+
+#[test]
 fn an_empty_claim_gets_an_image_of_its_size() {
     let new = |bytes| Ok(Claim::New { image: "c/disk.img".into(), bytes });
     let request = "accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}";

@@ -38,7 +38,40 @@ fn migration_policies() {
             (policy(json!({"allowAutoConverge": true, "bandwidthPerMigration": "64Mi"})), &[]),
             (policy(json!({"completionTimeoutPerGiB": -1})), &["Invalid spec.completionTimeoutPerGiB"]),
             (policy(json!({"bandwidthPerMigration": "-1"})), &["Invalid spec.bandwidthPerMigration"]),
+            (policy(json!({"maxDowntimeMs": 1})), &[]),
+            (policy(json!({"maxDowntimeMs": 0})), &["Invalid spec.maxDowntimeMs"]),
+            (policy(json!({"maxDowntimeMs": 2_000_001})), &["Invalid spec.maxDowntimeMs"]),
+            (policy(json!({"experimental": {"compression": "zstd"}})), &[]),
             (json!({"spec": {}}), &["Required spec.selectors"]),
+        ],
+    );
+}
+
+#[test]
+fn migrations() {
+    rows(
+        "kubevirt.io/v1",
+        "VirtualMachineInstanceMigration",
+        vec![
+            (json!({"spec": {"vmiName": "vm"}}), &[]),
+            (json!({"spec": {}}), &["Required spec.vmiName"]),
+            (json!({}), &["Required spec"]),
+            (
+                json!({"spec": {"vmiName": "vm", "addedNodeSelector": {"zone": "b"}, "priority": "user-triggered",
+                                "sendTo": {"migrationID": "m", "connectURL": "tcp://b:4444"},
+                                "receive": {"migrationID": "m"}}}),
+                &[],
+            ),
+            (
+                json!({"spec": {"vmiName": "vm", "sendTo": {"migrationID": "m"}, "receive": {"migrationID": "n"}}}),
+                &["Invalid spec.receive.migrationID"],
+            ),
+            (json!({"spec": {"vmiName": "vm", "receive": {}}}), &["Required spec.receive.migrationID"]),
+            (json!({"spec": {"vmiName": "vm", "priority": "soon"}}), &["NotSupported spec.priority"]),
+            (
+                json!({"spec": {"vmiName": "vm"}, "status": {"phase": "Whatever", "migrationState": null}}),
+                &[],
+            ),
         ],
     );
 }

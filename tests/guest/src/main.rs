@@ -5,7 +5,9 @@ mod agent;
 mod block;
 mod button;
 mod identity;
+mod load;
 mod shell;
+mod work;
 
 use std::process::{Command, ExitStatus};
 use std::thread;
@@ -15,6 +17,12 @@ use guest::{early, protocol, traffic};
 
 fn main() {
     if std::process::id() != 1 {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        if let [word, peer, folder] = words.as_slice()
+            && word == "work"
+        {
+            work::run(peer, folder.as_ref());
+        }
         // A service of a larger guest.
         agent::serve();
     }
@@ -27,6 +35,9 @@ fn main() {
     }
     if let Some(address) = early::argument("guest.traffic") {
         serve_traffic(&address);
+    }
+    if let Some(sizes) = early::argument("guest.writes") {
+        load::write(&sizes);
     }
     identity::take_hostname();
     if early::argument("guest.button").as_deref() != Some("ignore") {

@@ -8,6 +8,9 @@ pub const PORT: &str = "org.qemu.guest_agent.0";
 /// Printed on the console when the guest has started all it starts.
 pub const READY: &str = "kubevmm guest is ready";
 
+/// Printed on the console when a guest for measurements has filled its memory.
+pub const FULL: &str = "kubevmm guest has filled its memory";
+
 /// Printed on the console as the first thing of the guest's first process.
 pub const FIRST_LINE: &str = "kubevmm guest has reached user space";
 

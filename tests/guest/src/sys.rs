@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::Path;
 
 /// `BLKDISCARD` of `linux/fs.h`.
@@ -172,4 +172,65 @@ pub fn make_tap(name: &str) -> io::Result<()> {
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) })?;
     // SAFETY: TUNSETPERSIST takes a number.
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST, 1) })
+}
+
+/// Bytes of `struct fanotify_event_metadata`, and where the process is in it.
+const EVENT: usize = 24;
+const EVENT_PROCESS: usize = 20;
+const EVENT_FILE: usize = 16;
+
+/// A descriptor from which it can be read which processes write to the file `path`, see [`writers`]; reads do not wait. The kernel
+/// has 128 of them for each user.
+///
+/// # Errors
+/// The kernel's: it takes root.
+pub fn watch_writers(path: &Path) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: no pointers.
+    let fd =
+        unsafe { libc::fanotify_init(libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_CLASS_NOTIF, 0) };
+    check(fd.min(0))?;
+    // SAFETY: the call succeeded, so `fd` is open and nobody else's.
+    let events = unsafe { File::from_raw_fd(fd) };
+    let (add, modify) = (libc::FAN_MARK_ADD, libc::FAN_MODIFY);
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    check(unsafe { libc::fanotify_mark(events.as_raw_fd(), add, modify, libc::AT_FDCWD, path.as_ptr()) })?;
+    Ok(events)
+}
+
+/// The processes of what was read from [`watch_writers`], in their order. The descriptors that came with it are closed.
+pub fn writers(events: &[u8]) -> Vec<i32> {
+    let field =
+        |event: &[u8], at: usize| event.get(at..at + 4).and_then(|field| field.first_chunk().copied());
+    let mut processes = Vec::new();
+    for event in events.chunks_exact(EVENT) {
+        if let Some(file) = field(event, EVENT_FILE).map(i32::from_ne_bytes).filter(|file| *file >= 0) {
+            // SAFETY: the kernel has opened it for whoever reads the event, which nobody else has.
+            drop(unsafe { File::from_raw_fd(file) });
+        }
+        processes.extend(field(event, EVENT_PROCESS).map(i32::from_ne_bytes));
+    }
+    processes
+}
+
+/// Takes away what is mounted on `target`, at once or when nobody uses it any more.
+///
+/// # Errors
+/// The kernel's, or a name with a NUL in it.
+pub fn unmount(target: &Path) -> io::Result<()> {
+    let target = CString::new(target.as_os_str().as_encoded_bytes())?;
+    // SAFETY: the name is NUL-terminated and outlives the call.
+    check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })
+}
+
+/// Mounts a file system of so many bytes in memory on `target`.
+///
+/// # Errors
+/// The kernel's, or a name with a NUL in it.
+pub fn mount_memory(target: &Path, bytes: u64) -> io::Result<()> {
+    let target = CString::new(target.as_os_str().as_encoded_bytes())?;
+    let size = CString::new(format!("size={bytes}"))?;
+    let kind = c"tmpfs".as_ptr();
+    // SAFETY: all are NUL-terminated strings that outlive the call.
+    check(unsafe { libc::mount(kind, target.as_ptr(), kind, 0, size.as_ptr().cast()) })
 }

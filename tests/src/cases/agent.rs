@@ -15,22 +15,20 @@ use crate::failure::{Failure, Outcome};
 use crate::machine::{self, condition};
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, END, Vm};
+use crate::wait::{SOON, until};
 
 pub(super) const CASES: &[Case] = &[
-    Case::host("agent-facts", facts).within(150),
-    Case::host("agent-exec", exec).within(150),
-    Case::host("agent-freeze", freeze).within(150),
-    Case::host("agent-soft-reboot", soft_reboot).within(200),
-    Case::host("agent-credentials", credentials).within(200),
-    Case::host("agent-readiness", readiness).within(200),
-    Case::host("agent-liveness", liveness).within(200),
-    Case::host("agent-flood", flood).within(150),
+    Case::host("agent-facts", facts).within(300),
+    Case::host("agent-exec", exec).within(300),
+    Case::host("agent-freeze", freeze).within(300),
+    Case::host("agent-soft-reboot", soft_reboot).within(400),
+    Case::host("agent-credentials", credentials).within(400),
+    Case::host("agent-readiness", readiness).within(400),
+    Case::host("agent-liveness", liveness).within(400),
+    Case::host("agent-flood", flood).within(300),
 ];
 
 const MAC: &str = "02:00:00:aa:bb:07";
-/// How long something may take that takes a moment.
-const MOMENT: Duration = Duration::from_secs(40);
-
 /// A guest with Debian's agent.
 pub(super) fn manifest(ctx: &Ctx, words: &str) -> Manifest {
     let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux");
@@ -70,7 +68,7 @@ fn facts(ctx: &Ctx) -> Outcome {
     let started = Instant::now();
     connected(&vm)?;
     ctx.note(&format!("the agent was there {:?} after the start", started.elapsed()));
-    let machine = machine::wait_for(vm.runtime(), MOMENT, "the guest's address", |machine| {
+    let machine = machine::wait_for(vm.runtime(), SOON, "the guest's address", |machine| {
         machine.pointer("/status/interfaces/0/ipAddress").is_some_and(|ip| ip == "10.77.0.2")
     })?;
     let card = machine.pointer("/status/interfaces/0").cloned().unwrap_or_default();
@@ -128,9 +126,9 @@ fn freeze(ctx: &Ctx) -> Outcome {
             machine.pointer("/status/fsFreezeStatus").and_then(Value::as_str).unwrap_or_default() == wanted
         }
     };
-    for timeout in ["1m", "4s"] {
+    for timeout in ["1m", "10s"] {
         machine::subresource(&folder, "PUT", "freeze", &json!({ "unfreezeTimeout": timeout }))?;
-        machine::wait_for(&folder, MOMENT, "file systems to be frozen", status("frozen"))?;
+        machine::wait_for(&folder, SOON, "file systems to be frozen", status("frozen"))?;
         let word = format!("wrote-{timeout}");
         vm.type_in(&format!("touch /mnt/{timeout} && echo wrote''-{timeout}\n"))?;
         if timeout == "1m" {
@@ -142,8 +140,8 @@ fn freeze(ctx: &Ctx) -> Outcome {
             machine::subresource(&folder, "PUT", "unfreeze", &Value::Null)?;
         }
         // The second time nobody says so.
-        machine::wait_for(&folder, MOMENT, "file systems to be unfrozen", status(""))?;
-        vm.console().wait_for(&word, MOMENT)?;
+        machine::wait_for(&folder, SOON, "file systems to be unfrozen", status(""))?;
+        vm.console().wait_for(&word, SOON)?;
     }
     ensure!(vm.errors().contains("not unfrozen in time"), "nothing was said of it: {}", vm.errors());
     Ok(())
@@ -156,14 +154,12 @@ fn soft_reboot(ctx: &Ctx) -> Outcome {
     machine::subresource(vm.runtime(), "PUT", "softreboot", &Value::Null)?;
     vm.console().wait_for_times(READY, 2, BOOT)?;
     connected(&vm)?;
-    let deadline = Instant::now() + MOMENT;
-    let second = loop {
-        match script(vm.runtime(), "cat /proc/sys/kernel/random/boot_id") {
-            Ok((_, second)) => break second,
-            Err(failure) if Instant::now() > deadline => return Err(failure),
-            Err(_) => thread::sleep(Duration::from_millis(200)),
-        }
-    };
+    let mut second = String::new();
+    until("an agent that answers", || {
+        let said = script(vm.runtime(), "cat /proc/sys/kernel/random/boot_id");
+        second = said.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+        Ok(said.is_ok())
+    })?;
     ensure!(first != second, "it is the same boot");
     vm.type_in("poweroff -f\n")?;
     let ended = vm.wait_exit(END)?;
@@ -207,11 +203,7 @@ fn credentials(ctx: &Ctx) -> Outcome {
     let (_, shadow) = script(vm.runtime(), "grep '^debian:[$]' /etc/shadow")?;
     ensure!(!shadow.is_empty(), "the password was not set");
     fs::write(keys.join("one"), "ssh-ed25519 AAAAtwo test\n")?;
-    let deadline = Instant::now() + MOMENT;
-    while !authorized()?.contains("AAAAtwo") {
-        ensure!(Instant::now() < deadline, "the changed key did not come: {:?}", authorized());
-        thread::sleep(Duration::from_millis(300));
-    }
+    until("the changed key", || Ok(authorized()?.contains("AAAAtwo")))?;
     ensure!(!authorized()?.contains("AAAAone"), "the old key is there still");
     Ok(())
 }
@@ -232,9 +224,9 @@ fn readiness(ctx: &Ctx) -> Outcome {
     ensure!(condition(&machine, "Ready") == "False", "it is ready before anybody asked: {machine}");
     script(vm.runtime(), "mkdir -p /www; echo yes > /www/ready; httpd -p 8080 -h /www")?;
     let is_ready = |wanted: &'static str| move |machine: &Value| condition(machine, "Ready") == wanted;
-    machine::wait_for(vm.runtime(), MOMENT, "the guest to be ready", is_ready("True"))?;
+    machine::wait_for(vm.runtime(), SOON, "the guest to be ready", is_ready("True"))?;
     script(vm.runtime(), "rm /www/ready")?;
-    let machine = machine::wait_for(vm.runtime(), MOMENT, "the guest not to be ready", is_ready("False"))?;
+    let machine = machine::wait_for(vm.runtime(), SOON, "the guest not to be ready", is_ready("False"))?;
     ensure!(machine.to_string().contains("statuscode: 404"), "it is not said why: {}", machine["status"]);
     Ok(())
 }

@@ -7,12 +7,14 @@ use guest::pattern;
 use guest::protocol::{Answer, Disk, Extent, Request};
 use serde_json::json;
 
+use super::tools::LoopDevice;
 use crate::agent::Agent;
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::vm::{END, Vm};
+use crate::wait::until;
 
 pub(super) const CASES: &[Case] = &[
     Case::host("block-checksums", checksums),
@@ -157,13 +159,7 @@ fn waits_for_space(ctx: &Ctx) -> Outcome {
 }
 
 fn wait_for_errors(vm: &Vm, text: &str) -> Outcome {
-    for _ in 0..300 {
-        if vm.errors().contains(text) {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    Err(Failure(format!("{text:?} did not appear on standard error, which has: {}", vm.errors())))
+    until(text, || Ok(vm.errors().contains(text))).doing(&format!("standard error has {}", vm.errors()))
 }
 
 /// A file that grows while the guest uses it.
@@ -186,13 +182,7 @@ fn grows(ctx: &Ctx) -> Outcome {
 
 /// Waits until the guest sees its disk `data` as large as this.
 fn wait_for_size(agent: &mut Agent, bytes: u64) -> Outcome {
-    for _ in 0..100 {
-        if disk(agent, "data")?.bytes == bytes {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    Err(Failure(format!("the guest has not seen the new size of {bytes} bytes")))
+    until("a size that the guest sees", || Ok(disk(agent, "data")?.bytes == bytes))
 }
 
 fn sizes(ctx: &Ctx) -> Outcome {
@@ -213,24 +203,9 @@ fn sizes(ctx: &Ctx) -> Outcome {
 fn device_node(ctx: &Ctx) -> Outcome {
     let file = ctx.scratch.join("backing");
     fs::rename(ctx.claim("other", 8 * MIB, 4)?, &file)?;
-    super::tools::busybox(&["losetup", "-f", &file.to_string_lossy()])?;
-    let device = loop_device(&file)?;
-    std::os::unix::fs::symlink(&device, ctx.volumes().join("data")).doing("linking a claim")?;
-    let outcome = on_device(ctx, &file);
-    super::tools::busybox(&["losetup", "-d", &device])?;
-    outcome
-}
-
-/// The loop device that stands for a file.
-fn loop_device(file: &Path) -> Result<String, Failure> {
-    for index in 0..8 {
-        let backing =
-            fs::read_to_string(format!("/sys/block/loop{index}/loop/backing_file")).unwrap_or_default();
-        if Path::new(backing.trim_end()) == file {
-            return Ok(format!("/dev/loop{index}"));
-        }
-    }
-    Err("no loop device took the file".into())
+    let device = LoopDevice::of(&file)?;
+    std::os::unix::fs::symlink(device.path(), ctx.volumes().join("data")).doing("linking a claim")?;
+    on_device(ctx, &file)
 }
 
 fn on_device(ctx: &Ctx, file: &Path) -> Outcome {

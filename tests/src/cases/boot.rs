@@ -15,7 +15,7 @@ use guest::protocol::{Identity, Request};
 pub(super) const CASES: &[Case] = &[
     Case::host("boot-one-cpu", one_cpu),
     Case::host("boot-two-cpus", two_cpus),
-    Case::host("boot-sixteen-cpus", sixteen_cpus).within(240).alone(),
+    Case::host("boot-sixteen-cpus", sixteen_cpus).within(480).alone(),
     Case::host("boot-sockets-cores-threads", topology),
     Case::host("boot-vmlinuz", compressed),
     Case::host("boot-oci-layout", oci_layout),

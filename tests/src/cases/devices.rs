@@ -1,6 +1,6 @@
 //! Small devices: entropy, console, serial port, clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use guest::protocol::{Answer, READY, Request};
 use serde_json::json;
@@ -10,6 +10,7 @@ use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, Vm};
+use crate::wait::SOON;
 
 pub(super) const CASES: &[Case] = &[
     Case::host("device-rng", rng),
@@ -45,11 +46,11 @@ fn shell(ctx: &Ctx) -> Outcome {
     vm.console().wait_for(READY, BOOT)?;
     vm.console().wait_for("# ", BOOT)?;
     vm.type_in("echo sum=$((1200+34))\n")?;
-    vm.console().wait_for("sum=1234", Duration::from_secs(10))?;
+    vm.console().wait_for("sum=1234", SOON)?;
     // More than the serial port's buffer in one go.
     let long = "x".repeat(200);
     vm.type_in(&format!("echo {long} | wc -c | sed s/^/count=/\n"))?;
-    vm.console().wait_for("count=201", Duration::from_secs(10))?;
+    vm.console().wait_for("count=201", SOON)?;
     vm.type_in("poweroff\n")?;
     vm.wait_exit(crate::vm::END)?.expect(0, "guest-shutdown").map(drop)
 }
@@ -63,7 +64,7 @@ fn reconnects(ctx: &Ctx) -> Outcome {
     let text = "y".repeat(20_000);
     let mut agent = vm.agent()?;
     agent.call(&Request::Console { text: text.clone() })?;
-    vm.console().wait_for(&text, Duration::from_secs(30))
+    vm.console().wait_for(&text, SOON)
 }
 
 fn clock(ctx: &Ctx) -> Outcome {

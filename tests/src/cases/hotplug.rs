@@ -14,6 +14,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::machine;
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, Vm};
+use crate::wait::{SOON, until};
 
 pub(super) const CASES: &[Case] = &[
     Case::host("hotplug-disk-comes-and-goes", disk),
@@ -23,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
 
 const MIB: u64 = 1 << 20;
 /// Linux waits 5 s for somebody who pressed the button by mistake, and a second more for the power.
-const REMOVAL: Duration = Duration::from_secs(40);
+const REMOVAL: Duration = SOON;
 
 fn linux(ctx: &Ctx) -> Manifest {
     let mut manifest = Manifest::linux("vm", &ctx.guest_image(), "vmlinux");
@@ -55,7 +56,7 @@ fn disk(ctx: &Ctx) -> Outcome {
     let folder = vm.runtime().to_owned();
     for round in 0..2u64 {
         add(&folder, "more", "data")?;
-        agent.script("for i in $(seq 100); do grep -q more /sys/block/vd*/serial && exit 0; usleep 100000; done; exit 1")?;
+        agent.script("for i in $(seq 600); do grep -q more /sys/block/vd*/serial && exit 0; usleep 100000; done; exit 1")?;
         let expected = pattern::checksum(&fs::read(&file).doing("reading the claim")?);
         ensure!(
             agent.block_read(&whole("more"))? == expected,
@@ -117,39 +118,16 @@ fn balloon(ctx: &Ctx) -> Outcome {
     let full = resident(&vm)?;
     ensure!(full > 100, "only {full} MiB are resident");
     // What the guest has freed it reports by and by, and it comes back to the host.
-    let mut left = full;
-    for _ in 0..60 {
-        std::thread::sleep(Duration::from_millis(500));
-        left = resident(&vm)?;
-        if left + 60 < full {
-            break;
-        }
-    }
-    ctx.note(&format!("{full} MiB resident, {left} MiB after free pages were reported"));
-    ensure!(left + 60 < full, "of {full} MiB {left} stay resident");
+    until("memory that was reported as free", || Ok(resident(&vm)? + 60 < full))?;
     // What it is asked to get by on it cannot use any more.
     machine::subresource(&folder, "PUT", "setmemory", &json!({"memory": "192Mi"}))?;
     let free = "awk '/^MemFree/{print int($2/1024)}' /proc/meminfo";
-    let mut now = 0u64;
-    for _ in 0..60 {
-        now = agent.script(free)?.trim().parse().doing("reading MemFree")?;
-        if now < 180 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    ensure!(now < 180, "{now} MiB are free in a guest that has 192");
+    let mut free = || agent.script(free)?.trim().parse::<u64>().doing("reading MemFree");
+    until("a guest that has 192 MiB", || Ok(free()? < 180))?;
     let machine = machine::machine(&folder)?;
     ensure!(machine["status"]["memory"]["guestRequested"] == "192Mi", "{}", machine["status"]["memory"]);
     let refused = machine::subresource(&folder, "PUT", "setmemory", &json!({"memory": "1Gi"}));
     ensure!(refused.is_err(), "the guest gets more than there is");
     machine::subresource(&folder, "PUT", "setmemory", &json!({"memory": "384Mi"}))?;
-    for _ in 0..60 {
-        now = agent.script(free)?.trim().parse().doing("reading MemFree")?;
-        if now > 200 {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    Err(Failure(format!("{now} MiB are free in a guest that has 384")))
+    until("a guest that has 384 MiB", || Ok(free()? > 200))
 }

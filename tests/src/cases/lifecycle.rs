@@ -13,14 +13,14 @@ use crate::vm::{BOOT, END, Vm};
 
 pub(super) const CASES: &[Case] = &[
     Case::host("life-power-off", power_off),
-    Case::host("life-reboots", |ctx| reboots(ctx, 4)).within(150),
+    Case::host("life-reboots", |ctx| reboots(ctx, 4)).within(300),
     Case::long("life-reboots-ten-times", 10, |ctx| reboots(ctx, 10)),
     Case::host("life-power-button", power_button),
     Case::host("life-second-signal-kills", second_signal),
     Case::host("life-grace-period-ends", grace_period),
     Case::host("life-panic", panic),
     Case::host("life-triple-fault", triple_fault),
-    Case::host("life-two-machines", two_machines).within(150),
+    Case::host("life-two-machines", two_machines).within(300),
 ];
 
 fn linux(ctx: &Ctx) -> Manifest {
@@ -98,7 +98,7 @@ fn second_signal(ctx: &Ctx) -> Outcome {
     ensure!(vm.is_running()?, "the first signal ended it");
     let asked = Instant::now();
     vm.signal(libc::SIGTERM)?;
-    let ended = vm.wait_exit(Duration::from_secs(5))?;
+    let ended = vm.wait_exit(END)?;
     ensure!(ended.code == Some(5), "it ended with {ended:?}");
     ctx.note(&format!("killed in {:?}", asked.elapsed()));
     Ok(())

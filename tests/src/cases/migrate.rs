@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::net_vhost::served;
 use super::tools::tool;
 use crate::agent::Agent;
 use crate::case::{Case, Ctx};
@@ -16,9 +16,14 @@ use crate::commands::beside;
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
-use crate::vm::{BOOT, END, Vm};
+use crate::vm::{END, Vm};
+use crate::wait::until;
 
-pub(super) const CASES: &[Case] = &[Case::host("migrate-three-times", three_times).within(300)];
+pub(super) const CASES: &[Case] = &[
+    Case::host("migrate-three-times", three_times).within(600),
+    Case::host("migrate-with-disks", with_disks).within(600),
+    Case::host("migrate-vhost-three-times", three_times_vhost).within(600),
+];
 
 const MAC: &str = "02:00:00:aa:bb:01";
 /// Runtime directories, and the tap of each.
@@ -66,18 +71,23 @@ fn uptime(agent: &mut Agent) -> Result<f64, Failure> {
 }
 
 fn grows(what: &str, mut size: impl FnMut() -> Result<u64, Failure>) -> Outcome {
-    let (before, limit) = (size()?, Instant::now() + BOOT);
-    while size()? <= before {
-        ensure!(Instant::now() < limit, "{what} does not go on");
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    let before = size()?;
+    until(what, || Ok(size()? > before))
 }
 
 fn three_times(ctx: &Ctx) -> Outcome {
+    moves(ctx, |linux| linux.tap("lan", MAC))
+}
+
+/// The same with a card that the kernel serves: it notes what it writes, and where its queues stand.
+fn three_times_vhost(ctx: &Ctx) -> Outcome {
+    moves(ctx, served)
+}
+
+fn moves(ctx: &Ctx, with_card: impl FnOnce(Manifest) -> Manifest) -> Outcome {
     network()?;
     ctx.claim("data", 16 << 20, 1)?;
-    let linux = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC);
+    let linux = with_card(Manifest::linux("vm", &ctx.guest_image(), "vmlinux"));
     let mut vm = Vm::start(ctx, &linux.claim("data", "data", json!({})), &["--tap", "lan=tap0"])?;
     let mut agent = vm.agent()?;
     agent.run_ok("ip link set eth0 up")?;
@@ -95,11 +105,6 @@ fn three_times(ctx: &Ctx) -> Outcome {
         let address = format!("unix:{}", socket.display());
         let args = ["--listen", &address, "--tap", &tap, "--agent-socket"];
         let next = Vm::receive(ctx, to, "vm", &args)?;
-        let limit = Instant::now() + BOOT;
-        while !next.errors().contains("waiting for") {
-            ensure!(Instant::now() < limit, "the destination does not listen: {}", next.errors());
-            thread::sleep(Duration::from_millis(50));
-        }
         let before = (uptime(&mut agent)?, writes(&mut agent)?);
         let (code, text) = beside(ctx, from, &["migrate", "vm", &address, "--downtime", "1000"])?;
         ensure!(code == Some(0), "move {number} ended with {code:?} and {text:?}: {}", next.errors());
@@ -122,4 +127,58 @@ fn three_times(ctx: &Ctx) -> Outcome {
     }
     agent.send(&guest::protocol::Request::PowerOff)?;
     vm.wait_exit(END)?.expect(0, "guest-shutdown").map(drop)
+}
+
+/// Writes a number into one sector after the other, over and over, each durable before the next.
+const WRITER: &str = "(i=0; while :; do i=$((i+1)); echo $i | dd of=/dev/vda bs=512 seek=$((i % 500)) count=1 conv=sync,fsync,notrunc \
+    && echo $i > /new && mv /new /last; done) >/dev/null 2>&1 & echo $! > /writer";
+/// Says which sectors have another number than the last that was written there.
+const READER: &str = "kill $(cat /writer); sleep 1; echo 3 > /proc/sys/vm/drop_caches; last=$(cat /last); n=$((last-400)); \
+    [ $n -gt 0 ] || n=1; while [ $n -le $last ]; do \
+    x=$(dd if=/dev/vda bs=512 skip=$((n % 500)) count=1 2>/dev/null | head -n 1); \
+    [ \"$x\" = $n ] || [ \"$x\" = $((last+1)) ] || echo \"$n is $x\"; n=$((n+1)); done; echo read";
+
+/// A guest whose disks are copied while it writes to them finds all that it has written.
+fn with_disks(ctx: &Ctx) -> Outcome {
+    ctx.claim("data", 16 << 20, 1)?;
+    let mut linux = Manifest::linux("vm", &ctx.guest_image(), "vmlinux").claim("data", "data", json!({}));
+    linux.push("/spec/domain/devices/disks", json!({"name": "scratch", "disk": {"bus": "virtio"}}));
+    linux.push("/spec/volumes", json!({"name": "scratch", "emptyDisk": {"capacity": "8Mi"}}));
+    let mut vm = Vm::start(ctx, &linux, &[])?;
+    let mut agent = vm.agent()?;
+    agent.run_ok("dd if=/dev/urandom of=/dev/vdb bs=1M count=8 conv=fsync")?;
+    let scratch = agent.run_ok("sha256sum /dev/vdb")?;
+    agent.script(WRITER)?;
+    grows("writing to the disk", || writes(&mut agent))?;
+    let volumes = ctx.scratch.join("elsewhere");
+    std::fs::create_dir_all(volumes.join("data"))?;
+    let image = volumes.join("data/disk.qcow2");
+    let (code, text) = beside_image(ctx, &["create", &image.to_string_lossy(), "16M", "-f", "qcow2"])?;
+    ensure!(code == Some(0), "making an image ended with {code:?} and {text:?}");
+    let address = format!("unix:{}", ctx.scratch.join("second.sock").display());
+    let volumes = volumes.to_string_lossy();
+    let args = ["--listen", &address, "--volumes", &volumes, "--copy-storage", "--agent-socket"];
+    let next = Vm::receive(ctx, "second", "vm", &args)?;
+    let moved = beside(ctx, "run", &["migrate", "vm", &address, "--downtime", "1000", "--copy-storage"])?;
+    ensure!(moved.0 == Some(0), "the move ended with {moved:?}: {}", next.errors());
+    vm.wait_exit(END)?.expect(0, "migrated")?;
+    ctx.note(&vm.errors());
+    vm = next;
+    agent = vm.agent()?;
+    grows("writing to the disk", || writes(&mut agent))?;
+    let read = agent.script(READER)?;
+    ensure!(read.trim() == "read", "sectors have other numbers than were written: {read}");
+    agent.script("echo 3 > /proc/sys/vm/drop_caches")?;
+    ensure!(agent.run_ok("sha256sum /dev/vdb")? == scratch, "the scratch disk has other contents");
+    agent.send(&guest::protocol::Request::PowerOff)?;
+    vm.wait_exit(END)?.expect(0, "guest-shutdown")?;
+    let (code, text) = beside_image(ctx, &["check", &image.to_string_lossy()])?;
+    ensure!(code == Some(0), "the image is not sound: {code:?} {text:?}");
+    Ok(())
+}
+
+fn beside_image(ctx: &Ctx, args: &[&str]) -> Result<(Option<i32>, String), Failure> {
+    let output = crate::vm::command(ctx).arg("image").args(args).output();
+    let output = output.doing("starting kubevmm")?;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }

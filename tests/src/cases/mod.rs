@@ -7,6 +7,7 @@ mod bad_input;
 mod block;
 mod boot;
 mod claims;
+mod clone;
 mod devices;
 mod examples;
 mod host;
@@ -17,9 +18,10 @@ mod net;
 pub(crate) mod net_bindings;
 mod net_guests;
 mod net_passt;
+mod net_vhost;
 mod operate;
 mod pause;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod tools;
 mod volumes;
 
@@ -40,9 +42,11 @@ pub fn all() -> Vec<Case> {
         net_bindings::CASES,
         net_guests::CASES,
         net_passt::CASES,
+        net_vhost::CASES,
         lifecycle::CASES,
         pause::CASES,
         snapshot::CASES,
+        clone::CASES,
         devices::CASES,
         agent::CASES,
         hotplug::CASES,

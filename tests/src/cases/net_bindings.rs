@@ -14,10 +14,10 @@ use crate::vm::{END, Vm, wait};
 use super::tools::tool;
 
 pub(super) const CASES: &[Case] = &[
-    Case::host("net-masquerade", masquerade).within(150),
-    Case::host("net-bridge", bridge).within(150),
-    Case::host("net-multus-bridge", multus_bridge).within(150),
-    Case::host("net-leftovers", leftovers).within(200),
+    Case::host("net-masquerade", masquerade).within(300),
+    Case::host("net-bridge", bridge).within(300),
+    Case::host("net-multus-bridge", multus_bridge).within(300),
+    Case::host("net-leftovers", leftovers).within(400),
 ];
 
 pub(super) const EXAMPLES: &str = "resources/examples";
@@ -106,9 +106,10 @@ pub(super) fn download(ctx: &Ctx, pod: &Pod, agent: &mut Agent, from: &str) -> O
     let file = ctx.claim("other", 1 << 20, 11)?;
     let sum = super::tools::busybox(&["md5sum", &file.to_string_lossy()])?;
     let mut server = pod.serve("5001", &file)?;
+    super::tools::listens(server.id(), 5001)?;
     // A pipe that does not end: at the end of its input nc would shut the connection down.
     let received = agent.script(&format!(
-        "mkfifo /tmp/open; sleep 1; nc -w 20 {from} 5001 <>/tmp/open >/tmp/there; md5sum /tmp/there"
+        "mkfifo /tmp/open; nc -w 60 {from} 5001 <>/tmp/open >/tmp/there; md5sum /tmp/there"
     ));
     let _ = server.kill();
     server.wait()?;
@@ -128,10 +129,10 @@ pub(super) fn answered(pod: &Pod, agent: &mut Agent, address: &str, port: &str) 
     let hexadecimal = format!("{:04X}", port.parse::<u16>().doing("reading a port")?);
     agent.script(&format!(
         "(echo hello | nc -l -p {port} > /tmp/heard 2>&1 &)
-         for i in $(seq 50); do grep -q ':{hexadecimal} 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 && exit; sleep 0.1; done; exit 1"
+         for i in $(seq 300); do grep -q ':{hexadecimal} 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 && exit; sleep 0.1; done; exit 1"
     ))?;
     let mut command = Command::new("/usr/bin/ip");
-    command.args(["netns", "exec", &pod.neighbour, "/bin/busybox", "nc", "-w", "10", address, port]);
+    command.args(["netns", "exec", &pod.neighbour, "/bin/busybox", "nc", "-w", "60", address, port]);
     let mut client =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().doing("starting a client")?;
     let mut open = client.stdin.take();
@@ -145,7 +146,7 @@ pub(super) fn answered(pod: &Pod, agent: &mut Agent, address: &str, port: &str) 
     let output = client.wait_with_output()?;
     ensure!(output.stdout == b"hello\n", "the neighbour heard {:?}", String::from_utf8_lossy(&output.stdout));
     let heard = agent
-        .script("for i in $(seq 50); do test -s /tmp/heard && break; sleep 0.1; done; cat /tmp/heard")?;
+        .script("for i in $(seq 300); do test -s /tmp/heard && break; sleep 0.1; done; cat /tmp/heard")?;
     ensure!(heard == "hi\n", "the guest heard {heard:?}");
     Ok(())
 }

@@ -14,9 +14,9 @@ use super::net_bindings::{EXAMPLES, Pod, answered, configure, download, ip, noth
 use super::tools::tool;
 
 pub(super) const CASES: &[Case] = &[
-    Case::host("net-two-guests-on-a-bridge", two_guests).within(200),
-    Case::host("net-macvtap-among-strangers", macvtap).within(150),
-    Case::host("net-masquerade-ipv6", ipv6).within(150),
+    Case::host("net-two-guests-on-a-bridge", two_guests).within(400),
+    Case::host("net-macvtap-among-strangers", macvtap).within(300),
+    Case::host("net-masquerade-ipv6", ipv6).within(300),
 ];
 
 /// The pod's address of IPv6, and the neighbour's.
@@ -46,9 +46,10 @@ fn two_guests(ctx: &Ctx) -> Outcome {
     one.run_ok("ping -c 2 -W 5 192.168.77.11")?;
     two.run_ok("ping -c 2 -W 5 192.168.77.10")?;
     // Long frames, which nobody cuts into segments on the way.
-    one.script("dd if=/dev/urandom of=/tmp/file bs=1M count=2 2>/dev/null; (nc -l -p 5001 < /tmp/file > /dev/null 2>&1 &)")?;
+    one.script("dd if=/dev/urandom of=/tmp/file bs=1M count=2 2>/dev/null; (nc -l -p 5001 < /tmp/file > /dev/null 2>&1 &); \
+                for i in $(seq 300); do grep -q ':1389 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6 && exit; sleep 0.1; done; exit 1")?;
     let sent = one.script("md5sum < /tmp/file")?;
-    let got = two.script("mkfifo /tmp/open; sleep 1; nc -w 20 192.168.77.10 5001 <>/tmp/open | md5sum")?;
+    let got = two.script("mkfifo /tmp/open; nc -w 60 192.168.77.10 5001 <>/tmp/open | md5sum")?;
     ensure!(sent == got, "one sent {sent}, two got {got}");
     power_off(&mut first, &mut one)?;
     let names = tool("ip", &["-br", "link"])?;
@@ -104,7 +105,7 @@ fn macvtap(ctx: &Ctx) -> Outcome {
 /// Waits until the guest believes the router that its card advertises.
 fn wait_for_router(agent: &mut Agent) -> Outcome {
     let script = "ip link set lo up; ip link set eth0 up; \
-        for i in $(seq 40); do ip -6 route | grep -q '^default via fe80::ff:fe00:0 ' && break; sleep 0.5; done; ip -6 route";
+        for i in $(seq 120); do ip -6 route | grep -q '^default via fe80::ff:fe00:0 ' && break; sleep 0.5; done; ip -6 route";
     let routes = agent.script(script)?;
     ensure!(routes.contains("default via fe80::ff:fe00:0 dev eth0"), "the routes are {routes}");
     ensure!(routes.contains("fd10:0:2::/120 dev eth0"), "the routes are {routes}");

@@ -10,7 +10,7 @@ use crate::vm::Vm;
 
 use super::net_bindings::{EXAMPLES, POD, Pod, answered, configure, download, nothing_is_left, power_off};
 
-pub(super) const CASES: &[Case] = &[Case::host("net-passt-without-rights", passt).within(150)];
+pub(super) const CASES: &[Case] = &[Case::host("net-passt-without-rights", passt).within(300)];
 
 /// Who has none.
 const NOBODY: u32 = 65534;

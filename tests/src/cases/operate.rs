@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use guest::protocol::READY;
 use serde_json::{Value, json};
@@ -16,14 +16,13 @@ use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::machine;
 use crate::vm::{BOOT, END, Vm};
+use crate::wait::SOON;
 
-pub(super) const CASES: &[Case] = &[Case::host("every-verb-beside-linux", verbs).within(300)];
+pub(super) const CASES: &[Case] = &[Case::host("every-verb-beside-linux", verbs).within(600)];
 
 const MIB: u64 = 1 << 20;
 const LAN: &str = "02:00:00:aa:bb:0a";
 const BLUE: &str = "02:00:00:aa:bb:0b";
-/// How long the guest may take for what takes it a moment.
-const MOMENT: Duration = Duration::from_secs(20);
 
 fn verbs(ctx: &Ctx) -> Outcome {
     tap("tap0", "10.77.0.1/24")?;
@@ -146,7 +145,7 @@ fn core_is_of_linux(ctx: &Ctx, path: &Path) -> Outcome {
 
 /// Waits until a shell's script succeeds in the guest.
 fn until(ctx: &Ctx, script: &str) -> Outcome {
-    let deadline = Instant::now() + MOMENT;
+    let deadline = Instant::now() + SOON;
     loop {
         match says(ctx, 0, &["exec", "vm", "--", "sh", "-c", script]) {
             Ok(_) => return Ok(()),

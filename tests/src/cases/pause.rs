@@ -13,16 +13,19 @@ use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::vm::{BOOT, END, Vm};
+use crate::wait::until;
 
 pub(super) const CASES: &[Case] = &[
-    Case::host("life-pause-under-load", under_load).within(240),
-    Case::host("life-guest-sees-pauses", seen).within(150),
-    Case::host("life-starts-paused", starts_paused).within(240),
-    Case::host("life-watch", watch).within(150),
+    Case::host("life-pause-under-load", under_load).within(480),
+    Case::host("life-guest-sees-pauses", seen).within(300),
+    Case::host("life-starts-paused", starts_paused).within(480),
+    Case::host("life-watch", watch).within(300),
 ];
 
 /// How long a machine is paused.
 const PAUSE: Duration = Duration::from_secs(6);
+/// By how much the time may be wrong that the guest sees of it: as long as a busy machine takes to ask the guest.
+const SLACK: Duration = Duration::from_secs(3);
 
 fn linux(ctx: &Ctx) -> Manifest {
     Manifest::linux("vm", &ctx.guest_image(), "vmlinux")
@@ -68,13 +71,9 @@ fn under_load(ctx: &Ctx) -> Outcome {
         let (behind, took) = pause(&mut vm, &mut agent)?;
         ctx.note(&format!("round {round}: paused in {took:?}, the guest's clock is {behind:?} behind"));
         let seen = PAUSE.saturating_sub(behind);
-        ensure!(seen < Duration::from_secs(1), "the guest saw {seen:?} of a pause of {PAUSE:?}");
-        ensure!(behind < PAUSE + Duration::from_secs(2), "the guest lost {behind:?}");
-        let limit = Instant::now() + BOOT;
-        while writes(&mut agent)? <= before + 16 {
-            ensure!(Instant::now() < limit, "the disk's load does not go on");
-            thread::sleep(Duration::from_millis(200));
-        }
+        ensure!(seen < SLACK, "the guest saw {seen:?} of a pause of {PAUSE:?}");
+        ensure!(behind < PAUSE + SLACK, "the guest lost {behind:?}");
+        until("the disk's load", || Ok(writes(&mut agent)? > before + 16))?;
     }
     let log = agent.call(&Request::Run { argv: vec!["dmesg".into()] })?;
     let log = format!("{log:?}");
@@ -91,10 +90,7 @@ fn seen(ctx: &Ctx) -> Outcome {
     let mut vm = Vm::start(ctx, &linux(ctx), &["--guest-sees-pauses"])?;
     let mut agent = vm.agent()?;
     let (behind, _) = pause(&mut vm, &mut agent)?;
-    ensure!(
-        behind < Duration::from_secs(2),
-        "the guest did not see {behind:?} of a pause that it was to see"
-    );
+    ensure!(behind < SLACK, "the guest did not see {behind:?} of a pause that it was to see");
     agent.send(&Request::PowerOff)?;
     vm.wait_exit(END)?.expect(0, "guest-shutdown").map(drop)
 }
@@ -123,11 +119,7 @@ fn starts_paused(ctx: &Ctx) -> Outcome {
 fn watch(ctx: &Ctx) -> Outcome {
     let mut vm = Vm::start(ctx, &linux(ctx), &[])?;
     let socket = vm.runtime().join("api.sock");
-    let limit = Instant::now() + BOOT;
-    while !socket.exists() {
-        ensure!(Instant::now() < limit, "there is no socket");
-        thread::sleep(Duration::from_millis(5));
-    }
+    until("its socket", || Ok(socket.exists()))?;
     let path = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances?watch=true&resourceVersion=1";
     let watch = thread::spawn(move || api::call(&socket, "GET", path));
     vm.agent()?.send(&Request::PowerOff)?;

@@ -1,137 +1,109 @@
-//! Linux, saved in the midst of what it does and brought back.
+//! Linux, saved in the midst of what it does and brought back: a few times here, often in a case of its own.
 
-use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
+mod peer;
+mod way;
+mod work;
+
 use std::time::{Duration, Instant};
 
 use guest::protocol::Request;
 use serde_json::json;
 
+use self::way::Snapshots;
+pub(crate) use self::way::Way;
+use self::work::Work;
 use super::tools::{self, tap};
 use crate::agent::Agent;
 use crate::case::{Case, Ctx};
 use crate::ensure;
-use crate::failure::{Doing, Failure, Outcome};
+use crate::failure::{Doing, Outcome};
+use crate::huge_pages::HugePages;
 use crate::manifest::Manifest;
-use crate::vm::{BOOT, END, Vm, command};
+use crate::vm::{BOOT, END, Vm};
 
-pub(super) const CASES: &[Case] = &[Case::host("snapshot-linux-goes-on", goes_on).within(300)];
+pub(super) const CASES: &[Case] = &[
+    Case::host("snapshot-linux-goes-on", goes_on).within(600),
+    Case::host("snapshot-linux-huge-pages-vhost", huge_pages_and_vhost).within(600).alone(),
+];
 
 const MAC: &str = "02:00:00:aa:bb:01";
-/// How often it is saved and brought back.
-const CHAIN: u32 = 3;
+/// The battery-backed clock, in seconds, and how far it may be from the host's.
+const BATTERY: &str = "/sys/class/rtc/rtc0/since_epoch";
+const BATTERY_SLACK: Duration = Duration::from_secs(3);
+/// What the guest's kernel must not say.
+const COMPLAINTS: &str = "soft lockup|self-detected stall|hung task|blocked for more than|timekeeping watchdog|\
+     clocksource: .*unstable|EXT4-fs (error|warning)|EXT4-fs .*(error|corrupt)|JBD2: .*(error|fail)|I/O error|segfault|general protection";
 
-/// A guest of two processors that writes to a disk, counts over a TCP connection and holds a file in memory is saved and
-/// brought back by new processes: all goes on, and the guest complains of nothing.
 fn goes_on(ctx: &Ctx) -> Outcome {
+    chain(ctx, &[Way::Mapped, Way::Stream, Way::Demand])
+}
+
+/// Memory in huge pages, which is read whole or comes in whole ones, and a card that the host's kernel writes for.
+fn huge_pages_and_vhost(ctx: &Ctx) -> Outcome {
+    let _pages = HugePages::reserve(110)?;
+    let mut manifest = guest(ctx);
+    manifest.set("/spec/domain/memory/hugepages", json!({"pageSize": "2Mi"}));
+    manifest.set("/metadata/annotations", json!({"kubevmm.io/vhost-net": "true"}));
+    live(ctx, manifest, &[Way::Mapped, Way::Demand])
+}
+
+fn guest(ctx: &Ctx) -> Manifest {
+    Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC).cores(2).memory("192Mi")
+}
+
+/// A guest of two processors that keeps time, holds a conversation over TCP, writes files with fsync, compiles programs and holds a file
+/// in memory is saved and brought back by new processes, in these ways one after the other: all goes on, all that it does is right, and
+/// its kernel complains of nothing.
+pub(crate) fn chain(ctx: &Ctx, ways: &[Way]) -> Outcome {
+    live(ctx, guest(ctx), ways)
+}
+
+fn live(ctx: &Ctx, manifest: Manifest, ways: &[Way]) -> Outcome {
     tap("tap0", "10.77.0.1/24")?;
-    ctx.claim("data", 16 << 20, 1)?;
-    let manifest =
-        Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC).cores(2).memory("192Mi");
-    let mut vm = Vm::start(ctx, &manifest.claim("data", "data", json!({})), &["--tap", "lan=tap0"])?;
+    let mut vm = Vm::start(ctx, &work::with_disk(ctx, manifest)?, &["--tap", "lan=tap0"])?;
     let mut agent = vm.agent()?;
-    agent.run_ok("ip link set eth0 up")?;
-    agent.run_ok("ip addr add 10.77.0.2/24 dev eth0")?;
-    let listener = TcpListener::bind("10.77.0.1:5001").doing("listening")?;
+    let boot = agent.identity()?.boot_id;
     agent.script("dd if=/dev/urandom of=/tmp/held bs=64k count=64 2>/dev/null")?;
     let held = agent.script("md5sum /tmp/held")?;
-    begin(&mut agent, "i=0; while :; do i=$((i+1)); echo $i; usleep 50000; done | nc 10.77.0.1 5001")?;
-    begin(&mut agent, "while :; do dd if=/tmp/held of=/dev/vda bs=64k conv=fsync; sleep 0.2; done")?;
-    let (stream, _) = listener.accept().doing("accepting")?;
-    let mut numbers = Numbers::new(stream);
-    numbers.follow(10)?;
-    for round in 0..CHAIN {
-        let directory = ctx.scratch.join(format!("snapshot-{round}"));
+    let mut work = Work::begin(&mut agent)?;
+    let mut snapshots = Snapshots::default();
+    for (round, way) in ways.iter().enumerate() {
         let begun = Instant::now();
-        let output = command(ctx)
-            .args(["snapshot", "vm", "--stop"])
-            .arg(&directory)
-            .arg("--runtime-dir")
-            .arg(ctx.scratch.join("run"))
-            .output()
-            .doing("taking a snapshot")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "the snapshot says {}", String::from_utf8_lossy(&output.stderr));
-        vm.wait_exit(END)?.expect(0, "saved")?;
-        // All that the guest sent before: what comes then comes of the next process.
-        numbers.drain()?;
-        let log = format!("restored-{round}");
-        vm = Vm::restore(ctx, ("vm", &log), &directory, &["--agent-socket"])?;
-        numbers.follow(5)?;
-        ctx.note(&format!("round {round}: {:?} until the guest went on; {}", begun.elapsed(), said.trim()));
-        // What it has read is in the page cache, which is not what is to be tested.
-        let _ = std::fs::remove_dir_all(&directory);
-    }
-    let mut agent = vm.agent_within(BOOT)?;
-    let writes = |agent: &mut Agent| agent.script("awk '{print $5}' /sys/block/vda/stat");
-    let before = writes(&mut agent)?;
-    let limit = Instant::now() + BOOT;
-    while writes(&mut agent)? == before {
-        ensure!(Instant::now() < limit, "the disk's load does not go on");
-        std::thread::sleep(Duration::from_millis(200));
+        snapshots
+            .pass(ctx, &mut vm, *way, || work.goes_on(&mut agent))
+            .doing(&format!("round {round}, {way:?}"))?;
+        agent = vm.agent_within(BOOT).doing(&format!("round {round}, {way:?}"))?;
+        let back = begun.elapsed();
+        work.goes_on(&mut agent).doing(&format!("round {round}, {way:?}"))?;
+        battery_is_right(&mut agent).doing(&format!("round {round}, {way:?}"))?;
+        let gone_on = begun.elapsed();
+        ctx.note(&format!(
+            "round {round}, {way:?}: back after {back:.1?}, at work after {gone_on:.1?}: {:?}",
+            work.last()
+        ));
     }
     ensure!(agent.script("md5sum /tmp/held")? == held, "what it held is another");
+    ensure!(agent.identity()?.boot_id == boot, "it has booted meanwhile");
     tools::busybox(&["ping", "-c", "2", "-W", "5", "10.77.0.2"])?;
-    let log = agent.script("dmesg")?;
-    let complaints = ["soft lockup", "self-detected stall", "hung task", "timekeeping watchdog"];
-    for complaint in complaints {
-        ensure!(!log.contains(complaint), "the guest complains of {complaint}: {log}");
-    }
+    let done = work.end(&mut agent)?;
+    ctx.note(&format!("all that it has done was right: {done:?}"));
+    let complaints = agent.script(&format!("dmesg | grep -E '{COMPLAINTS}' || true"))?;
+    ensure!(complaints.is_empty(), "the guest complains: {complaints}");
     agent.send(&Request::PowerOff)?;
-    vm.wait_exit(END)?.expect(0, "guest-shutdown").map(drop)
+    vm.wait_exit(END)?.expect(0, "guest-shutdown")?;
+    work::check_disk(ctx)
 }
 
-/// Begins something in the guest that does not end.
-fn begin(agent: &mut Agent, script: &str) -> Outcome {
-    let script = format!("{{ {script}; }} >/dev/null 2>&1 &");
-    agent.call(&Request::Run { argv: ["sh", "-c", &script].map(String::from).to_vec() }).map(drop)
-}
-
-/// Numbers that come over a connection, a line each.
-struct Numbers {
-    stream: TcpStream,
-    /// The beginning of the next one.
-    rest: String,
-    last: u64,
-}
-
-impl Numbers {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, rest: String::new(), last: 0 }
-    }
-
-    /// Reads what comes within `limit`, each number of which has to follow the one before; false if nothing came.
-    fn read(&mut self, limit: Duration) -> Result<bool, Failure> {
-        self.stream.set_read_timeout(Some(limit)).doing("setting a limit")?;
-        let mut buffer = [0; 4096];
-        let count = match self.stream.read(&mut buffer) {
-            Ok(0) => return Err("the connection was closed".into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        self.rest += &String::from_utf8_lossy(buffer.get(..count).unwrap_or_default());
-        while let Some((line, rest)) = self.rest.split_once('\n') {
-            let number: u64 = line.trim().parse().doing("reading a number")?;
-            ensure!(number == self.last + 1, "{number} comes after {}", self.last);
-            self.last = number;
-            self.rest = rest.to_owned();
-        }
-        Ok(true)
-    }
-
-    /// Reads all that have come.
-    fn drain(&mut self) -> Outcome {
-        while self.read(Duration::from_secs(1))? {}
-        Ok(())
-    }
-
-    /// Waits for so many more.
-    fn follow(&mut self, count: u64) -> Outcome {
-        let wanted = self.last + count;
-        while self.last < wanted {
-            ensure!(self.read(BOOT)?, "nothing comes after {}", self.last);
-        }
-        Ok(())
-    }
+/// The battery-backed clock shows the host's time, however long the machine was away.
+fn battery_is_right(agent: &mut Agent) -> Outcome {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).doing("reading the time");
+    let before = now()?;
+    let shown =
+        agent.file(BATTERY)?.trim().parse().map(Duration::from_secs).doing("reading the guest's clock")?;
+    let after = now()?;
+    ensure!(
+        shown + BATTERY_SLACK >= before && shown <= after + BATTERY_SLACK,
+        "the battery-backed clock shows {shown:?} between {before:?} and {after:?}"
+    );
+    Ok(())
 }

@@ -8,12 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guest::sys;
 use guest::traffic::{self, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{PAYLOAD, WORK_DISK};
+use super::{PAYLOAD, peers};
 use crate::cases::tools::tap;
 use crate::failure::{Doing, Failure};
 use crate::manifest::Manifest;
@@ -22,8 +21,6 @@ use crate::verdict::Line;
 
 /// Where everything of a run is.
 const FOLDER: &str = "/tmp/bench";
-/// Where the disk with the other VMMs is mounted.
-const PEERS: &str = "/peers";
 const TAP: &str = "tap0";
 const MAC: &str = "02:00:00:aa:bb:01";
 const HOST: &str = "10.77.0.1/24";
@@ -158,8 +155,7 @@ impl Row {
 pub(super) fn run(what: &Measurement, sink: &Sink<'_>) -> Result<(), Failure> {
     let vmm = what.vmm;
     fs::create_dir_all(FOLDER)?;
-    fs::create_dir_all(PEERS)?;
-    sys::mount(WORK_DISK, PEERS, "ext4", true).doing("mounting the other VMMs")?;
+    peers::mount()?;
     tap(TAP, HOST)?;
     let mut child = start(vmm)?;
     let measured = measure(what, sink);
@@ -241,33 +237,17 @@ fn kubevmm(vmm: Vmm) -> Result<Command, Failure> {
     Ok(command)
 }
 
-fn boot_file(name: &str) -> String {
-    format!("{PAYLOAD}/guest/boot/{name}")
-}
-
-/// QEMU with its own libraries; the guest is as kubevmm's is.
+/// QEMU; the guest is as kubevmm's is.
 fn qemu(vhost: &str) -> Command {
-    let (root, lib) = (format!("{PEERS}/qemu"), format!("{PEERS}/qemu/lib"));
-    let mut command = Command::new(format!("{lib}/ld-linux-x86-64.so.2"));
-    command.args([
-        "--library-path",
-        &lib,
-        &format!("{root}/qemu-system-x86_64"),
-        "-L",
-        &format!("{root}/share"),
-    ]);
-    command.args(["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "256", "-smp", "1"]);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
-    command.args(["-kernel", &boot_file("vmlinuz"), "-initrd", &boot_file("initrd.img")]);
-    command.args(["-append", &kernel_args()]);
+    let mut command = peers::qemu(&kernel_args());
     let netdev = format!("tap,id=lan,ifname={TAP},script=no,downscript=no,vhost={vhost}");
     command.args(["-netdev", &netdev, "-device", &format!("virtio-net-pci,netdev=lan,mac={MAC},romfile=")]);
     command
 }
 
 fn cloud_hypervisor() -> Command {
-    let mut command = Command::new(format!("{PEERS}/cloud-hypervisor"));
-    command.args(["--kernel", &boot_file("vmlinux"), "--initramfs", &boot_file("initrd.img")]);
+    let mut command = Command::new(format!("{}/cloud-hypervisor", peers::FOLDER));
+    command.args(["--kernel", &peers::boot_file("vmlinux"), "--initramfs", &peers::boot_file("initrd.img")]);
     command.args(["--cmdline", &kernel_args(), "--cpus", "boot=1", "--memory", "size=256M"]);
     command.args(["--net", &format!("tap={TAP},mac={MAC}"), "--serial", "tty", "--console", "off"]);
     command

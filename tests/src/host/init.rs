@@ -11,7 +11,8 @@ use guest::{early, protocol};
 
 use super::orders::{Orders, Selection};
 use super::{
-    EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, bench_net, demo,
+    EXIT_PORT, HEARTBEAT, LINES, ORDERS_DISK, PAYLOAD, PAYLOAD_DISK, RESULTS_DISK, bench, bench_migrate,
+    bench_net, demo,
 };
 use crate::case::{Case, Tier};
 use crate::cases;
@@ -65,6 +66,7 @@ fn act() -> u8 {
             demo::batch(&demo::hello(&Path::new(PAYLOAD).join("kubevmm")), Path::new(PAYLOAD))
         }
         Orders::Bench => bench::run(&*sink).map(|()| 0),
+        Orders::BenchMigrate(mover) => bench_migrate::run(mover, &*sink).map(|()| 0),
         Orders::BenchNet(what) => bench_net::run(&what, &*sink).map(|()| 0),
         Orders::Shell => shell(),
     });

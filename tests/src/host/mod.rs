@@ -3,10 +3,12 @@
 //! the constants are what it and the program that starts the emulator agree on.
 
 pub mod bench;
+pub mod bench_migrate;
 pub mod bench_net;
 pub mod demo;
 pub mod init;
 pub mod orders;
+mod peers;
 
 /// How often the test host says that it lives while it runs cases.
 pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::bench_migrate::Mover;
 use super::bench_net::Measurement;
 use crate::failure::{Doing, Failure};
 
@@ -25,6 +26,8 @@ pub enum Orders {
     Bench,
     /// Measure the traffic of a guest.
     BenchNet(Measurement),
+    /// Measure what it costs to move a guest.
+    BenchMigrate(Mover),
     /// A shell for developers.
     Shell,
 }

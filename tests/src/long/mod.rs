@@ -6,6 +6,7 @@ mod file_load;
 mod files;
 mod fsck;
 mod kill;
+mod snapshots;
 mod soak;
 
 use crate::case::Case;
@@ -21,6 +22,7 @@ pub const E2FSCK: &str = "e2fsck";
 pub const CASES: &[Case] = &[
     Case::long("cloud-debian", 60, cloud::debian),
     Case::long("soak-fio", 24 * 60, soak::fio),
+    Case::long("soak-snapshots", 120, snapshots::fifty),
     Case::long("soak-kill", 20, kill::kill),
     Case::long("soak-kill-files", 30, files::kill),
 ];

@@ -9,19 +9,26 @@ use std::time::{Duration, Instant};
 use guest::sys;
 use serde_json::{Value, json};
 
-use super::{code, elf};
+use super::{SOON, code, elf};
+use crate::api::{call, call_with};
 use crate::case::{Case, Ctx};
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::vm::command;
+use crate::vm::{Vm, command};
+use crate::wait::until;
 
 /// The cases of fleets.
 pub const CASES: &[Case] = &[
-    Case::payload("payload-fleet-of-a-hundred", hundred).within(300).alone(),
-    Case::payload("payload-fleet-obeys-run-strategies", strategies).within(60),
-    Case::payload("payload-fleet-scales", scales).within(90),
-    Case::payload("payload-fleet-without-supervisor-ends", ends_without_supervisor).within(60),
+    Case::payload("payload-fleet-of-a-hundred", hundred).within(600).alone(),
+    Case::payload("payload-fleet-obeys-run-strategies", strategies).within(300),
+    Case::payload("payload-fleet-scales", scales).within(300),
+    Case::payload("payload-fleet-moves-machines", moves).within(300),
+    Case::payload("payload-fleet-moves-when-it-ends", moves_when_it_ends).within(300),
+    Case::payload("payload-fleet-without-supervisor-ends", ends_without_supervisor),
 ];
+
+/// How long machines may take to be as they should: a hundred that start, or some that wait for fifteen seconds before.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// A fleet under test, ended when dropped.
 struct Fleet<'a> {
@@ -59,8 +66,11 @@ impl<'a> Fleet<'a> {
         self.root.join(".fleets/fleet")
     }
 
-    fn supervisor(&self) -> Result<i32, Failure> {
-        number(&self.folder().join("lock"))
+    /// Kills the process that keeps the machines, and waits until it is gone: as long as it is not, its lock is not free.
+    fn kill_supervisor(&self) -> Outcome {
+        let supervisor = number(&self.folder().join("lock"))?;
+        sys::kill(supervisor, libc::SIGKILL).doing("killing the supervisor")?;
+        until("the supervisor's end", || Ok(!is_alive(supervisor)))
     }
 
     /// Names of machines and the processes that say of themselves in their locks that they run them.
@@ -74,12 +84,8 @@ impl<'a> Fleet<'a> {
     }
 
     /// Waits until the machines are as they should be.
-    fn wait(
-        &self,
-        limit: u64,
-        fits: impl Fn(&BTreeMap<String, i32>) -> bool,
-    ) -> Result<BTreeMap<String, i32>, Failure> {
-        let deadline = Instant::now() + Duration::from_secs(limit);
+    fn wait(&self, fits: impl Fn(&BTreeMap<String, i32>) -> bool) -> Result<BTreeMap<String, i32>, Failure> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let machines = self.machines();
             if fits(&machines) {
@@ -157,18 +163,18 @@ fn hundred(ctx: &Ctx) -> Outcome {
     let fleet = Fleet::new(ctx, &[pool(ctx, 100)?], code::halt())?;
     let begun = Instant::now();
     fleet.up()?;
-    let first = fleet.wait(60, |machines| machines.len() == 100)?;
+    let first = fleet.wait(|machines| machines.len() == 100)?;
     ctx.note(&format!("100 machines run after {:.1} s", begun.elapsed().as_secs_f64()));
 
-    sys::kill(fleet.supervisor()?, libc::SIGKILL).doing("killing the supervisor")?;
+    fleet.kill_supervisor()?;
     let victims: Vec<&String> = first.keys().step_by(5).collect();
     for victim in &victims {
         sys::kill(first.get(*victim).copied().unwrap_or_default(), libc::SIGKILL)
             .doing("killing a machine")?;
     }
-    fleet.wait(10, |machines| machines.len() == 80)?;
+    fleet.wait(|machines| machines.len() == 80)?;
     fleet.up()?;
-    let again = fleet.wait(60, |machines| machines.len() == 100)?;
+    let again = fleet.wait(|machines| machines.len() == 100)?;
     for (name, pid) in &first {
         let kept = again.get(name) == Some(pid);
         ensure!(kept != victims.contains(&name), "{name}: was process {pid}, is {:?}", again.get(name));
@@ -199,15 +205,15 @@ fn strategies(ctx: &Ctx) -> Outcome {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         move |machines: &BTreeMap<String, i32>| machines.keys().eq(names.iter())
     };
-    let first = fleet.wait(20, up(&["always", "once", "rerun"]))?;
+    let first = fleet.wait(up(&["always", "once", "rerun"]))?;
     for pid in first.values() {
         sys::kill(*pid, libc::SIGKILL).doing("killing a machine")?;
     }
     // Those that lived so shortly wait for ten to fifteen seconds.
-    let again = fleet.wait(30, up(&["always", "rerun"]))?;
-    for (name, pid) in &again {
-        ensure!(first.get(name) != Some(pid), "{name} is process {pid} still");
-    }
+    let again = up(&["always", "rerun"]);
+    let is_new =
+        |machines: &BTreeMap<String, i32>| machines.iter().all(|(name, pid)| first.get(name) != Some(pid));
+    fleet.wait(|machines| again(machines) && is_new(machines))?;
     fleet.kubevmm("down", &["fleet"])
 }
 
@@ -226,28 +232,100 @@ fn scales(ctx: &Ctx) -> Outcome {
     ];
     let fleet = Fleet::new(ctx, &objects, code::halt())?;
     fleet.up()?;
-    let first = fleet.wait(20, |machines| machines.len() == 2)?;
+    let first = fleet.wait(|machines| machines.len() == 2)?;
     fleet.kubevmm("scale", &["vmirs/web", "--replicas", "3"])?;
-    let grown = fleet.wait(20, |machines| machines.len() == 4)?;
+    let grown = fleet.wait(|machines| machines.len() == 4)?;
     ensure!(first.iter().all(|(name, pid)| grown.get(name) == Some(pid)), "{first:?} became {grown:?}");
     fleet.kubevmm("scale", &["vmirs/web", "--replicas", "1"])?;
-    let shrunk = fleet.wait(20, |machines| machines.len() == 2)?;
+    let shrunk = fleet.wait(|machines| machines.len() == 2)?;
     ensure!(first == shrunk, "the oldest should stay: {first:?} became {shrunk:?}");
     fleet.kubevmm("stop", &["db"])?;
-    fleet.wait(20, |machines| machines.len() == 1)?;
+    fleet.wait(|machines| machines.len() == 1)?;
     fleet.kubevmm("start", &["db"])?;
-    let started = fleet.wait(20, |machines| machines.len() == 2)?;
+    let started = fleet.wait(|machines| machines.len() == 2)?;
     fleet.kubevmm("restart", &["db"])?;
-    fleet.wait(20, |machines| machines.len() == 2 && machines.get("db") != started.get("db"))?;
+    fleet.wait(|machines| machines.len() == 2 && machines.get("db") != started.get("db"))?;
     fleet.kubevmm("down", &[])
+}
+
+/// A migration among the manifests moves a machine away, which then does not start here again; another is posted, and taken back.
+fn moves(ctx: &Ctx) -> Outcome {
+    const MIGRATIONS: &str = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstancemigrations";
+    let vm = |name: &str| {
+        let spec = json!({"runStrategy": "Always", "template": {"spec": machine(0)}});
+        object(ctx, "VirtualMachine", name, &spec)
+    };
+    let address = format!("unix:{}", ctx.scratch.join("second.sock").display());
+    let order = |name: &str, of: &str, to: &str| {
+        let spec = json!({"vmiName": of, "sendTo": {"migrationID": "", "connectURL": to}});
+        object(ctx, "VirtualMachineInstanceMigration", name, &spec)
+    };
+    let objects = [vm("goes")?, vm("stays")?, order("away", "goes", &address)?];
+    let fleet = Fleet::new(ctx, &objects, code::halt())?;
+    let _second = Vm::receive(ctx, "second", "fleet", &["--name", "goes", "--listen", &address])?;
+    fleet.up()?;
+    let socket = fleet.folder().join("api.sock");
+    let phase = |name: &str| -> Result<Value, Failure> {
+        let object = call(&socket, "GET", &format!("{MIGRATIONS}/{name}"))?.json()?;
+        Ok(object["status"]["phase"].clone())
+    };
+    until("the move", || Ok(phase("away")? == "Succeeded"))?;
+    fleet.wait(|machines| machines.keys().eq(["stays"]))?;
+    // Nobody is there.
+    let body = order("nowhere", "stays", "unix:/nowhere")?.to_string();
+    let made = call_with(&socket, "POST", MIGRATIONS, &body)?;
+    ensure!(made.status == 201, "{made:?}");
+    until("the failure", || Ok(phase("nowhere")? == "Failed"))?;
+    let refused = call_with(&socket, "POST", MIGRATIONS, &order("x", "goes-not", "unix:/x")?.to_string())?;
+    ensure!(refused.status == 422, "{refused:?}");
+    let gone = call(&socket, "DELETE", &format!("{MIGRATIONS}/nowhere"))?;
+    ensure!(gone.status == 200, "{gone:?}");
+    // A supervisor that comes later knows what was done.
+    fleet.kill_supervisor()?;
+    fleet.up()?;
+    ensure!(phase("away")? == "Succeeded", "it is {}", phase("away")?);
+    fleet.wait(|machines| machines.keys().eq(["stays"]))?;
+    fleet.kubevmm("down", &[])
+}
+
+/// A fleet that ends has its machines move to destinations with their names; one that is stopped does not go anywhere.
+fn moves_when_it_ends(ctx: &Ctx) -> Outcome {
+    let vm = |name: &str| {
+        let mut machine = machine(0);
+        machine["evictionStrategy"] = json!("LiveMigrate");
+        object(ctx, "VirtualMachine", name, &json!({"runStrategy": "Always", "template": {"spec": machine}}))
+    };
+    let fleet = Fleet::new(ctx, &[vm("goes")?, vm("stops")?], code::halt())?;
+    let at = |name: &str| format!("unix:{}", ctx.scratch.join(format!("{name}.sock")).display());
+    let receive = |name: &str| {
+        let root = format!("takes-{name}");
+        Vm::receive(ctx, &root, "fleet", &["--name", name, "--listen", &at(name)])
+    };
+    let (mut goes, stops) = (receive("goes")?, receive("stops")?);
+    let manifest = fleet.manifest.to_string_lossy();
+    fleet.kubevmm("up", &["--detach", &manifest, "--evict-to", &at("{name}")])?;
+    fleet.wait(|machines| machines.len() == 2)?;
+    fleet.kubevmm("stop", &["stops"])?;
+    fleet.wait(|machines| machines.keys().eq(["goes"]))?;
+    fleet.kubevmm("down", &[])?;
+    ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
+    let phase = |name: &str| {
+        let file = ctx.scratch.join(format!("takes-{name}/default/{name}/vmi.json"));
+        let object: Value = serde_json::from_slice(&fs::read(file).unwrap_or_default()).unwrap_or_default();
+        object["status"]["phase"].clone()
+    };
+    until("the machine that goes to run elsewhere", || Ok(phase("goes") == "Running"))?;
+    ensure!(phase("stops") != "Running", "what was stopped has moved: {}", stops.errors());
+    goes.signal(libc::SIGTERM)?;
+    goes.wait_exit(SOON)?.expect(5, "killed").map(drop)
 }
 
 /// `down` ends machines whose supervisor is gone.
 fn ends_without_supervisor(ctx: &Ctx) -> Outcome {
     let fleet = Fleet::new(ctx, &[pool(ctx, 3)?], code::halt())?;
     fleet.up()?;
-    fleet.wait(20, |machines| machines.len() == 3)?;
-    sys::kill(fleet.supervisor()?, libc::SIGKILL).doing("killing the supervisor")?;
+    fleet.wait(|machines| machines.len() == 3)?;
+    fleet.kill_supervisor()?;
     fleet.kubevmm("down", &[])?;
     ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
     ensure!(!fleet.folder().exists(), "the fleet's folder is left");

@@ -1,18 +1,28 @@
 //! Payload cases: kernels of a few hundred instructions, on any KVM.
 
 #[expect(unsafe_code, reason = "assembly is placed into this program as data")]
-mod code;
+pub(crate) mod code;
+pub(crate) mod demand;
 mod dump;
 pub mod elf;
+mod evict;
 mod fleet;
 mod life;
 mod metrics;
 mod migrate;
 pub mod migrate_bench;
-mod migrate_proxy;
+mod migrate_devices;
+mod migrate_follow;
+mod migrate_hand_over;
+mod migrate_object;
+mod migrate_storage;
+pub(crate) mod migrate_tls;
 mod operate;
 mod snapshot;
 pub mod snapshot_bench;
+mod snapshot_golden;
+mod snapshot_overlay;
+mod touching;
 
 pub use fleet::CASES as FLEETS;
 
@@ -27,6 +37,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::machine;
 use crate::manifest::Manifest;
 use crate::vm::{Ended, Vm};
+use crate::wait::SOON;
 use life::{idle_sleeps, pauses, restarts, starts_paused};
 
 /// The cases of this tier that are about one machine.
@@ -49,20 +60,49 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-idle-sleeps", idle_sleeps),
     Case::payload("payload-watchdog-resets", watchdog_resets),
     Case::payload("payload-watchdog-powers-off", watchdog_powers_off),
-    Case::payload("payload-slot-nobody-looks-at", slots).within(60),
-    Case::payload("payload-operate-verbs", operate::verbs).within(60),
+    Case::payload("payload-slot-nobody-looks-at", slots),
+    Case::payload("payload-operate-verbs", operate::verbs),
     Case::payload("payload-operate-console", operate::console),
-    Case::payload("payload-operate-load", operate::load).within(60),
+    Case::payload("payload-operate-load", operate::load).within(600),
     Case::payload("payload-operate-metrics", metrics::metrics),
-    Case::payload("payload-snapshot-chain", snapshot::chain).within(60),
-    Case::payload("payload-snapshot-incremental", snapshot::incremental).within(60),
-    Case::payload("payload-dump", dump::dump).within(60),
-    Case::payload("payload-migrate-there-and-back", migrate::there_and_back).within(60),
-    Case::payload("payload-migrate-deaths", migrate::deaths).within(60),
-    Case::payload("payload-migrate-converges", migrate::converges).within(60),
-    Case::payload("payload-migrate-hand-over", migrate::hand_over).within(60),
-    Case::payload("payload-migrate-refusals", migrate::refusals).within(60),
-    Case::payload("payload-snapshot-hostile", snapshot::hostile).within(90),
+    Case::payload("payload-snapshot-chain", snapshot::chain).within(600),
+    Case::payload("payload-snapshot-stream", snapshot::stream),
+    Case::payload("payload-snapshot-golden", snapshot_golden::golden),
+    Case::payload("payload-snapshot-checks", snapshot::checks),
+    Case::payload("payload-snapshot-incremental", snapshot::incremental),
+    Case::payload("payload-snapshot-overlays", snapshot_overlay::overlays),
+    Case::payload("payload-snapshot-overlay-refusals", snapshot_overlay::overlay_refusals),
+    Case::payload("payload-demand-chain", demand::chain),
+    Case::payload("payload-demand-served", demand::served),
+    Case::payload("payload-demand-huge-pages", demand::huge_pages).alone(),
+    Case::payload("payload-demand-damaged", demand::damaged),
+    Case::payload("payload-dump", dump::dump),
+    Case::payload("payload-migrate-there-and-back", migrate::there_and_back),
+    Case::payload("payload-migrate-deaths", migrate::deaths),
+    Case::payload("payload-migrate-converges", migrate::converges),
+    Case::payload("payload-migrate-follows", migrate_follow::follows),
+    Case::payload("payload-migrate-follows-huge-pages", migrate_follow::huge_pages).alone(),
+    Case::payload("payload-migrate-follows-source-dies", migrate_follow::source_dies),
+    Case::payload("payload-migrate-follows-guest-ends", migrate_follow::guest_ends),
+    Case::payload("payload-migrate-follows-destination-dies", migrate_follow::destination_dies),
+    Case::payload("payload-migrate-follows-no-grace", migrate_follow::stays_while_needed),
+    Case::payload("payload-migrate-hand-over", migrate_hand_over::hand_over),
+    Case::payload("payload-migrate-dies-before", migrate_hand_over::dies_before),
+    Case::payload("payload-migrate-dies-behind", migrate_hand_over::dies_behind),
+    Case::payload("payload-migrate-ends-in-doubt", migrate_hand_over::ends_in_doubt),
+    Case::payload("payload-migrate-refusals", migrate::refusals),
+    Case::payload("payload-migrate-copies", migrate_storage::copies),
+    Case::payload("payload-migrate-added", migrate_storage::added),
+    Case::payload("payload-migrate-images", migrate_storage::images),
+    Case::host("payload-migrate-devices", migrate_devices::devices),
+    Case::payload("payload-migrate-copy-deaths", migrate_storage::deaths),
+    Case::payload("payload-migrate-tls", migrate_tls::over_tls),
+    Case::payload("payload-migrate-tls-memory-follows", migrate_tls::memory_follows),
+    Case::payload("payload-migrate-object", migrate_object::posted),
+    Case::payload("payload-migrate-evicted", evict::strategies),
+    Case::payload("payload-migrate-faults", crate::faults::selection).within(600),
+    Case::payload("payload-snapshot-faults", crate::faults::snapshots::selection).within(600),
+    Case::payload("payload-snapshot-hostile", snapshot::hostile),
     Case::payload("payload-three-hundred-cpus", three_hundred_cpus),
     Case::payload("payload-three-hundred-gib", three_hundred_gib),
 ];
@@ -73,15 +113,15 @@ pub fn greeting() -> Vec<u8> {
     elf::pvh(code::greet(), 4096)
 }
 
-/// How long a payload may take.
-const SOON: Duration = Duration::from_secs(10);
-
 fn start(ctx: &Ctx, code: &[u8], args: &[&str]) -> Result<Vm, Failure> {
+    start_as(ctx, &Manifest::bare("payload").memory("64Mi").grace(1), code, args)
+}
+
+/// The same of a machine of another shape.
+fn start_as(ctx: &Ctx, manifest: &Manifest, code: &[u8], args: &[&str]) -> Result<Vm, Failure> {
     let kernel = ctx.scratch.join("payload.elf");
     fs::write(&kernel, elf::pvh(code, 4096)).doing("writing a payload")?;
-    let kernel = kernel.to_string_lossy();
-    let manifest = Manifest::bare("payload").memory("64Mi").grace(1);
-    Vm::start(ctx, &manifest, &[&["--kernel", kernel.as_ref()], args].concat())
+    Vm::start(ctx, manifest, &[&["--kernel", kernel.to_string_lossy().as_ref()], args].concat())
 }
 
 /// Runs a payload that powers off; what it printed.
@@ -104,7 +144,8 @@ fn greets(ctx: &Ctx) -> Outcome {
 }
 
 fn resets(ctx: &Ctx, code: &[u8]) -> Outcome {
-    let mut vm = start(ctx, code, &[])?;
+    // Its grace period is longer than any reset takes.
+    let mut vm = start_as(ctx, &Manifest::bare("payload").memory("64Mi").grace(SOON.as_secs()), code, &[])?;
     vm.console().wait_for_times("payload: again", 5, SOON)?;
     // A machine that resets once it was told to power off is not started again.
     vm.signal(libc::SIGTERM)?;
@@ -223,21 +264,17 @@ fn three_hundred_gib(ctx: &Ctx) -> Outcome {
 
 /// A machine of this shape starts, and its guest speaks.
 fn greets_as(ctx: &Ctx, manifest: &Manifest) -> Outcome {
-    let kernel = ctx.scratch.join("payload.elf");
-    fs::write(&kernel, greeting()).doing("writing a payload")?;
-    let mut vm = Vm::start(ctx, manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    let mut vm = start_as(ctx, manifest, code::greet(), &[])?;
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
     ensure!(vm.console().text() == "payload: hello\n", "the console shows {:?}", vm.console().text());
     Ok(())
 }
 
 fn guarded(ctx: &Ctx, action: &str) -> Result<Vm, Failure> {
-    let kernel = ctx.scratch.join("payload.elf");
-    fs::write(&kernel, elf::pvh(code::watchdog(), 4096)).doing("writing a payload")?;
     let mut manifest = Manifest::bare("payload").memory("64Mi").grace(1);
     let watchdog = json!({"name": "dog", "i6300esb": {"action": action}});
     manifest.set("/spec/domain/devices/watchdog", watchdog);
-    Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])
+    start_as(ctx, &manifest, code::watchdog(), &[])
 }
 
 /// A guest that hangs is reset, and can tell afterwards.
@@ -257,11 +294,9 @@ fn watchdog_powers_off(ctx: &Ctx) -> Outcome {
 /// A guest that does not know of slots: what is put into one stays there until the guest lets it go, which it never does.
 fn slots(ctx: &Ctx) -> Outcome {
     ctx.claim("data", 1 << 20, 1)?;
-    let kernel = ctx.scratch.join("payload.elf");
-    fs::write(&kernel, elf::pvh(code::halt(), 4096)).doing("writing a payload")?;
     let mut manifest = Manifest::bare("vm").memory("64Mi").grace(1);
     manifest.set("/metadata/annotations", json!({"kubevmm.io/hotplug-slots": "2"}));
-    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
+    let mut vm = start_as(ctx, &manifest, code::halt(), &[])?;
     vm.console().wait_for("payload: halts\n", SOON)?;
     let folder = vm.runtime().to_owned();
     let add = |name: &str| {
@@ -285,7 +320,7 @@ fn slots(ctx: &Ctx) -> Outcome {
     let again = machine::subresource(&folder, "PUT", "removevolume", &json!({"name": "more"}));
     ensure!(again.is_err(), "asking again would take the question back");
     let late = |machine: &Value| volume(machine, "message").contains("not let");
-    let machine = machine::wait_for(&folder, Duration::from_secs(30), "the guest to be late", late)?;
+    let machine = machine::wait_for(&folder, SOON, "the guest to be late", late)?;
     ensure!(volume(&machine, "phase").contains("Detaching"), "{}", machine["status"]);
     vm.signal(libc::SIGTERM)?;
     killed(&mut vm)?.expect(5, "killed").map(drop)

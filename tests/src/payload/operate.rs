@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +11,11 @@ use super::{SOON, code, start};
 use crate::api;
 use crate::case::Ctx;
 use crate::commands::{self, kubevmm, says};
+use crate::console::Console;
 use crate::ensure;
 use crate::failure::{Doing, Failure, Outcome};
+use crate::vm::command;
+use crate::wait::until;
 
 /// Connections that ask nothing: as many as a process may have where its limit is 1024, beside the clients.
 const IDLE: usize = 900;
@@ -41,12 +44,10 @@ pub(super) fn verbs(ctx: &Ctx) -> Outcome {
     expect(0, &["unpause", "payload"], "goes on")?;
     expect(1, &["wait", "payload", "--for=phase=Failed", "--timeout=1"], "did not come to be so")?;
     expect(2, &["wait", "payload", "--for=good luck"], "cannot be waited for")?;
-    expect(0, &["logs", "payload"], "payload: type")?;
+    let logged = |times| Ok(says(ctx, 0, &["logs", "payload"])?.matches("payload: type").count() == times);
+    until("the guest's line", || logged(1))?;
     expect(0, &["reset", "payload"], "is reset")?;
-    let deadline = std::time::Instant::now() + SOON;
-    while says(ctx, 0, &["logs", "payload"])?.matches("payload: type").count() < 2 {
-        ensure!(std::time::Instant::now() < deadline, "the guest did not begin anew");
-    }
+    until("the line of a guest that begins anew", || logged(2))?;
     expect(0, &["stop", "payload", "--force"], "is stopped")?;
     vm.wait_exit(SOON)?.expect(5, "killed")?;
     expect(0, &["ps"], "payload")?;
@@ -70,24 +71,36 @@ pub(super) fn console(ctx: &Ctx) -> Outcome {
     // Standard input of the machine is open, so its keys are the guest's.
     vm.type_in("a")?;
     vm.console().wait_for("a", SOON)?;
-    let listener = thread::scope(|scope| {
-        let listener = scope.spawn(|| kubevmm(ctx, &["console", "payload"], "xyz"));
-        thread::sleep(Duration::from_millis(300));
+    let mut listener = command(ctx)
+        .args(["console", "payload", "--runtime-dir"])
+        .arg(ctx.scratch.join("run"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .doing("starting kubevmm")?;
+    let keys = listener.stdin.take().ok_or("no pipe to standard input")?;
+    (&keys).write_all(b"xyz").doing("typing")?;
+    let output = listener.stdout.take().ok_or("no pipe from standard output")?;
+    let heard = Console::collect(output, &ctx.results.join("listener.log"))?;
+    heard.wait_for("type\na", SOON)?;
+    thread::scope(|scope| {
         let taker = scope.spawn(|| kubevmm(ctx, &["console", "payload", "--force", "--history", "0"], "bc"));
         vm.console().wait_for("bc", SOON)?;
         // Whose keyboard was taken only listens from then on, until somebody gives it back.
         vm.type_in("never")?;
         thread::sleep(Duration::from_millis(100));
         says(ctx, 0, &["stop", "payload", "--force"])?;
-        let (listener, taker) = (listener.join(), taker.join());
-        let taker = taker.map_err(|_| Failure("the one who types panicked".into()))??;
+        let taker = taker.join().map_err(|_| Failure("the one who types panicked".into()))??;
         ensure!(text(taker).starts_with("bc"), "who types reads, too");
-        listener.map_err(|_| Failure("the one who listens panicked".into()))?
+        Ok::<_, Failure>(())
     })?;
+    listener.wait()?;
+    heard.wait_end(SOON);
     vm.wait_exit(SOON)?.expect(5, "killed")?;
     let shown = vm.console().text().replace('\r', "");
     ensure!(shown == "payload: type\nabc", "the console shows {shown:?}");
-    let heard = text(listener);
+    let heard = heard.text().replace('\r', "");
     ensure!(heard == shown, "who listens heard {heard:?} instead of {shown:?}");
     Ok(())
 }
@@ -120,7 +133,8 @@ pub(super) fn load(ctx: &Ctx) -> Outcome {
 
 fn ask_again_and_again(socket: &Path) -> Outcome {
     let mut stream = UnixStream::connect(socket).doing("connecting")?;
-    stream.set_read_timeout(Some(SOON))?;
+    // All clients together keep a processor of a busy host for a while.
+    stream.set_read_timeout(Some(SOON * 3))?;
     for number in 0..REQUESTS {
         stream.write_all(GET).doing("asking")?;
         let head = read_head(&mut stream)?;

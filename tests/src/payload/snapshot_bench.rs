@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{SOON, code, elf};
+use super::SOON;
+use super::touching::{touch, touching};
 use crate::case::Ctx;
 use crate::commands::says;
 use crate::failure::{Doing, Failure};
@@ -26,12 +27,7 @@ pub type Figure = (&'static str, f64, &'static str);
 /// # Errors
 /// If a machine does not do what it should.
 pub fn figures(ctx: &Ctx) -> Result<Vec<Figure>, Failure> {
-    let kernel = ctx.scratch.join("payload.elf");
-    fs::write(&kernel, elf::pvh(code::touches(), 4096)).doing("writing a payload")?;
-    let manifest = Manifest::bare("payload").memory(MEMORY).grace(1);
-    let mut vm = Vm::start(ctx, &manifest, &["--kernel", &kernel.to_string_lossy()])?;
-    vm.console().wait_for("payload: touches\n", SOON)?;
-    touch(&mut vm, 1)?;
+    let mut vm = touching(ctx, &Manifest::bare("payload").memory(MEMORY).grace(1))?;
     let mut bench = Bench { ctx, figures: Vec::new() };
     let (whole, took) = bench.whole()?;
     bench.add("pause for a whole snapshot", whole, "ms");
@@ -51,6 +47,7 @@ pub fn figures(ctx: &Ctx) -> Result<Vec<Figure>, Failure> {
     vm.type_in("q")?;
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
     bench.restores()?;
+    bench.demand()?;
     bench.clones()?;
     Ok(bench.figures)
 }
@@ -88,6 +85,7 @@ impl Bench<'_> {
         for (what, args) in [
             ("restore, mapped: process start to the guest's first instruction", [].as_slice()),
             ("restore, --eager: the same", &["--eager"]),
+            ("restore, --memory demand: the same", &["--memory", "demand"]),
         ] {
             let mut best = f64::MAX;
             for _ in 0..ROUNDS {
@@ -99,6 +97,45 @@ impl Bench<'_> {
             }
             self.add(what, best, "ms");
         }
+        Ok(())
+    }
+
+    /// How long a guest takes to read its 64 MiB when they come on demand, from the start of the process: when nobody knows what it needs, and
+    /// when that is known.
+    fn demand(&mut self) -> Result<(), Failure> {
+        let directory = self.last();
+        let known = directory.join("working-set.json");
+        let read = |log: &str| {
+            let begun = Instant::now();
+            let mut vm = Vm::restore(self.ctx, ("payload", log), &directory, &["--memory", "demand"])?;
+            vm.type_in("c")?;
+            vm.console().wait_for("00000001", SOON)?;
+            let took = milliseconds(begun.elapsed());
+            let deadline = Instant::now() + SOON;
+            while !known.exists() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            vm.type_in("q")?;
+            vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+            Ok::<_, Failure>(took)
+        };
+        let (mut mapped, mut first, mut again) = (f64::MAX, f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            let mut vm = Vm::restore(self.ctx, ("payload", "mapped"), &directory, &[])?;
+            vm.type_in("c")?;
+            vm.console().wait_for("00000001", SOON)?;
+            mapped = mapped.min(milliseconds(begun.elapsed()));
+            vm.type_in("q")?;
+            vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+            // The restores before may have made one.
+            let _ = fs::remove_file(&known);
+            first = first.min(read("demand-first")?);
+            again = again.min(read("demand-again")?);
+        }
+        self.add("restore, mapped: process start until the guest has read 64 MiB", mapped, "ms");
+        self.add("restore, --memory demand: the same, when nobody knows what it needs", first, "ms");
+        self.add("restore, --memory demand: the same, when that is known", again, "ms");
         Ok(())
     }
 
@@ -132,11 +169,6 @@ impl Bench<'_> {
         }
         Ok(())
     }
-}
-
-fn touch(vm: &mut Vm, round: u32) -> Result<(), Failure> {
-    vm.type_in("t")?;
-    vm.console().wait_for(&format!("{round:08X}"), SOON)
 }
 
 /// The pause in milliseconds, as `kubevmm snapshot` says it.

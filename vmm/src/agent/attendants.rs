@@ -4,7 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Agent, AgentHandle, AgentReport, Probe, ProbeKind, Probed};
+use super::identity::Teller;
+use super::{Agent, AgentHandle, AgentReport, Awakening, Probe, ProbeKind, Probed};
 use crate::plan::Plan;
 use crate::state::{Event, Mailbox};
 use crate::status::Board;
@@ -19,16 +20,35 @@ pub struct Attendants {
 
 impl Attendants {
     /// Starts those that the planned machine needs. What they find out goes to `mailbox`. If the agent's port is
-    /// `left_to_socket`, nobody speaks to the agent.
+    /// `left_to_socket`, nobody speaks to the agent. A guest that comes out of a snapshot is told what `awakening` has for it.
     ///
     /// # Errors
     /// The host has no room for another thread or descriptor.
-    pub fn start(plan: &Plan, left_to_socket: bool, board: &Board, mailbox: &Mailbox) -> io::Result<Self> {
+    pub fn start(
+        plan: &Plan,
+        left_to_socket: bool,
+        awakening: Awakening,
+        board: &Board,
+        mailbox: &Mailbox,
+    ) -> io::Result<Self> {
         let tell = || {
             let mailbox = mailbox.clone();
             move |report: AgentReport| mailbox.post(Event::Agent(report))
         };
-        let agent = (!left_to_socket).then(|| Agent::spawn(plan.credentials.clone(), tell())).transpose()?;
+        let teller = Teller::new(awakening.identity);
+        let of_agent = {
+            let (teller, mailbox) = (teller.clone(), mailbox.clone());
+            move |report: AgentReport| {
+                let told = mailbox.clone();
+                teller.note(&report, move |report| told.post(Event::Agent(report)));
+                mailbox.post(Event::Agent(report));
+            }
+        };
+        let spawn = || Agent::spawn(plan.credentials.clone(), awakening.thaw, of_agent);
+        let agent = (!left_to_socket).then(spawn).transpose()?;
+        if let Some(agent) = &agent {
+            teller.reach_by(agent.handle());
+        }
         let mut probes = Vec::new();
         for (kind, probe) in [(ProbeKind::Readiness, &plan.readiness), (ProbeKind::Liveness, &plan.liveness)]
         {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::AgentError;
 use super::calls::Call;
-use super::handle::{Port, PortWatch};
+use super::handle::{KnownFreeze, Port, PortWatch};
 use super::line::{Line, Lines, MARK};
 use super::text::tame;
 use crate::sys::poll::{self, Interest};
@@ -75,6 +75,11 @@ impl Client {
     /// The port, for another conversation.
     pub(super) fn into_port(self) -> Port {
         Port { stream: self.stream, watch: self.watch }
+    }
+
+    /// Has others know how it stands with the guest's file systems.
+    pub(super) fn note_freeze(&self, known: KnownFreeze) {
+        self.watch.note_freeze(known);
     }
 
     /// Why the conversation is over, if it is.

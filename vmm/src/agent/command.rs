@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{AgentInfo, FileSystem, FreezeStatus, GuestInfo, User};
 
+/// How long file systems stay frozen if nobody says: as virtctl has it.
+pub const UNFREEZE: Duration = Duration::from_secs(300);
+
 /// Something that an agent is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentCommand {

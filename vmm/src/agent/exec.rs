@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::calls::{self, ExecStatus};
 use super::client::Client;
 use super::{AgentAnswer, AgentError, AgentReply, ExecOutcome, ExecRequest};
+use crate::pauses::Pauses;
 
 /// Most programs that are watched at a time.
 pub(super) const MOST_RUNNING: usize = 16;
@@ -19,7 +20,7 @@ pub(super) struct Running {
     reply: AgentReply,
     timeout: Duration,
     deadline: Instant,
-    pause: Duration,
+    pauses: Pauses,
     look: Instant,
 }
 
@@ -45,7 +46,9 @@ impl Running {
     pub(super) fn new(pid: i64, timeout: Duration, reply: AgentReply, now: Instant) -> Self {
         // A deadline that no clock can tell is none that is ever reached.
         let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        Self { pid, reply, timeout, deadline, pause: FIRST_LOOK, look: now + FIRST_LOOK }
+        let mut pauses = Pauses::new(FIRST_LOOK, LONGEST_PAUSE);
+        let look = now + pauses.next();
+        Self { pid, reply, timeout, deadline, pauses, look }
     }
 
     /// When it is to be asked after.
@@ -62,8 +65,7 @@ impl Running {
                 self.reply.give(Err(AgentError::StillRuns { pid, after }));
             }
             Ok(_) => {
-                self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
-                self.look = Instant::now() + self.pause;
+                self.look = Instant::now() + self.pauses.next();
                 return Looked::Runs(self);
             }
             Err(error @ AgentError::Lost(_)) => {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use devices::virtio::console::PortWatcher;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -71,6 +72,16 @@ pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     wake: EventFd,
     paused: AtomicBool,
+    freeze: Mutex<KnownFreeze>,
+}
+
+/// What is known of the guest's file systems without asking it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownFreeze {
+    /// They take no writes.
+    pub frozen: bool,
+    /// When they are thawed by themselves, if they are.
+    pub thaws: Option<Instant>,
 }
 
 /// The thread's end of a port.
@@ -83,7 +94,7 @@ pub(super) struct Port {
 impl Inbox {
     pub(super) fn new() -> io::Result<Self> {
         let wake = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
-        Ok(Self { waiting: Mutex::default(), wake, paused: AtomicBool::new(false) })
+        Ok(Self { waiting: Mutex::default(), wake, paused: AtomicBool::new(false), freeze: Mutex::default() })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -162,6 +173,11 @@ impl PortWatch {
         self.inbox.interrupts().or_else(|| (!same).then_some("it has closed its port"))
     }
 
+    /// Has others know how it stands with the guest's file systems.
+    pub(super) fn note_freeze(&self, known: KnownFreeze) {
+        *self.inbox.freeze.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
     /// What wakes the thread.
     pub(super) fn wake(&self) -> &EventFd {
         &self.inbox.wake
@@ -224,6 +240,11 @@ impl AgentHandle {
         self.0.waiting().plugged = Some(Port { stream: ours, watch: Arc::clone(&watch) });
         self.0.ring();
         Ok(PortEnd { stream, watcher: watch })
+    }
+
+    /// What is known of the guest's file systems, at once: an agent that hangs keeps nobody waiting for that.
+    pub fn known_freeze(&self) -> KnownFreeze {
+        *self.0.freeze.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the machine is paused.

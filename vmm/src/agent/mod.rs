@@ -16,6 +16,7 @@ mod error;
 mod exec;
 mod facts;
 mod handle;
+mod identity;
 mod line;
 mod probe;
 mod report;
@@ -26,13 +27,14 @@ mod text;
 mod worker;
 
 pub use attendants::Attendants;
-pub use command::{AgentAnswer, AgentCommand, Everything, ExecOutcome, ExecRequest, ShutdownMode};
+pub use command::{AgentAnswer, AgentCommand, Everything, ExecOutcome, ExecRequest, ShutdownMode, UNFREEZE};
 pub use error::AgentError;
 pub use facts::{
     AgentCommandInfo, AgentInfo, Device, FileSystem, FreezeStatus, GuestInfo, Interface, InterfaceAddress,
     OsInfo, TimeZone, User,
 };
-pub use handle::{AgentHandle, AgentReply, PortEnd};
+pub use handle::{AgentHandle, AgentReply, KnownFreeze, PortEnd};
+pub use identity::{Awakening, NewIdentity};
 pub use probe::{AddressOf, Probe, ProbeKind, ProbeResult, Probed};
 pub use report::AgentReport;
 pub use worker::Agent;

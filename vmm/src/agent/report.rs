@@ -17,6 +17,8 @@ pub enum AgentReport {
     Freeze(FreezeStatus),
     /// Keys and passwords of `accessCredentials` were put in, or not, and why.
     Credentials(Result<(), String>),
+    /// A clone's guest has taken its new identity over, or not, and why.
+    Identity(Result<(), String>),
     /// What a probe has found out.
     Probe(ProbeResult),
 }

@@ -9,11 +9,12 @@ use super::client::Client;
 use super::credentials::Wanted;
 use super::exec::{Looked, MOST_RUNNING, Running};
 use super::facts::{FreezeStatus, GuestInfo, Interface};
-use super::handle::{Asked, Port};
+use super::handle::{Asked, KnownFreeze, Port};
 use super::text::tame;
 use super::{
     AgentAnswer, AgentCommand, AgentError, AgentInfo, AgentReply, AgentReport, Everything, ExecRequest,
 };
+use crate::pauses::Pauses;
 
 /// Time until the guest is asked for news for the second time. It doubles from time to time, as in KubeVirt
 /// (`pkg/virt-launcher/virtwrap/agent-poller`).
@@ -34,7 +35,7 @@ pub(super) struct Session {
     guest: GuestInfo,
     interfaces: Option<Vec<Interface>>,
     running: Vec<Running>,
-    pause: Duration,
+    pauses: Pauses,
     poll: Instant,
     /// When file systems are thawed if nobody has done it before.
     thaw: Option<Instant>,
@@ -57,22 +58,25 @@ impl Session {
         };
         agent.commands.sort_by(|one, other| one.name.cmp(&other.name));
         sink(AgentReport::Connected(agent.clone()));
-        Ok(Self {
+        let session = Self {
             client,
             agent,
             guest: GuestInfo::default(),
             interfaces: None,
             running: Vec::new(),
-            pause: FIRST_PAUSE,
+            pauses: Pauses::new(FIRST_PAUSE, LONGEST_PAUSE),
             poll: Instant::now(),
             thaw,
-        })
+        };
+        session.tell_freeze();
+        Ok(session)
     }
 
     /// Ends the conversation; gives back the port and when file systems are to be thawed.
     pub(super) fn end(self, error: &AgentError, sink: &Sink) -> (Port, Option<Instant>) {
         self.running.into_iter().for_each(|running| running.lose(error));
         sink(AgentReport::Lost(error.to_string()));
+        self.client.note_freeze(KnownFreeze::default());
         (self.client.into_port(), self.thaw)
     }
 
@@ -93,15 +97,21 @@ impl Session {
     /// The agent is lost.
     pub(super) fn work(&mut self, now: Instant, sink: &Sink) -> Result<(), AgentError> {
         if self.thaw.is_some_and(|thaw| thaw <= now) {
-            devices::say!("kubevmm: the guest's file systems were not unfrozen in time and are unfrozen now");
             match self.thaw(sink) {
                 Err(error @ AgentError::Lost(_)) => return Err(error),
+                // Such an agent has frozen nothing, and nobody can have it thaw anything.
+                Err(AgentError::Unsupported(_)) => self.thaw = None,
                 Err(error) => {
                     devices::say!("kubevmm: the guest's file systems could not be unfrozen: {error}");
                     self.thaw = Some(Instant::now() + THAW_AGAIN);
                 }
-                Ok(()) => {}
+                Ok(()) => {
+                    devices::say!(
+                        "kubevmm: the guest's file systems were not unfrozen in time and have been unfrozen"
+                    );
+                }
             }
+            self.tell_freeze();
         }
         if let Some(index) = self.running.iter().position(|running| running.due() <= now) {
             match self.running.swap_remove(index).look(&mut self.client) {
@@ -116,8 +126,7 @@ impl Session {
                 Ok(()) | Err(AgentError::TimedOut(_)) => {}
                 Err(error) => return Err(error),
             }
-            self.poll = Instant::now() + self.pause;
-            self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+            self.poll = Instant::now() + self.pauses.next();
         }
         Ok(())
     }
@@ -139,6 +148,8 @@ impl Session {
             Err(error @ AgentError::Lost(_)) => Err(error.clone()),
             _ => Ok(()),
         };
+        // Who is answered finds that known.
+        self.tell_freeze();
         reply.give(answer);
         lost
     }
@@ -278,6 +289,11 @@ impl Session {
             self.guest.freeze = Some(status);
             sink(AgentReport::Freeze(status));
         }
+        self.tell_freeze();
+    }
+
+    fn tell_freeze(&self) {
+        self.client.note_freeze(KnownFreeze { frozen: self.is_frozen(), thaws: self.thaw });
     }
 
     fn freeze_status(&mut self, sink: &Sink) -> Result<FreezeStatus, AgentError> {
@@ -306,6 +322,12 @@ impl Session {
 
     fn thaw(&mut self, sink: &Sink) -> Result<(), AgentError> {
         self.call(&calls::thaw())?;
+        // An agent that was met frozen has said that it can do next to nothing.
+        match self.client.call(&calls::info()) {
+            Ok(agent) => self.agent = agent,
+            Err(error @ AgentError::Lost(_)) => return Err(error),
+            Err(_) => {}
+        }
         self.note_freeze(FreezeStatus::Thawed, sink);
         Ok(())
     }

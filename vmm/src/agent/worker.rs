@@ -30,13 +30,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the thread. It puts `credentials` into the guest. `report` is told what is new of the agent and its guest, and
-    /// must not wait.
+    /// Starts the thread. It puts `credentials` into the guest. If there is `thaw_first`, file systems of the first guest that
+    /// turn out to be frozen are thawed when its agent can be reached for so long. `report` is told what is new of the agent
+    /// and its guest, and must not wait.
     ///
     /// # Errors
     /// The host has no room for another thread or descriptor.
     pub fn spawn(
         credentials: Vec<CredentialPlan>,
+        thaw_first: Option<Duration>,
         report: impl Fn(AgentReport) + Send + 'static,
     ) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new()?);
@@ -45,6 +47,7 @@ impl Agent {
             link: Link::Unplugged,
             attempted: None,
             thaw: None,
+            thaw_first,
             credentials: Credentials::new(credentials),
             sink: Box::new(report),
         };
@@ -93,6 +96,8 @@ struct Worker {
     attempted: Option<Instant>,
     /// When file systems are to be thawed, while there is no agent to do it.
     thaw: Option<Instant>,
+    /// File systems of the first guest, which has not been met yet, are thawed so long after it is met.
+    thaw_first: Option<Duration>,
     credentials: Credentials,
     sink: Sink,
 }
@@ -147,6 +152,10 @@ impl Worker {
         if let Some(port) = self.inbox.plugged() {
             self.lose(&AgentError::Lost("the machine was reset"));
             self.thaw = None;
+            if !matches!(self.link, Link::Unplugged) {
+                // What starts anew is not frozen.
+                self.thaw_first = None;
+            }
             self.link = Link::Down(Down { port, tried: None, rest: FIRST_REST });
         }
         if let Link::Up(session) = &self.link
@@ -197,6 +206,9 @@ impl Worker {
             self.link = Link::Down(Down { port, tried, rest });
             return;
         };
+        if let Some(after) = self.thaw_first.take() {
+            self.thaw = Instant::now().checked_add(after);
+        }
         let begun = Session::begin(Client::new(port, opening), self.thaw, &self.sink);
         self.attempted = Some(Instant::now());
         self.link = match begun {

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod hostile;
 pub mod http;
 mod limits;
+pub(crate) mod migration;
 mod output;
 pub mod patch;
 pub mod router;

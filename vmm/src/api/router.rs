@@ -33,6 +33,31 @@ pub struct Route<C: 'static = ApiContext> {
     pub handle: fn(&Call<'_, C>) -> Answer,
 }
 
+impl<C> Route<C> {
+    /// A route that looks at neither query nor body.
+    pub const fn new(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        about: &'static str,
+        answer: Shape,
+        handle: fn(&Call<'_, C>) -> Answer,
+    ) -> Self {
+        Self { method, path, id, about, query: &[], body: &[], answer, handle }
+    }
+
+    /// The same that reads something.
+    pub const fn get(
+        path: &'static str,
+        id: &'static str,
+        about: &'static str,
+        answer: Shape,
+        handle: fn(&Call<'_, C>) -> Answer,
+    ) -> Self {
+        Self::new(Method::Get, path, id, about, answer, handle)
+    }
+}
+
 /// What a successful answer looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {

@@ -15,7 +15,7 @@ use super::http::{Request, Response};
 use super::{limits, server};
 
 /// How long anything may take that does not wait for a limit.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 /// `/now` and `/echo` answer at once, `/later` from another thread, `/lost` never, `/large` much, `/count` counts for ever.
 struct Fake {

@@ -6,27 +6,22 @@ use std::time::{Duration, Instant};
 use super::answer::{Progress, Stream};
 use super::http::Response;
 use super::router::Call;
+use super::routes::migrations::Pick;
 use super::{Deletion, failure};
-use crate::status::{Board, Subscription};
+use crate::status::{self, Board, Subscription};
 
 /// What a watch is to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Subject {
     /// The machine.
     Machine,
     /// Its events.
     Events,
+    /// Its migrations, as far as they are asked for.
+    Migrations(Pick),
 }
 
-/// What came of something that is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Added,
-    Modified,
-    Deleted,
-}
-
-/// A watch of the machine or its events.
+/// A watch of the machine, its events or its migrations.
 #[derive(Debug)]
 pub(super) struct Watch {
     board: Board,
@@ -34,9 +29,9 @@ pub(super) struct Watch {
     subject: Subject,
     /// Nothing is shown: what is watched is not selected.
     is_blind: bool,
-    /// Resource version of the machine, or number of the event, that was shown last.
+    /// Resource version of the machine or a migration, or number of the event, that was shown last.
     shown: u64,
-    /// The machine was shown.
+    /// The machine was shown, or the migrations that there were.
     is_known: bool,
     ends: Option<Instant>,
     deletion: Deletion,
@@ -58,7 +53,7 @@ impl Watch {
         let board = call.context.board.clone();
         let subscription = board.watch(call.wake());
         let shown = match subject {
-            Subject::Machine => version,
+            Subject::Machine | Subject::Migrations(_) => version,
             Subject::Events => events_until(&board, version),
         };
         let limit = (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -77,19 +72,37 @@ impl Watch {
     fn show_machine(&mut self, out: &mut Vec<u8>) {
         if !self.is_known {
             let current = self.board.current();
-            line(Change::Added, &current.text, out);
+            line(status::Change::Added, &current.text, out);
             (self.is_known, self.shown) = (true, current.version);
         }
         for published in self.board.since(self.shown) {
-            line(Change::Modified, &published.text, out);
+            line(status::Change::Modified, &published.text, out);
             self.shown = published.version;
         }
     }
 
     fn show_events(&mut self, out: &mut Vec<u8>) {
         for event in self.board.events(self.shown) {
-            line(Change::Added, &event.text, out);
+            line(status::Change::Added, &event.text, out);
             self.shown = event.number;
+        }
+    }
+
+    fn show_migrations(&mut self, pick: &Pick, out: &mut Vec<u8>) {
+        if !self.is_known {
+            for migration in self.board.migrations() {
+                self.shown = self.shown.max(migration.version);
+                if pick.picks(&migration) {
+                    line(status::Change::Added, &migration.text, out);
+                }
+            }
+            self.is_known = true;
+        }
+        for migration in self.board.migrations_since(self.shown) {
+            self.shown = migration.version;
+            if pick.picks(&migration) {
+                line(migration.change, &migration.text, out);
+            }
         }
     }
 }
@@ -100,11 +113,11 @@ fn events_until(board: &Board, version: u64) -> u64 {
     old.last().map_or(0, |event| event.number)
 }
 
-fn line(change: Change, object: &Arc<str>, out: &mut Vec<u8>) {
+fn line(change: status::Change, object: &Arc<str>, out: &mut Vec<u8>) {
     let change = match change {
-        Change::Added => "ADDED",
-        Change::Modified => "MODIFIED",
-        Change::Deleted => "DELETED",
+        status::Change::Added => "ADDED",
+        status::Change::Modified => "MODIFIED",
+        status::Change::Deleted => "DELETED",
     };
     out.extend_from_slice(format!("{{\"type\":\"{change}\",\"object\":{object}}}\n").as_bytes());
 }
@@ -112,9 +125,10 @@ fn line(change: Change, object: &Arc<str>, out: &mut Vec<u8>) {
 impl Stream for Watch {
     fn advance(&mut self, out: &mut Vec<u8>) -> Progress {
         if !self.is_blind {
-            match self.subject {
+            match self.subject.clone() {
                 Subject::Machine => self.show_machine(out),
                 Subject::Events => self.show_events(out),
+                Subject::Migrations(pick) => self.show_migrations(&pick, out),
             }
         }
         match self.ends {
@@ -125,9 +139,9 @@ impl Stream for Watch {
 
     fn farewell(&mut self, out: &mut Vec<u8>) {
         let progress = self.advance(out);
-        let is_shown = self.subject == Subject::Machine && !self.is_blind;
+        let is_shown = matches!(self.subject, Subject::Machine) && !self.is_blind;
         if progress == Progress::Goes && is_shown && self.deletion.is_asked() {
-            line(Change::Deleted, &self.board.current().text, out);
+            line(status::Change::Deleted, &self.board.current().text, out);
         }
     }
 

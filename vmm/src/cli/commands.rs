@@ -122,7 +122,22 @@ const DOWN: &[Opt] = &[flag("force", "do not wait until guests have powered off"
 
 /// How a machine is brought back.
 const RESTORE: &[Opt] = &[
-    option("name", "NAME", "bring it back under this name, beside the one that it was"),
+    option(
+        "name",
+        "NAME",
+        "bring it back under this name and with a new identity, beside the one that it was",
+    ),
+    option(
+        "into",
+        "DIR",
+        "with -: make the directory DIR of the stream, and bring the machine back from there; with ADDRESS: make DIR of all but the memory",
+    ),
+    option("tls", "DIR", "encrypt what comes by tcp://; DIR has ca.crt, tls.crt and tls.key"),
+    option("tls-peer", "NAME", "the server's certificate is for NAME (default: for HOST of the address)"),
+    flag("insecure", "take a snapshot over a network without encryption"),
+    flag("new-identity", "give it a new identity under its old name, too: hardware addresses, identifiers"),
+    flag("same-identity", "leave it its identity under another name, too"),
+    option("mac", "NETWORK=ADDRESS", "the card on NETWORK gets this hardware address (repeatable)"),
     option("disk", "DISK=FILE", "this disk is in FILE now: raw, *.qcow2 or a block device (repeatable)"),
     option(
         "tap",
@@ -130,7 +145,18 @@ const RESTORE: &[Opt] = &[
         "the card on NETWORK is on this tap or macvtap, or its open files fd:N[,N…] (repeatable)",
     ),
     flag("changed-disks", "whatever was written to its disks since the snapshot"),
-    flag("eager", "read and check all memory before the guest goes on"),
+    option(
+        "check",
+        "before|meanwhile",
+        "compare memory with its checksums before the guest goes on, or while it runs: it is paused if it is damaged",
+    ),
+    option(
+        "memory",
+        "HOW",
+        "mapped: the file is mapped (default); eager: all is read and checked before the guest goes on; demand: what the guest \
+         touches is read and checked first, then the rest",
+    ),
+    flag("eager", "as --memory eager"),
     flag("paused", "leave it paused until kubevmm unpause"),
     flag("guest-sees-time", "let the guest's clocks jump by the time since the snapshot"),
     flag("track", "note what the guest writes, so that another snapshot can add to this one"),
@@ -139,7 +165,38 @@ const RESTORE: &[Opt] = &[
 /// Where a machine comes from.
 const RECEIVE: &[Opt] = &[
     option("listen", "ADDRESS", "where the source connects to: unix:PATH or tcp://HOST:PORT"),
+    option(
+        "migration-id",
+        "ID",
+        "take no other migration than the one with this ID (default: of a VirtualMachineInstanceMigration of the manifests that receives the machine)",
+    ),
+    option(
+        "tls",
+        "DIR",
+        "encrypt what comes by tcp://; DIR has ca.crt, tls.crt and tls.key, and whoever comes is to have a certificate of that CA",
+    ),
+    option(
+        "tls-peer",
+        "NAME",
+        "take a machine only from whose certificate is for NAME (default: from all of that CA)",
+    ),
+    flag(
+        "copy-storage",
+        "let the source write over disks here that are not its own ones; empty claims get images for that",
+    ),
     flag("insecure", "take a machine over a network without encryption, from anybody"),
+];
+
+/// Where a machine goes whose process is to end.
+const EVICTION: &[Opt] = &[
+    option(
+        "evict-to",
+        "ADDRESS",
+        "when this process is to end (SIGTERM), move the machine there, as its evictionStrategy says: unix:PATH or tcp://HOST:PORT; {namespace} and {name} in it are the machine's",
+    ),
+    option("evict-tls", "DIR", "encrypt that; DIR has ca.crt, tls.crt and tls.key"),
+    option("evict-tls-peer", "NAME", "the certificate there is for NAME (default: for HOST of the address)"),
+    flag("evict-insecure", "send it over a network without encryption"),
 ];
 
 const RUN: &[Opt] = &[
@@ -175,23 +232,24 @@ const COMMANDS: &[Command] = &[
                   SIGINT and SIGHUP. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
         operands: FILES,
-        options: &[MACHINE, NETWORKS, PLACES, RUN, HELP],
+        options: &[MACHINE, NETWORKS, PLACES, RUN, EVICTION, HELP],
     },
     Command {
         name: "restore",
         about: "bring a machine back from a snapshot, in the midst of what it did",
         details: "Its memory is read as the guest needs it, so that it goes on at once: the snapshot has to stay as long as the\n\
-                  machine runs. Exit codes as of run; 1 also for a snapshot that is damaged or does not fit this host.",
-        operands: "DIR",
-        options: &[RESTORE, RUN, HELP],
+                  machine runs. With - the snapshot comes on standard input, as snapshot NAME - sends it.\n\
+                  With ADDRESS (unix:PATH, tcp://HOST:PORT) it is served by kubevmm snapshot serve; memory comes on demand. Exit codes as of run; 1 also for a snapshot that is damaged or does not fit this host.",
+        operands: "DIR | - | ADDRESS",
+        options: &[RESTORE, NETWORKS, RUN, EVICTION, HELP],
     },
     Command {
         name: "receive",
         about: "wait for the machine of the manifests to come from another process, and run it",
         details: "The manifests and options are those that the machine was started with; disks are shared with the source, and change\n\
-                  hands with the machine. migrate at the source sends it. Exit codes are those of run; 1 also if no machine came.",
+                  hands with the machine, or are copied. migrate at the source sends it. Exit codes are those of run; 1 also if no machine came.",
         operands: FILES,
-        options: &[RECEIVE, MACHINE, NETWORKS, PLACES, RUN, HELP],
+        options: &[RECEIVE, MACHINE, NETWORKS, PLACES, RUN, EVICTION, HELP],
     },
     Command {
         name: "up",
@@ -201,7 +259,7 @@ const COMMANDS: &[Command] = &[
                   the next `up` of the same fleet finds what runs and starts nothing twice. Ctrl-C or SIGTERM ends all machines, a\n\
                   second one by force. Exit codes: 0 all machines were ended, 1 a manifest was rejected, 2 usage, 3 the host cannot.",
         operands: FILES,
-        options: &[NETWORKS, PLACES, UP, HELP],
+        options: &[NETWORKS, PLACES, UP, EVICTION, HELP],
     },
     Command {
         name: "down",

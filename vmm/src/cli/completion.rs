@@ -67,6 +67,7 @@ impl<'a> Values<'a> {
                 "delete",
             ]),
             "FORMAT" => Self::OneOf(&["text", "json", "yaml"]),
+            "HOW" => Self::OneOf(&["mapped", "eager", "demand"]),
             "SHELL" => Self::OneOf(&["bash", "zsh", "fish"]),
             _ => Self::Free,
         }

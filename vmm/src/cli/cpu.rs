@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use arch::cpuid::{Baseline, HostCpu, NamedModel, Obstacle};
+use arch::cpuid::{Baseline, GuestCpu, HostCpu, NamedModel, Obstacle};
 use serde_json::{Value, json};
 
 use super::args::Args;
@@ -44,9 +44,8 @@ fn usage(text: &str) -> Failure {
 
 /// This host's processor.
 fn host() -> Result<HostCpu, Failure> {
-    let leaves = Hypervisor::open().and_then(|hypervisor| hypervisor.supported_cpuid());
-    let leaves = leaves.map_err(|error| Failure::Run(RunError::Build(BuildError::from(error))))?;
-    Ok(HostCpu::new(&leaves))
+    let host = Hypervisor::open().and_then(|hypervisor| hypervisor.processor());
+    host.map_err(|error| Failure::Run(RunError::Build(BuildError::from(error))))
 }
 
 /// The processor of the host that a file tells of.
@@ -72,10 +71,16 @@ fn show(format: Format, value: &Value, text: impl FnOnce() -> String) -> Result<
 
 fn describe(host: &HostCpu) -> String {
     let best = Baseline::of(std::slice::from_ref(host));
-    let nearest = best.map_or_else(String::new, |best| format!("nearest model  {}\n", best.model.name()));
-    let HostCpu { vendor, family, model, stepping, features } = host;
+    let nearest = best.map_or_else(String::new, |Baseline { model, besides }| {
+        format!("nearest model  {}\nbeyond it      {}\n", model.name(), besides.join(" "))
+    });
+    let HostCpu { vendor, family, model, stepping, features, limits } = host;
+    let scaling = if limits.scales_tsc { "guests can have another" } else { "guests have the same" };
     format!(
-        "vendor         {vendor}\nsignature      family {family}, model {model}, stepping {stepping}\n{nearest}features       {}\n",
+        "vendor         {vendor}\nsignature      family {family}, model {model}, stepping {stepping}\n{nearest}addresses      {} bits\n\
+         counter        {} kHz, {scaling}\nfeatures       {}\n",
+        limits.physical_bits,
+        limits.tsc_khz,
         features.join(" ")
     )
 }
@@ -130,11 +135,9 @@ fn lack(host: &HostCpu, other: &str) -> Result<Option<String>, Failure> {
         )));
     }
     let other = read(other)?;
-    if other.vendor != host.vendor {
-        return Ok(Some(format!("a processor of {}", other.vendor)));
-    }
-    let lacks = host.lacks(&other);
-    Ok((!lacks.is_empty()).then(|| lacks.join(" ")))
+    // A guest that has seen all of the other host.
+    let guest = GuestCpu { seen: other, forced: Vec::new(), host: None };
+    Ok(host.fits(&guest).err().map(|misfit| misfit.to_string()))
 }
 
 fn compare(format: Format, other: &str) -> Result<u8, Failure> {
@@ -142,7 +145,7 @@ fn compare(format: Format, other: &str) -> Result<u8, Failure> {
     let value = json!({"runs": lack.is_none(), "missing": lack});
     show(format, &value, || match &lack {
         None => format!("machines of {other} can run on this host\n"),
-        Some(lack) => format!("machines of {other} cannot run on this host, which lacks: {lack}\n"),
+        Some(lack) => format!("machines of {other} cannot run on this host: {lack}\n"),
     })?;
     Ok(if lack.is_some() { REJECTED } else { 0 })
 }
@@ -161,11 +164,14 @@ fn baseline(format: Format, files: &[&str]) -> Result<u8, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use arch::cpuid::Limits;
+
     use super::*;
 
     fn host(features: &[&str]) -> HostCpu {
         let features = features.iter().map(|name| (*name).to_owned()).collect();
-        HostCpu { vendor: "GenuineIntel".into(), family: 6, model: 60, stepping: 4, features }
+        let vendor = "GenuineIntel".into();
+        HostCpu { vendor, family: 6, model: 60, stepping: 4, features, limits: Limits::default() }
     }
 
     #[test]
@@ -186,6 +192,9 @@ mod tests {
         assert_eq!(lack(&haswell, "Broadwell").unwrap().unwrap(), "rdseed adx smap 3dnowprefetch");
         assert_eq!(lack(&haswell, "EPYC").unwrap().unwrap(), "a processor of AuthenticAMD");
         assert!(matches!(lack(&haswell, "/nowhere"), Err(Failure::Usage(_))));
-        assert!(describe(&haswell).contains("nearest model  Haswell\n"));
+        let features =
+            haswell.features.iter().map(String::as_str).chain(["rdseed", "adx"]).collect::<Vec<_>>();
+        let more = describe(&host(&features));
+        assert!(more.contains("nearest model  Haswell\nbeyond it      rdseed adx\n"), "{more}");
     }
 }

@@ -15,7 +15,7 @@ use spec::Manifests;
 use super::Failure;
 use super::args::Args;
 use super::output::say;
-use super::up::{NOTIFY, host};
+use super::up::{self, NOTIFY, host};
 use crate::fleet;
 
 /// What a supervisor in the background says goes here, in its fleet's folder.
@@ -65,7 +65,10 @@ fn start_again(args: &Args, name: &str, log: &File, address: &str) -> io::Result
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("up").args(["--fleet", name]);
     for (option, value) in args.given().filter(|(option, _)| !matches!(*option, "detach" | "fleet")) {
-        command.arg(format!("--{option}")).arg(value);
+        command.arg(format!("--{option}"));
+        if !up::FLAGS.contains(&option) {
+            command.arg(value);
+        }
     }
     command.arg("--").args(args.all_operands());
     command.env(NOTIFY, format!("@{address}")).process_group(0);

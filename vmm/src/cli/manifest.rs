@@ -13,9 +13,13 @@ use super::args::Args;
 use super::choose::choose;
 use super::images;
 use super::output::say;
+use super::refuge::refuge;
 use crate::hotplug::Depot;
 use crate::open::{self, OpenFault, Subject};
-use crate::plan::{self, BadLimit, BadTap, Fault, Options, Plan, PlanError, Surroundings, TapSource};
+use crate::plan::{
+    self, BadLimit, BadTap, DevicePlan, Fault, Options, Plan, PlanError, Surroundings, TapSource,
+};
+use crate::state::Refuge;
 
 /// Where KubeVirt's pods have what their machine refers to.
 pub(super) const POD: &str = "/var/run/kubevirt-private";
@@ -74,11 +78,15 @@ pub(super) struct Planned {
     options: Options,
     /// The NetworkAttachmentDefinitions among the manifests.
     definitions: Arc<Manifests>,
+    /// What a VirtualMachineInstanceMigration of the manifests calls the migration by which the machine is to come; empty if none does.
+    pub(super) migration_id: String,
+    /// Where the machine goes if its process is to end.
+    pub(super) refuge: Option<Refuge>,
 }
 
 impl Planned {
-    /// The machine of a snapshot, whose object is in `file` and whose plan is known.
-    pub(super) fn saved(plan: Plan, file: PathBuf) -> Result<Self, Failure> {
+    /// The machine of a snapshot, whose object is in `file` and whose plan is known. `options` are for cards that are added later.
+    pub(super) fn saved(plan: Plan, file: PathBuf, options: Options) -> Result<Self, Failure> {
         let nonsense = || Failure::NotSo(format!("{} describes no machine", file.display()));
         let manifests = spec::load(std::slice::from_ref(&file)).map_err(|errors| {
             errors.iter().for_each(|error| say(&report::load_error(error)));
@@ -88,12 +96,10 @@ impl Planned {
         // It was admitted when it was started.
         let verdict = spec::admit(document, &manifests);
         let mut machine = verdict.machine().cloned().ok_or_else(nonsense)?;
-        if machine.metadata.name != plan.name {
-            machine.metadata.name.clone_from(&plan.name);
-            machine.metadata.uid.clear();
-        }
-        let (options, definitions) = (Options::default(), Arc::default());
-        Ok(Self { plan, machine, verdict, document: document.clone(), options, definitions })
+        take_identity(&mut machine, &plan);
+        let definitions = Arc::default();
+        let (document, migration_id) = (document.clone(), String::new());
+        Ok(Self { plan, machine, verdict, document, options, definitions, migration_id, refuge: None })
     }
 
     /// The machine that the manifest describes, admitted and with KubeVirt's defaults.
@@ -153,6 +159,45 @@ impl Planned {
     }
 }
 
+/// A machine that comes out of a snapshot is who its plan says.
+fn take_identity(machine: &mut VirtualMachineInstance, plan: &Plan) {
+    let is_another = machine.metadata.name != plan.name;
+    machine.metadata.name.clone_from(&plan.name);
+    if is_another {
+        machine.spec.hostname = None;
+    }
+    if let Some(firmware) = &mut machine.spec.domain.firmware
+        && firmware.uuid.as_ref().is_none_or(|uuid| *uuid != plan.smbios.uuid)
+    {
+        machine.metadata.uid.clear();
+        firmware.uuid = Some(plan.smbios.uuid.clone());
+        firmware.serial = None;
+    }
+    if is_another {
+        machine.metadata.uid.clear();
+    }
+    for card in &mut machine.spec.domain.devices.interfaces {
+        let planned = plan.functions.iter().find_map(|function| match &function.device {
+            DevicePlan::Nic(nic) if nic.network == card.name => Some(nic.mac),
+            _ => None,
+        });
+        if let (Some(address), Some(planned)) = (&mut card.mac_address, planned) {
+            *address = planned.to_string();
+        }
+    }
+}
+
+/// What of the host stands for networks, for cards that are added to a machine.
+pub(super) fn networks(args: &Args) -> Result<Options, Failure> {
+    Ok(Options {
+        taps: taps(args)?,
+        multus: args.pairs("multus")?,
+        pod_network: args.text("pod-network")?,
+        nic_limits: limits(args, "nic-limit")?,
+        ..Options::default()
+    })
+}
+
 /// What an option limits, with the limits.
 fn limits<L: FromStr<Err = BadLimit>>(args: &Args, option: &str) -> Result<Vec<(String, L)>, Failure> {
     let fault = |error: BadLimit| Failure::Usage(format!("--{option}: {error}"));
@@ -176,13 +221,9 @@ pub(super) fn plan(
         kernel: args.path("kernel"),
         initrd: args.path("initrd"),
         append: args.text("append")?,
-        taps: taps(args)?,
-        multus: args.pairs("multus")?,
-        pod_network: args.text("pod-network")?,
-        cards_are_defaults: false,
         clocks_run_while_paused: args.has("guest-sees-pauses"),
         disk_limits: limits(args, "disk-limit")?,
-        nic_limits: limits(args, "nic-limit")?,
+        ..networks(args)?
     };
     let name = args.text("name")?;
     let manifests = load(args)?;
@@ -206,7 +247,10 @@ pub(super) fn plan(
             warn(&mut verdict, document, &warnings);
             say(&report::text(&verdict));
             let definitions = Arc::new(manifests.only("NetworkAttachmentDefinition"));
-            Ok(Planned { plan, machine, verdict, document: document.clone(), options, definitions })
+            let migration_id = migration_id(&machine, &manifests)?;
+            let document = document.clone();
+            let refuge = refuge(args, &machine, &manifests)?;
+            Ok(Planned { plan, machine, verdict, document, options, definitions, migration_id, refuge })
         }
         Err(errors) => {
             fault(&mut verdict, document, &errors);
@@ -215,6 +259,24 @@ pub(super) fn plan(
             Err(if is_host { Failure::Missing } else { Failure::Rejected })
         }
     }
+}
+
+/// What the migration is called by which the machine is to come, if the manifests have one that receives it.
+fn migration_id(machine: &VirtualMachineInstance, manifests: &Manifests) -> Result<String, Failure> {
+    let of_kind = |document: &&Document| document.kind() == "VirtualMachineInstanceMigration";
+    for document in manifests.documents.iter().filter(of_kind) {
+        let verdict = spec::admit(document, manifests);
+        let spec::Object::Migration(migration) = &verdict.object else { continue };
+        let is_its_own =
+            migration.spec.vmi_name == machine.metadata.name && migration.namespace() == machine.namespace();
+        if let Some(received) = migration.spec.receive.as_ref().filter(|_| is_its_own) {
+            if !verdict.allowed {
+                return Err(refuse(&verdict));
+            }
+            return Ok(received.migration_id.clone());
+        }
+    }
+    Ok(String::new())
 }
 
 /// The machine under the name that the command line gives to one of a template.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod boot;
 mod check;
 mod choose;
 mod commands;
@@ -18,12 +19,14 @@ mod operate;
 mod output;
 mod plan;
 mod receive;
+mod refuge;
 mod restore;
 mod run;
 mod surroundings;
 mod up;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::Args;
@@ -80,6 +83,14 @@ enum Failure {
     /// A snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    /// All that there is of a machine was not sent whole.
+    #[error("the machine has ended and not all of its snapshot was sent: it is kept, `kubevmm restore {}` brings the machine back", directory.display())]
+    Unsent {
+        /// Where it is kept.
+        directory: PathBuf,
+        #[source]
+        source: crate::snapshot::SnapshotError,
+    },
     /// What was waited for did not come.
     #[error("{0}")]
     NotSo(String),
@@ -108,6 +119,7 @@ impl Failure {
             | Self::Fleet(_)
             | Self::Supervisor(_)
             | Self::Client(_)
+            | Self::Unsent { .. }
             | Self::Host { .. } => HOST,
         }
     }

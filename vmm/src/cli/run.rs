@@ -6,23 +6,15 @@ use std::sync::Arc;
 use devices::chain;
 
 use super::args::Args;
-use super::manifest::Planned;
+use super::boot::{Ended, Origin, boot};
 use super::output::say;
-use super::receive::Door;
+use super::receive::Wanted;
 use super::{Failure, manifest, surroundings};
-use crate::agent::Attendants;
-use crate::api::{self, Api, ApiContext, Deletion};
-use crate::console::{Console, ConsoleHub, ConsoleLog, ConsolePump, LOG_FILE};
-use crate::hotplug::Depot;
-use crate::metrics::Metrics;
-use crate::migration::transport::Address;
 use crate::milestone::{Milestone, Milestones};
-use crate::open::{OpenError, OpenFault, Places, Resources, RuntimeDir, Subject, clean_network};
-use crate::plan::Plan;
-use crate::state::{Arrival, Driver, Mailbox, Outcome, Requests, write_report};
-use crate::status::{Phase, StatusKeeper};
+use crate::open::{Places, RuntimeDir, clean_network};
+use crate::state::{ExitReason, Outcome, write_report};
 use crate::sys::signals::Signals;
-use crate::sys::{heap, kick, socket};
+use crate::sys::{fds, heap, kick};
 
 /// Boots the machine and waits for its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
@@ -30,9 +22,10 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
 }
 
 /// The same of a machine that comes from elsewhere, by way of `listen`.
-pub(super) fn start(args: &Args, listen: Option<Address>) -> Result<u8, Failure> {
+pub(super) fn start(args: &Args, listen: Option<Wanted>) -> Result<u8, Failure> {
     let milestones = Arc::new(Milestones::start());
     heap::share();
+    fds::make_room();
     let places = places(args)?;
     // Before anything is opened, so that a signal in between ends the machine as at any other time.
     let signals = signals()?;
@@ -60,11 +53,11 @@ pub(super) fn signals() -> Result<Signals, Failure> {
     Ok(signals)
 }
 
-/// Tells how a machine ended.
+/// Tells how a machine ended; only then may another process have its runtime directory.
 pub(super) fn told(
     args: &Args,
     (namespace, name): (&str, &str),
-    ended: Result<Outcome, Failure>,
+    Ended { outcome: ended, mut runtime }: Ended,
     milestones: &Milestones,
 ) -> Result<u8, Failure> {
     if args.has("timings") {
@@ -73,162 +66,20 @@ pub(super) fn told(
     if let Ok(outcome) = &ended {
         say(&format!("kubevmm: {namespace}/{name}: {}\n", outcome.reason.describe()));
     }
+    let mut is_told = true;
     if let Some(path) = args.path("exit-report") {
         let failed = |failure: &Failure| Outcome::failed(chain(failure));
         let outcome = ended.as_ref().map_or_else(failed, Outcome::clone);
         if let Err(error) = write_report(&path, (namespace, name), &outcome, milestones) {
             say(&format!("kubevmm: the exit report {} could not be written: {error}\n", path.display()));
+            is_told = false;
         }
     }
+    if is_told && ended.as_ref().is_ok_and(|outcome| matches!(outcome.reason, ExitReason::Migrated { .. })) {
+        runtime.iter_mut().for_each(RuntimeDir::move_is_told);
+    }
+    drop(runtime);
     Ok(ended?.reason.exit_code())
-}
-
-/// Where a machine comes from.
-pub(super) enum Origin {
-    /// It is switched on.
-    PowerOn,
-    /// It has been somewhere.
-    Arrival(Arrival),
-    /// It is to come to this address.
-    Stream(Address),
-}
-
-/// Opens what the plan names and runs the machine to its end.
-pub(super) fn boot(
-    planned: Planned,
-    depot: Depot,
-    milestones: &Arc<Milestones>,
-    signals: Signals,
-    origin: Origin,
-) -> Result<Outcome, Failure> {
-    let places = &depot.images;
-    let (namespace, name) = (&planned.plan.namespace, &planned.plan.name);
-    // One that comes back is as good as new.
-    let checked = match origin {
-        Origin::Stream(_) => Ok(()),
-        _ => RuntimeDir::check_owner(&places.runtime, namespace, name),
-    };
-    let created = checked.and_then(|()| RuntimeDir::create(&places.runtime, namespace, name));
-    let mut runtime = match created {
-        Ok(runtime) => runtime,
-        Err(error) => return Err(planned.not_opened(&[OpenFault { subject: Subject::Machine, error }])),
-    };
-    if places.leave_nothing {
-        runtime.leave_nothing();
-    }
-    let deletion = Deletion::default();
-    let ended = boot_in(&runtime, planned, &depot, milestones, (signals, origin), deletion.clone());
-    if deletion.is_asked() {
-        runtime.leave_nothing();
-    }
-    ended
-}
-
-/// The same in the runtime directory.
-fn boot_in(
-    runtime: &RuntimeDir,
-    planned: Planned,
-    depot: &Depot,
-    milestones: &Arc<Milestones>,
-    (signals, origin): (Signals, Origin),
-    deletion: Deletion,
-) -> Result<Outcome, Failure> {
-    let places = &depot.images;
-    let mut keeper = StatusKeeper::new(planned.machine(), &planned.plan);
-    keeper.write_to(runtime.path());
-    let mailbox = Mailbox::new().map_err(|source| Failure::Host { what: "no event queue", source })?;
-
-    let console = ConsoleHub::new().map_err(|source| Failure::Host { what: "no serial console", source })?;
-    let (requests, board) = (Requests::new(mailbox.clone()), keeper.board());
-    let attendants = Attendants::start(&planned.plan, places.agent_socket, &board, &mailbox)
-        .map_err(|source| Failure::Host { what: "the guest agent's thread", source })?;
-    let agent = attendants.agent();
-    let (vcpus, memory) = (planned.plan.cpu.topology.vcpus(), planned.plan.memory.ram.bytes());
-    let metrics = Metrics::new(Arc::clone(milestones), vcpus, memory);
-    let context = ApiContext {
-        requests,
-        board,
-        agent: agent.clone(),
-        console: console.clone(),
-        metrics: metrics.clone(),
-        deletion,
-    };
-    // It goes after all else, so that its clients hear of the end.
-    let _api = serve(runtime, context)?;
-
-    keeper.enter(Phase::Scheduling);
-    keeper.publish();
-    let (arrival, door) = match origin {
-        Origin::PowerOn => (None, None),
-        Origin::Arrival(arrival) => (Some(arrival), None),
-        Origin::Stream(address) => (None, Some(Door::open(address, &planned.plan)?)),
-    };
-    let arrived = door.as_ref().map(|door| door.wait(&planned.plan, runtime, &signals)).transpose();
-    let mut arrived = arrived.inspect_err(|failure| {
-        keeper.fail(&chain(failure));
-        mailbox.close();
-    })?;
-    let places = &Places { agent, lock_later: arrived.is_some(), ..places.clone() };
-    let opened = Resources::open(&planned.plan, places, runtime, console.clone(), metrics)
-        // Last, because it changes the user's terminal.
-        .and_then(|resources| Ok((pump(&planned.plan, places, runtime, console, &mailbox)?, resources)));
-    let (_pump, resources) = match opened {
-        Ok(opened) => opened,
-        Err(faults) => {
-            let all: Vec<_> = faults.iter().map(|fault| chain(&fault.error)).collect();
-            keeper.fail(&all.join("; "));
-            mailbox.close();
-            if let Some(arrived) = &mut arrived {
-                arrived.fail(&all.join("; "));
-            }
-            return Err(planned.not_opened(&faults));
-        }
-    };
-    milestones.reach(Milestone::Opened);
-    let (plan, milestones) = (planned.opened(), Arc::clone(milestones));
-    let arrival = match arrived {
-        Some(arrived) => Some(arrived.arrival(resources.disks(&plan))),
-        None => arrival,
-    };
-    let driver = Driver::new(plan, resources, milestones, signals, mailbox, keeper, depot.clone())?;
-    let driver = driver.keeping_records_in(runtime.path());
-    let ended = match arrival {
-        Some(arrival) => driver.arriving(arrival).run(),
-        None => driver.run(),
-    };
-    if let (Err(_), Some(door)) = (&ended, &door) {
-        door.linger();
-    }
-    Ok(ended?)
-}
-
-/// Connects the console to where the command line wants it.
-fn pump(
-    plan: &Plan,
-    places: &Places,
-    runtime: &RuntimeDir,
-    hub: ConsoleHub,
-    mailbox: &Mailbox,
-) -> Result<ConsolePump, Vec<OpenFault>> {
-    let fault = |what: String, source| {
-        vec![OpenFault { subject: Subject::Machine, error: OpenError::Host { what, source } }]
-    };
-    let own_log = plan.logs_console.then(|| runtime.path().join(LOG_FILE));
-    let log = places.console_log.clone().or(own_log).map(|path| {
-        ConsoleLog::open(&path).map_err(|error| fault(format!("the console's log {}", path.display()), error))
-    });
-    let what = || format!("the serial console ({})", places.console);
-    let log = log.transpose()?;
-    let console = Console::open(&places.console).map_err(|error| fault(what(), error))?;
-    ConsolePump::spawn(console, log, hub, mailbox.clone()).map_err(|error| fault(what(), error))
-}
-
-/// Lets others reach the machine by its socket.
-fn serve(runtime: &RuntimeDir, context: ApiContext) -> Result<Api, Failure> {
-    let path = runtime.path().join(api::SOCKET);
-    let served =
-        socket::listen_privately(&path).and_then(|listener| Api::serve(listener, context, api::routes::ALL));
-    served.map_err(|source| Failure::Host { what: "the API's socket could not be set up", source })
 }
 
 pub(super) fn places(args: &Args) -> Result<Places, Failure> {
@@ -254,4 +105,67 @@ pub(super) fn runtime_root(args: &Args) -> PathBuf {
 
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::process::Command;
+    use std::time::Duration;
+    use std::{io, thread};
+
+    use super::*;
+    use crate::cli::commands::find;
+    use crate::migration::record::{Owner, RECORD_FILE, Record, Records};
+    use crate::migration::wire::Session;
+
+    /// A machine with this runtime root that has moved, and where its report goes.
+    fn moved(root: &Path, report: &Path) -> (Args, Ended) {
+        let runtime = RuntimeDir::create(root, "default", "vm").unwrap();
+        let record =
+            Record { session: Session::new([1; 16]), owner: Owner::Gone, peer: "unix:/there".into() };
+        Records::new(runtime.path()).write(&record).unwrap();
+        let arguments = [OsString::from("--exit-report"), report.into()];
+        let outcome = Outcome { reason: ExitReason::Migrated { to: "unix:/there".into() }, reboots: 0 };
+        let args = Args::parse(find("run").unwrap(), &arguments).unwrap();
+        (args, Ended { outcome: Ok(outcome), runtime: Some(runtime) })
+    }
+
+    #[test]
+    fn that_a_machine_has_moved_is_forgotten_only_once_its_report_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, report) = (folder.path().join("run"), folder.path().join("report"));
+        let (args, ended) = moved(&root, &report);
+        // Whoever writes into a pipe waits for a reader to open it, which looks around before.
+        let pipe = folder.path().join("report.partial");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let seen = thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(300));
+                let seen = (
+                    root.join("default/vm").join(RECORD_FILE).exists(),
+                    RuntimeDir::create(&root, "default", "vm").is_ok(),
+                );
+                (seen, io::read_to_string(&mut File::open(&pipe).unwrap()).unwrap())
+            });
+            told(&args, ("default", "vm"), ended, &Milestones::start()).unwrap();
+            reader.join().unwrap()
+        });
+        assert_eq!(seen.0, (true, false), "there is a record, and nobody else has the directory");
+        assert!(seen.1.contains("unix:/there"), "{}", seen.1);
+        assert!(!root.join("default/vm").join(RECORD_FILE).exists());
+        assert!(RuntimeDir::create(&root, "default", "vm").is_ok());
+    }
+
+    #[test]
+    fn a_machine_whose_report_cannot_be_written_is_not_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("run");
+        let (args, ended) = moved(&root, &folder.path().join("missing/report"));
+        told(&args, ("default", "vm"), ended, &Milestones::start()).unwrap();
+        assert!(fs::exists(root.join("default/vm").join(RECORD_FILE)).unwrap());
+        assert!(RuntimeDir::create(&root, "default", "vm").is_err());
+    }
 }

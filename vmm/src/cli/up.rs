@@ -1,6 +1,6 @@
 //! `kubevmm up`: machines that are kept.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,14 +13,16 @@ use super::detach::detach;
 use super::output::say;
 use super::{Failure, manifest, run};
 use crate::api::{self, Api};
-use crate::fleet::{FleetContext, Folder, Launch, ROUTES, Supervisor, orders, wanted};
+use crate::fleet::{FleetContext, Folder, Launch, Moves, Ordered, ROUTES, Supervisor, orders, wanted};
 use crate::sys::signals::Signals;
 use crate::sys::socket;
 
 /// Options of `run` that every machine gets, with paths as their values.
-const PATHS: [&str; 4] = ["volumes", "secrets", "configmaps", "images"];
+const PATHS: [&str; 5] = ["volumes", "secrets", "configmaps", "images", "evict-tls"];
 /// Options of `run` that every machine gets as they are.
-const WORDS: [&str; 2] = ["multus", "pod-network"];
+const WORDS: [&str; 3] = ["multus", "pod-network", "evict-tls-peer"];
+/// Options of `run` that every machine gets, without a value.
+pub(super) const FLAGS: [&str; 1] = ["evict-insecure"];
 /// Where whoever started a service wants to be told that it is ready (sd_notify(3)).
 pub(super) const NOTIFY: &str = "NOTIFY_SOCKET";
 /// Keeps the machines of the manifests until it is told to end.
@@ -48,8 +50,11 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let failed = || host("the supervisor could not start");
     let (orders, inbox) = orders().map_err(failed())?;
     let socket = folder.path().join(api::SOCKET);
+    let ordered = Ordered::of(&verdicts);
+    let moves = Moves::begin(folder.path(), root.clone(), ordered).map_err(failed())?;
     let supervisor = Supervisor::new(folder, launch, wanted, signals, inbox).map_err(failed())?;
-    let context = FleetContext { orders, view: supervisor.view(), runtime: root };
+    let supervisor = supervisor.with_moves(moves.clone());
+    let context = FleetContext { orders, view: supervisor.view(), runtime: root, moves };
     let listener = socket::listen_privately(&socket).map_err(failed())?;
     let _api = Api::serve(listener, context, ROUTES).map_err(failed())?;
     supervisor.run(ready)?;
@@ -73,12 +78,25 @@ fn handed_on(args: &Args) -> Result<Vec<OsString>, Failure> {
     for (name, value) in args.given() {
         let value = match name {
             name if PATHS.contains(&name) => absolute(Path::new(value))?.into_os_string(),
+            "evict-to" => whole_address(value)?,
             name if WORDS.contains(&name) => value.to_owned(),
+            name if FLAGS.contains(&name) => {
+                options.push(format!("--{name}").into());
+                continue;
+            }
             _ => continue,
         };
         options.extend([format!("--{name}").into(), value]);
     }
     Ok(options)
+}
+
+/// An address that does not depend on the current folder.
+fn whole_address(address: &OsStr) -> Result<OsString, Failure> {
+    match address.to_str().and_then(|address| address.strip_prefix("unix:")) {
+        Some(path) => Ok(format!("unix:{}", absolute(Path::new(path))?.display()).into()),
+        None => Ok(address.to_owned()),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::ClientError;
 use super::http::{Answer, Connection, Lines};
 use crate::api;
+use crate::migration::record;
 use crate::open::RuntimeDir;
 use crate::status::{EVENTS_FILE, VMI_FILE};
 use crate::sys::socket;
@@ -109,6 +110,11 @@ impl Machine {
     /// Whether its process is there.
     pub fn runs(&self) -> bool {
         !matches!(self.connect(), Err(ClientError::Ended(_)))
+    }
+
+    /// Where it was handed over to, in words, if its process has not told that it arrived there.
+    pub fn handed_over_to(&self) -> Option<String> {
+        record::elsewhere(&self.directory)
     }
 
     /// Removes what it left. One that runs is left alone.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::GuestRam;
 
-use super::source::Source;
+use super::source::{Noting, Source};
 use super::{DirtyError, MachinePages, PageSet};
 
 /// The log of one machine. Clones are the same log.
@@ -14,38 +14,51 @@ pub struct DirtyLog(Arc<Mutex<Log>>);
 #[derive(Debug)]
 struct Log {
     source: Box<dyn Source>,
+    ram: GuestRam,
     none: PageSet,
     /// What each reader has not taken yet.
     readers: Vec<(u64, PageSet)>,
     next: u64,
-    /// Somebody writes unseen: any page may have been written.
-    unseen: Option<PageSet>,
+    /// Those who write in the kernel, by name.
+    others: Vec<(String, Box<dyn Noting>)>,
 }
 
 impl DirtyLog {
     /// The log of a machine's memory, which is `ram`.
     pub fn new(pages: MachinePages, ram: &GuestRam) -> Self {
-        Self::of(Box::new(pages), PageSet::none(ram))
+        Self::of(Box::new(pages), ram)
     }
 
-    /// From now on there is somebody who writes to `ram` without marking what: the kernel, for a card that it serves. All pages
-    /// count as written then.
-    pub fn trust_nobody(&self, ram: &GuestRam) {
-        self.log().unseen = Some(PageSet::all(ram));
+    fn of(source: Box<dyn Source>, ram: &GuestRam) -> Self {
+        Self(Arc::new(Mutex::new(Log {
+            source,
+            ram: ram.clone(),
+            none: PageSet::none(ram),
+            readers: Vec::new(),
+            next: 0,
+            others: Vec::new(),
+        })))
     }
 
-    fn of(source: Box<dyn Source>, none: PageSet) -> Self {
-        Self(Arc::new(Mutex::new(Log { source, none, readers: Vec::new(), next: 0, unseen: None })))
+    /// From now on the kernel writes to the memory for the device `name`, too.
+    ///
+    /// # Errors
+    /// Somebody wants to know what is written, and the kernel does not note it.
+    pub fn add(&self, name: &str, other: impl Noting + 'static) -> Result<(), DirtyError> {
+        let mut log = self.log();
+        log.others.retain(|(_, other)| !other.is_over());
+        if !log.readers.is_empty() {
+            log.begin(name, &other)?;
+        }
+        log.others.push((name.to_owned(), Box::new(other)));
+        Ok(())
     }
 
     /// A new reader: it gets what is written from now on.
     pub fn reader(&self) -> Result<DirtyReader, DirtyError> {
         let mut log = self.log();
-        if log.readers.is_empty() {
-            log.source.log(true)?;
-        }
         // What was marked until now is of no interest to the new one.
-        if let Err(error) = log.collect() {
+        if let Err(error) = log.wake().and_then(|()| log.collect()) {
             log.rest();
             return Err(error);
         }
@@ -62,17 +75,36 @@ impl DirtyLog {
 }
 
 impl Log {
+    /// Begins the marking if nobody has read until now.
+    fn wake(&mut self) -> Result<(), DirtyError> {
+        if !self.readers.is_empty() {
+            return Ok(());
+        }
+        self.source.log(true)?;
+        self.others.iter().try_for_each(|(name, other)| self.begin(name, other.as_ref()))
+    }
+
+    fn begin(&self, name: &str, other: &dyn Noting) -> Result<(), DirtyError> {
+        other.begin(&self.ram).map_err(|source| DirtyError::Unseen { name: name.to_owned(), source })
+    }
+
     /// Takes new marks for all readers.
     fn collect(&mut self) -> Result<(), DirtyError> {
-        let pages = self.source.take()?;
+        self.others.iter().for_each(|(_, other)| other.collect());
+        let (pages, outcome) = match self.source.take() {
+            Ok(pages) => (pages, Ok(())),
+            // Marks may have been taken and lost: then nobody knows what was written.
+            Err(error) => (PageSet::all(&self.ram), Err(error)),
+        };
         self.readers.iter_mut().for_each(|(_, theirs)| theirs.add(&pages));
-        Ok(())
+        outcome
     }
 
     /// Ends the marking if nobody reads.
     fn rest(&mut self) {
         if self.readers.is_empty() {
             // If it fails, marks cost a little and do no harm.
+            self.others.iter().for_each(|(_, other)| drop(other.end()));
             let _ = self.source.log(false);
         }
     }
@@ -91,9 +123,6 @@ impl DirtyReader {
     pub fn take(&mut self) -> Result<PageSet, DirtyError> {
         let mut log = self.log.log();
         log.collect()?;
-        if let Some(all) = &log.unseen {
-            return Ok(all.clone());
-        }
         let none = log.none.clone();
         let mine = log.readers.iter_mut().find(|(id, _)| *id == self.id);
         Ok(mine.map_or_else(|| none.clone(), |(_, pages)| std::mem::replace(pages, none.clone())))
@@ -109,62 +138,5 @@ impl Drop for DirtyReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-    use ram::Ram;
-    use vm_memory::GuestAddress;
-
-    use super::*;
-
-    #[derive(Clone, Debug)]
-    struct Fake {
-        ram: GuestRam,
-        on: Arc<AtomicBool>,
-        written: Arc<AtomicU64>,
-    }
-
-    impl Source for Fake {
-        fn log(&mut self, on: bool) -> Result<(), DirtyError> {
-            self.on.store(on, Ordering::SeqCst);
-            Ok(())
-        }
-
-        fn take(&mut self) -> Result<PageSet, DirtyError> {
-            let mut pages = PageSet::none(&self.ram);
-            pages.add_words(0, &[self.written.swap(0, Ordering::SeqCst)]);
-            Ok(pages)
-        }
-    }
-
-    #[test]
-    fn each_reader_gets_all_pages_written_since_it_last_asked() {
-        let ram = Arc::new(Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
-        let fake = Fake { ram: ram.clone(), on: Arc::default(), written: Arc::default() };
-        let write = |pages| fake.written.fetch_or(pages, Ordering::SeqCst);
-        let set = |word| {
-            let mut pages = PageSet::none(&ram);
-            pages.add_words(0, &[word]);
-            pages
-        };
-        let log = DirtyLog::of(Box::new(fake.clone()), PageSet::none(&ram));
-        write(0b1);
-        let mut one = log.reader().unwrap();
-        assert!(fake.on.load(Ordering::SeqCst));
-        write(0b10);
-        let mut other = log.reader().unwrap();
-        write(0b100);
-        assert_eq!(other.take().unwrap(), set(0b100));
-        write(0b1000);
-        assert_eq!(one.take().unwrap(), set(0b1110));
-        assert!(one.take().unwrap().is_empty());
-        log.trust_nobody(&ram);
-        assert_eq!(one.take().unwrap(), PageSet::all(&ram), "whatever is marked");
-        log.log().unseen = None;
-        drop(one);
-        assert!(fake.on.load(Ordering::SeqCst));
-        assert_eq!(other.take().unwrap(), set(0b1000));
-        drop(other);
-        assert!(!fake.on.load(Ordering::SeqCst));
-    }
-}
+#[path = "log_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use devices::GuestRam;
+use devices::virtio::net::NotedWrites;
 use kvm_ioctls::VmFd;
 use ram::RegionMarks;
 use vm_memory::GuestMemoryBackend;
@@ -21,6 +22,52 @@ pub enum DirtyError {
     /// Threads cannot be told.
     #[error("threads could not be told to mark what they write")]
     Barrier(#[source] io::Error),
+    /// The kernel writes for a device and does not say what.
+    #[error(
+        "the kernel does not note what it writes for {name} (vhost-net): without the annotation kubevmm.io/vhost-net, kubevmm serves the card"
+    )]
+    Unseen {
+        /// The device.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// A device for which the kernel writes to guest memory by itself, and can note what.
+pub trait Noting: Send + std::fmt::Debug {
+    /// Has what is written to `ram` noted from now on.
+    ///
+    /// # Errors
+    /// It cannot be.
+    fn begin(&self, ram: &GuestRam) -> io::Result<()>;
+    /// Has nothing noted any more.
+    ///
+    /// # Errors
+    /// The kernel goes on.
+    fn end(&self) -> io::Result<()>;
+    /// Marks what was written since the last call.
+    fn collect(&self);
+    /// Whether the device is gone, and all marked that was written for it.
+    fn is_over(&self) -> bool;
+}
+
+impl Noting for NotedWrites {
+    fn begin(&self, ram: &GuestRam) -> io::Result<()> {
+        self.begin(ram)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn collect(&self) {
+        self.collect();
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over()
+    }
 }
 
 /// Where marks come from.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use block::ops::is_zero;
+use block::ops::data_runs;
 use devices::GuestRam;
 use ram::PAGE;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
@@ -47,17 +47,12 @@ pub(super) fn write(file: &File, ram: &GuestRam, layout: &Layout) -> io::Result<
 
 /// Writes the pages that are not all zeroes, those that follow each other together.
 fn write_piece(file: &File, piece: &[u8], offset: u64) -> io::Result<u64> {
-    let (mut stored, mut at, mut rest) = (0, offset, piece);
-    while !rest.is_empty() {
-        let length = |pages: usize| (pages * PAGE).min(rest.len());
-        let zeroes = length(rest.chunks(PAGE).take_while(|page| is_zero(page)).count());
-        let (_, behind) = rest.split_at(zeroes);
-        let run = (behind.chunks(PAGE).take_while(|page| !is_zero(page)).count() * PAGE).min(behind.len());
-        let (run, left) = behind.split_at(run);
-        at += u64::try_from(zeroes).unwrap_or(0);
-        write_all_at(file, run, at)?;
-        let written = u64::try_from(run.len()).unwrap_or(0);
-        (stored, at, rest) = (stored + written, at + written, left);
+    let mut stored = 0;
+    for run in data_runs(piece, PAGE) {
+        let at = offset.saturating_add(u64::try_from(run.start).unwrap_or(u64::MAX));
+        let data = piece.get(run).unwrap_or_default();
+        write_all_at(file, data, at)?;
+        stored += u64::try_from(data.len()).unwrap_or(0);
     }
     Ok(stored)
 }

@@ -54,6 +54,9 @@ pub struct Instance {
     /// When it was told to stop, while it stops.
     #[serde(default)]
     pub stopping: Option<u64>,
+    /// What it was told may have it move, which takes the time that it takes.
+    #[serde(default)]
+    pub may_move: bool,
 }
 
 /// What is to be done about a machine.
@@ -91,6 +94,7 @@ impl Instance {
             started: 0,
             not_before: 0,
             stopping: None,
+            may_move: false,
         }
     }
 
@@ -101,6 +105,8 @@ impl Instance {
             (true, true) => Step::Nothing,
             (true, false) => match self.stopping {
                 None => Step::Stop,
+                // Its process keeps to limits of its own, and whoever cannot wait tells it once more.
+                Some(_) if self.may_move => Step::Nothing,
                 Some(since) => {
                     let over = since.saturating_add(self.grace).saturating_add(SLACK);
                     if now < over { Step::WaitUntil(over) } else { Step::Kill }
@@ -120,15 +126,15 @@ impl Instance {
         self.started = now;
         self.restart = false;
         self.stopping = None;
+        self.may_move = false;
     }
 
-    /// Its process is gone. One that was to start again forgets how it ended; any other that did not live for long waits,
-    /// and the longer the more often that happened.
+    /// Its process is gone. One that was to start again forgets how it ended, unless it runs elsewhere now; any other that
+    /// did not live for long waits, and the longer the more often that happened.
     pub fn ended(&mut self, end: End, now: u64, chance: u64) {
         self.up = false;
         let was_told = self.stopping.take().is_some();
-        if self.restart {
-            self.restart = false;
+        if std::mem::take(&mut self.restart) && end != End::Moved {
             self.forget_end();
             return;
         }
@@ -248,6 +254,8 @@ mod tests {
         vm.stopping = Some(5);
         assert_eq!(vm.step(6, false), Step::WaitUntil(95));
         assert_eq!(vm.step(95, false), Step::Kill);
+        let moving = Instance { may_move: true, ..vm.clone() };
+        assert_eq!(moving.step(95, true), Step::Nothing, "one that may be on its way is not killed");
         vm.ended(End::Succeeded, 7, 0);
         assert_eq!(vm.step(8, false), Step::Nothing);
         vm.ordered(Order::Start);
@@ -264,6 +272,26 @@ mod tests {
             vm.stopping = Some(1);
             vm.ended(End::Succeeded, 2, 0);
             assert_eq!(vm.step(2, false), Step::Start, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_moved_away_starts_here_only_for_an_order_that_came_later() {
+        let key: Key = "default/vm".parse().unwrap();
+        for strategy in [Strategy::Always, Strategy::Halted, Strategy::Manual, Strategy::RerunOnFailure] {
+            for restarted in [false, true] {
+                let mut vm = Instance { strategy, ..always() };
+                vm.ordered(Order::Start);
+                vm.starts_at(0);
+                if restarted {
+                    vm.restart(&key).unwrap();
+                    vm.stopping = Some(99);
+                }
+                vm.ended(End::Moved, 100, 0);
+                assert_eq!(vm.step(100, false), Step::Nothing, "{strategy:?}, restarted: {restarted}");
+                vm.start(&key).unwrap();
+                assert_eq!(vm.step(101, false), Step::Start, "{strategy:?}, restarted: {restarted}");
+            }
         }
     }
 

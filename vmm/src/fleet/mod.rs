@@ -10,6 +10,8 @@ mod clock;
 mod folder;
 mod instance;
 mod keeper;
+mod move_routes;
+mod moves;
 mod orders;
 mod process;
 mod record;
@@ -21,6 +23,7 @@ mod wanted;
 
 pub use folder::{Folder, FolderError, names, path, supervisor};
 pub use keeper::{Supervisor, SupervisorError};
+pub use moves::{Moves, Ordered};
 pub use orders::{Orders, orders};
 pub use process::Launch;
 pub use record::{Key, Record};

@@ -8,13 +8,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use devices::{chain, say};
 use serde::{Deserialize, Serialize};
 
 use super::strategy::End;
 use super::{Folder, Key};
+use crate::client::Machine;
 use crate::open::RuntimeDir;
 use crate::sys::process::Process;
+
+/// How long a machine may take to answer that it was asked something.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How machines of a fleet are started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +32,13 @@ pub struct Launch {
     pub options: Vec<OsString>,
     /// Root of runtime directories.
     pub runtime: PathBuf,
+}
+
+impl Launch {
+    /// Whether machines have somewhere to go when their processes are told to end.
+    pub(super) fn evicts(&self) -> bool {
+        self.options.iter().any(|option| option == "--evict-to")
+    }
 }
 
 /// A process that runs a machine.
@@ -87,6 +100,20 @@ impl Running {
     pub(super) fn stop(&self) {
         // One that has ended needs no signal.
         let _ = self.process.signal(libc::SIGTERM);
+    }
+
+    /// Asks the guest to power off, whatever else becomes of machines whose processes are told to end.
+    pub(super) fn power_off(&self, root: &Path, key: &Key) {
+        let asked = Machine::find(root, &key.namespace, &key.name).and_then(|machine| {
+            let path = machine.subresource("stop");
+            machine.ask_within("PUT", &path, "{}", ANSWER)
+        });
+        if let Err(error) = asked {
+            say!("kubevmm: {key} cannot be asked to power off, and is told by signals: {}", chain(&error));
+            self.stop();
+            // The first would have the machine move; two of one kind count as one until they are read.
+            let _ = self.process.signal(libc::SIGINT);
+        }
     }
 
     /// Kills the process.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Launch;
 use super::instance::Instance;
+use super::{Launch, backoff};
 
 /// Version of the record's form.
 const VERSION: u32 = 1;
@@ -69,6 +69,19 @@ pub struct Scale {
     pub failures: u32,
     /// No machine is made before this time, in seconds since 1970.
     pub not_before: u64,
+}
+
+impl Scale {
+    /// A machine of the set ended at `now`; whether it `came_up` before.
+    pub fn count(&mut self, came_up: bool, now: u64, chance: u64) {
+        if came_up {
+            *self = Self { replicas: self.replicas, ..Self::default() };
+        } else if now >= self.not_before {
+            // Several that end together count once.
+            self.failures = self.failures.saturating_add(1);
+            self.not_before = now.saturating_add(backoff::pause(self.failures, chance).as_secs());
+        }
+    }
 }
 
 /// The state of a fleet.

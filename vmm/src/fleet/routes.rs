@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::move_routes;
+use super::moves::Moves;
 use super::orders::{Orders, Wish};
 use super::view::{ObjectView, View};
 use super::{Key, clock};
 use crate::api::failure::{self, Subject};
 use crate::api::http::{Method, Response};
+use crate::api::routes::subresource;
 use crate::api::{Answer, Call, Route, Routes, Shape};
 use crate::state::{Done, Reply};
 
@@ -22,9 +25,11 @@ pub struct FleetContext {
     pub view: View,
     /// Root of runtime directories, where machines tell of themselves.
     pub runtime: PathBuf,
+    /// Migrations of its machines.
+    pub moves: Moves,
 }
 
-type Request<'a> = Call<'a, FleetContext>;
+pub(super) type Request<'a> = Call<'a, FleetContext>;
 
 /// A kind of object that has machines.
 #[derive(Clone, Copy)]
@@ -50,135 +55,100 @@ const POOL: Kind = Kind {
     plural: "virtualmachinepools",
 };
 
-/// A route of this file.
-const fn route(
-    method: Method,
+/// The routes of a fleet.
+pub const ALL: Routes<FleetContext> = &[VMS, SETS, SET_SCALE, POOLS, POOL_SCALE, ASKED, move_routes::ROUTES];
+
+/// The routes by which objects of a kind are seen: all, those of a namespace, and one.
+macro_rules! seen {
+    (
+        $kind:ident as $object:literal at $version:literal $plural:literal:
+        $all:literal $about_all:literal, $within:literal $about_within:literal, $one:literal $about_one:literal
+    ) => {
+        &[
+            Route::get(
+                concat!("/apis/", $version, "/", $plural),
+                $all,
+                $about_all,
+                Shape::Object("List"),
+                |call| list(call, $kind),
+            ),
+            Route::get(
+                concat!("/apis/", $version, "/namespaces/{namespace}/", $plural),
+                $within,
+                $about_within,
+                Shape::Object("List"),
+                |call| list(call, $kind),
+            ),
+            Route::get(
+                concat!("/apis/", $version, "/namespaces/{namespace}/", $plural, "/{name}"),
+                $one,
+                $about_one,
+                Shape::Object($object),
+                |call| read(call, $kind),
+            ),
+        ]
+    };
+}
+
+/// The routes by which the number of an object's machines is seen and set.
+macro_rules! scaled {
+    ($kind:ident at $version:literal $plural:literal: $read:literal, $set:literal) => {
+        &[
+            Route::get(
+                concat!("/apis/", $version, "/namespaces/{namespace}/", $plural, "/{name}/scale"),
+                $read,
+                "Its number.",
+                Shape::Object("Scale"),
+                |call| scale(call, $kind),
+            ),
+            Route::new(
+                Method::Put,
+                concat!("/apis/", $version, "/namespaces/{namespace}/", $plural, "/{name}/scale"),
+                $set,
+                "Gives it another number of machines.",
+                Shape::Object("Scale"),
+                |call| set_scale(call, $kind),
+            ),
+        ]
+    };
+}
+
+type Table = &'static [Route<FleetContext>];
+
+const VMS: Table = seen!(VM as "VirtualMachine" at "kubevirt.io/v1" "virtualmachines":
+    "listVirtualMachines" "All VirtualMachines.",
+    "listNamespacedVirtualMachine" "The VirtualMachines of a namespace.",
+    "readNamespacedVirtualMachine" "A VirtualMachine as it is.");
+const SETS: Table = seen!(SET as "Object" at "kubevirt.io/v1" "virtualmachineinstancereplicasets":
+    "listReplicaSets" "All replica sets.",
+    "listNamespacedReplicaSet" "A namespace's.",
+    "readNamespacedReplicaSet" "A replica set.");
+const SET_SCALE: Table = scaled!(SET at "kubevirt.io/v1" "virtualmachineinstancereplicasets":
+    "readReplicaSetScale", "scaleReplicaSet");
+const POOLS: Table = seen!(POOL as "Object" at "pool.kubevirt.io/v1beta1" "virtualmachinepools":
+    "listPools" "All pools.",
+    "listNamespacedPool" "A namespace's.",
+    "readNamespacedPool" "A pool.");
+const POOL_SCALE: Table = scaled!(POOL at "pool.kubevirt.io/v1beta1" "virtualmachinepools":
+    "readPoolScale", "scalePool");
+
+const ASKED: Table = &[
+    put(subresource!(vm "start"), "v1Start", "Starts it.", |call| order(call, Wish::Start)),
+    put(subresource!(vm "stop"), "v1Stop", "Stops it.", |call| order(call, Wish::Stop)),
+    put(subresource!(vm "restart"), "v1Restart", "Stops it and starts it again.", |call| {
+        order(call, Wish::Restart)
+    }),
+];
+
+/// A route by which something is asked of a machine.
+const fn put(
     path: &'static str,
     id: &'static str,
     about: &'static str,
-    answer: Shape,
     handle: fn(&Request<'_>) -> Answer,
 ) -> Route<FleetContext> {
-    Route { method, path, id, about, query: &[], body: &[], answer, handle }
+    Route::new(Method::Put, path, id, about, Shape::Empty, handle)
 }
-
-/// The routes of a fleet.
-pub const ALL: Routes<FleetContext> = &[SEEN, ASKED];
-
-macro_rules! vms {
-    ($rest:literal) => {
-        concat!("/apis/kubevirt.io/v1/", $rest, "virtualmachines")
-    };
-}
-
-macro_rules! subresource {
-    ($verb:literal) => {
-        concat!("/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/", $verb)
-    };
-}
-
-const SETS: &str = "/apis/kubevirt.io/v1/virtualmachineinstancereplicasets";
-const SETS_WITHIN: &str = "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstancereplicasets";
-const SET_PATH: &str = "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstancereplicasets/{name}";
-const SET_SCALE: &str =
-    "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstancereplicasets/{name}/scale";
-const POOLS: &str = "/apis/pool.kubevirt.io/v1beta1/virtualmachinepools";
-const POOLS_WITHIN: &str = "/apis/pool.kubevirt.io/v1beta1/namespaces/{namespace}/virtualmachinepools";
-const POOL_PATH: &str = "/apis/pool.kubevirt.io/v1beta1/namespaces/{namespace}/virtualmachinepools/{name}";
-const POOL_SCALE: &str =
-    "/apis/pool.kubevirt.io/v1beta1/namespaces/{namespace}/virtualmachinepools/{name}/scale";
-
-const SEEN: &[Route<FleetContext>] = &[
-    route(
-        Method::Get,
-        vms!(""),
-        "listVirtualMachines",
-        "All VirtualMachines.",
-        Shape::Object("List"),
-        |call| list(call, VM),
-    ),
-    route(
-        Method::Get,
-        vms!("namespaces/{namespace}/"),
-        "listNamespacedVirtualMachine",
-        "The VirtualMachines of a namespace.",
-        Shape::Object("List"),
-        |call| list(call, VM),
-    ),
-    route(
-        Method::Get,
-        "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}",
-        "readNamespacedVirtualMachine",
-        "A VirtualMachine as it is.",
-        Shape::Object("VirtualMachine"),
-        |call| read(call, VM),
-    ),
-    route(Method::Get, SETS, "listReplicaSets", "All replica sets.", Shape::Object("List"), |call| {
-        list(call, SET)
-    }),
-    route(
-        Method::Get,
-        SETS_WITHIN,
-        "listNamespacedReplicaSet",
-        "A namespace's.",
-        Shape::Object("List"),
-        |call| list(call, SET),
-    ),
-    route(
-        Method::Get,
-        SET_PATH,
-        "readNamespacedReplicaSet",
-        "A replica set.",
-        Shape::Object("Object"),
-        |call| read(call, SET),
-    ),
-    route(Method::Get, POOLS, "listPools", "All pools.", Shape::Object("List"), |call| list(call, POOL)),
-    route(Method::Get, POOLS_WITHIN, "listNamespacedPool", "A namespace's.", Shape::Object("List"), |call| {
-        list(call, POOL)
-    }),
-    route(Method::Get, POOL_PATH, "readNamespacedPool", "A pool.", Shape::Object("Object"), |call| {
-        read(call, POOL)
-    }),
-    route(Method::Get, SET_SCALE, "readReplicaSetScale", "Its number.", Shape::Object("Scale"), |call| {
-        scale(call, SET)
-    }),
-    route(Method::Get, POOL_SCALE, "readPoolScale", "Its number.", Shape::Object("Scale"), |call| {
-        scale(call, POOL)
-    }),
-];
-
-const ASKED: &[Route<FleetContext>] = &[
-    route(Method::Put, subresource!("start"), "v1Start", "Starts it.", Shape::Empty, |call| {
-        order(call, Wish::Start)
-    }),
-    route(Method::Put, subresource!("stop"), "v1Stop", "Stops it.", Shape::Empty, |call| {
-        order(call, Wish::Stop)
-    }),
-    route(
-        Method::Put,
-        subresource!("restart"),
-        "v1Restart",
-        "Stops it and starts it again.",
-        Shape::Empty,
-        |call| order(call, Wish::Restart),
-    ),
-    route(
-        Method::Put,
-        SET_SCALE,
-        "scaleReplicaSet",
-        "Gives it another number of machines.",
-        Shape::Object("Scale"),
-        |call| set_scale(call, SET),
-    ),
-    route(
-        Method::Put,
-        POOL_SCALE,
-        "scalePool",
-        "Gives it another number of machines.",
-        Shape::Object("Scale"),
-        |call| set_scale(call, POOL),
-    ),
-];
 
 impl Kind {
     fn api_version(self) -> String {
@@ -195,26 +165,38 @@ fn list(call: &Request<'_>, kind: Kind) -> Answer {
     };
     let items: Vec<Value> =
         objects.iter().filter(is_meant).map(|object| object.to_json(&call.context.runtime, now)).collect();
+    list_of(&kind.api_version(), kind.name, &items)
+}
+
+/// Answers with a list of objects of this kind.
+pub(super) fn list_of(api_version: &str, kind: &str, items: &[Value]) -> Answer {
     let list = json!({
-        "apiVersion": kind.api_version(),
-        "kind": format!("{}List", kind.name),
+        "apiVersion": api_version,
+        "kind": format!("{kind}List"),
         "metadata": {},
         "items": items,
     });
     Answer::Now(Response::json(200, list.to_string()))
 }
 
+/// What the path names.
+pub(super) fn named(call: &Request<'_>) -> Key {
+    Key { namespace: call.parameter("namespace").into(), name: call.parameter("name").into() }
+}
+
 /// Answers with what `then` makes of the object that the path names.
 fn with_named(call: &Request<'_>, kind: Kind, then: impl FnOnce(&ObjectView) -> Answer) -> Answer {
-    let (namespace, name) = (call.parameter("namespace"), call.parameter("name"));
+    let key = named(call);
     let objects = call.context.view.objects();
-    let found = objects.iter().find(|object| {
-        let wanted = &object.wanted;
-        wanted.owner.kind() == kind.name && wanted.key.namespace == namespace && wanted.key.name == name
-    });
+    let is_meant = |object: &&ObjectView| object.wanted.owner.kind() == kind.name && object.wanted.key == key;
+    let found = objects.iter().find(is_meant);
     match found {
         Some(object) => then(object),
-        None => Answer::Now(failure::not_found(Subject { group: kind.group, resource: kind.plural, name })),
+        None => Answer::Now(failure::not_found(Subject {
+            group: kind.group,
+            resource: kind.plural,
+            name: &key.name,
+        })),
     }
 }
 
@@ -266,8 +248,7 @@ fn set_scale(call: &Request<'_>, kind: Kind) -> Answer {
 }
 
 fn order(call: &Request<'_>, wish: fn(Key) -> Wish) -> Answer {
-    let key = Key { namespace: call.parameter("namespace").into(), name: call.parameter("name").into() };
-    ask(call, wish(key), Response::empty(202))
+    ask(call, wish(named(call)), Response::empty(202))
 }
 
 fn ask(call: &Request<'_>, wish: Wish, done: Response) -> Answer {

@@ -35,8 +35,9 @@ impl Strategy {
     pub fn wants_it_up(self, order: Order, last: Option<End>) -> bool {
         match (order, self) {
             (Order::Stop, _) => false,
-            // It runs elsewhere: until somebody asks for it again, it does not belong here.
-            (Order::None, _) if last == Some(End::Moved) => false,
+            // It runs elsewhere, and an order that came before it moved says nothing of that: until somebody asks for it
+            // again, which forgets how it ended, it does not belong here.
+            _ if last == Some(End::Moved) => false,
             (_, Self::Always) | (Order::Start, Self::Halted) => true,
             (Order::None, Self::Halted | Self::Manual) => false,
             (Order::Start, Self::Manual) | (_, Self::Once) => last.is_none(),
@@ -91,10 +92,10 @@ mod tests {
                     assert_eq!(strategy.wants_it_up(order, last), up, "{strategy:?} {order:?} {last:?}");
                 }
             }
-            assert!(
-                !strategy.wants_it_up(Order::None, Some(Moved)),
-                "{strategy:?} starts what runs elsewhere"
-            );
+            for order in [Order::None, Order::Start, Order::Stop] {
+                let up = strategy.wants_it_up(order, Some(Moved));
+                assert!(!up, "{strategy:?} after {order:?} starts what runs elsewhere");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod cards;
 mod depot;
+pub mod read;
 mod removals;
 
 pub use cards::{CardChange, CardsError, NewCards};

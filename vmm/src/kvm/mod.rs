@@ -7,6 +7,7 @@ mod hyperv;
 mod lines;
 mod memory;
 mod nmi;
+mod processor;
 mod raw;
 mod routes;
 
@@ -98,6 +99,11 @@ pub fn failed(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError 
 pub struct Hypervisor(Kvm);
 
 impl Hypervisor {
+    /// The module itself.
+    fn kvm(&self) -> &Kvm {
+        &self.0
+    }
+
     /// Opens KVM and checks that it can do what every machine needs.
     pub fn open() -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(|error| match error.errno() {

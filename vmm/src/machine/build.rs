@@ -1,5 +1,6 @@
 //! The recipe: from a plan and open resources to a machine whose vCPUs wait at the gate.
 
+use std::io;
 use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -13,6 +14,7 @@ use devices::platform::watchdog::Watchdog;
 use kvm_ioctls::{Cap, VmFd};
 
 use super::disk_watch::DiskWatch;
+use super::processor::Seen;
 use super::{AddressSpace, BuildError, Machine, boot, chipset, functions, memory, ports, watchdog};
 use crate::dirty::{DirtyLog, MachinePages};
 use crate::kvm::{Hypervisor, KvmDoorbells, KvmRoutes, failed};
@@ -81,14 +83,19 @@ impl Machine {
             clocks_stop: !plan.clocks_run_while_paused,
             is_over: false,
             _console: console,
+            _clock_page: chipset.vmclock.page(),
             chipset,
             dirty: DirtyLog::new(MachinePages::new(Arc::clone(&vm), ram.clone()), &ram),
             space,
             hypervisor,
+            seen: Seen::default(),
             vm: Arc::clone(&vm),
             ram,
         };
-        plan.functions.iter().for_each(|function| machine.note_unseen(function));
+        for card in &machine.functions.cards {
+            let fail = |source| BuildError::Device { what: format!("device {}", card.name), source };
+            card.note_writes(&machine.dirty).map_err(io::Error::other).map_err(fail)?;
+        }
         machine.add_vcpus(plan, &vm, first, &shared)?;
         Ok(machine)
     }
@@ -113,6 +120,7 @@ impl Machine {
         let hyperv = hyperv(plan, &self.hypervisor)?;
         let synic = hyperv.as_ref().is_some_and(HyperV::has_synic);
         let template = cpuid(plan, &self.hypervisor, vm, tsc_khz, hyperv)?;
+        self.seen = Seen::given(template.for_vcpu(0), tsc_khz);
         let others = if matches!(first, Role::Resumed) { Role::Resumed } else { Role::Application };
         let roles = iter::once(first).chain(iter::repeat(others));
         for ((index, vcpu), role) in (0..).zip(vcpus).zip(roles) {

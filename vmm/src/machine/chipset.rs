@@ -15,9 +15,10 @@ use devices::platform::pvpanic::{self, PvPanic};
 use devices::platform::reset::ResetControl;
 use devices::platform::rtc::{self, Rtc};
 use devices::platform::serial::{self, ConsoleRing, Serial};
+use devices::platform::vmclock::VmClock;
 use kvm_ioctls::VmFd;
 
-use super::{AddressSpace, BuildError};
+use super::{AddressSpace, BuildError, memory};
 use crate::dump::vmcoreinfo;
 use crate::kvm::GsiLine;
 use crate::plan::Plan;
@@ -46,6 +47,7 @@ pub(super) struct Chipset {
     pub(super) i8042: I8042,
     pub(super) nmi_status: Arc<NmiStatus>,
     pub(super) fw_cfg: Arc<FwCfg>,
+    pub(super) vmclock: VmClock,
 }
 
 /// Makes all fixed devices and puts them into `space`. `first_output` is set when the guest first writes to COM1.
@@ -89,6 +91,7 @@ pub(super) fn build(
     let fw_cfg = FwCfg::new(items, ram.clone())
         .map_err(|error| host("firmware configuration")(std::io::Error::other(error)))?;
     let fw_cfg = Arc::new(fw_cfg);
+    let vmclock = memory::show_clock(vm, ram)?;
     let reset = Arc::new(ResetControl::new());
     let config_ports = Arc::new(ConfigPorts::new(Arc::clone(&pci), Arc::clone(&reset) as _));
     let nmi_status = Arc::new(NmiStatus::new());
@@ -120,5 +123,6 @@ pub(super) fn build(
         i8042,
         nmi_status,
         fw_cfg,
+        vmclock,
     })
 }

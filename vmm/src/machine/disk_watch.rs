@@ -37,6 +37,7 @@ struct Shared {
 }
 
 /// A disk and the storage that tells of its changes, if any does.
+#[derive(Clone)]
 struct Watched {
     disk: DiskHandle,
     path: PathBuf,
@@ -130,13 +131,23 @@ impl Shared {
     /// Looks at all disks; whether some of them tell nothing by themselves.
     fn look(&self) -> bool {
         let mut again = false;
-        for watched in self.disks().iter_mut() {
+        // Storage may hang, and the machine's owner is not to wait for it with the list.
+        let all = self.disks().clone();
+        for watched in all {
+            if !self.watches(&watched.disk) {
+                continue;
+            }
             // Asked for before the look, so that no change falls in between.
             let is_told = !watched.is_device && self.inotify.tell_once(&watched.path).is_ok();
             again |= !is_told || is_shared(&watched.path);
             watched.disk.look();
         }
         again
+    }
+
+    /// Whether a disk has not gone meanwhile.
+    fn watches(&self, disk: &DiskHandle) -> bool {
+        self.disks().iter().any(|watched| watched.disk.name() == disk.name())
     }
 }
 
@@ -148,4 +159,93 @@ fn storage(device: &DevicePlan) -> Option<(PathBuf, bool)> {
         Storage::Raw(path) | Storage::Qcow2(path) | Storage::RawOrNew { path, .. } => (path.clone(), false),
         Storage::Device(path) => (path.clone(), true),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::thread;
+
+    use block::{Disk, DiskError, DiskInfo, DiskQueue};
+    use devices::io_thread::IoThread;
+    use devices::virtio::blk::{BlkConfig, BlkDevice};
+
+    use super::*;
+    use crate::snapshot::Manifest;
+
+    /// A disk on storage that hangs when it is looked at, until it is told to go on.
+    #[derive(Debug)]
+    struct Hanging {
+        looks: Arc<AtomicU32>,
+        begun: Mutex<Sender<()>>,
+        go: Mutex<Receiver<()>>,
+    }
+
+    impl Disk for Hanging {
+        fn info(&self) -> DiskInfo {
+            DiskInfo {
+                size_bytes: 1 << 20,
+                logical_block_size: 512,
+                physical_block_size: 512,
+                read_only: false,
+                discard: None,
+                write_zeroes: None,
+                rotational: None,
+                write_cache: true,
+            }
+        }
+
+        fn refresh(&self) -> Result<DiskInfo, DiskError> {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+            self.begun.lock().unwrap().send(()).unwrap();
+            let _ = self.go.lock().unwrap().recv();
+            Ok(self.info())
+        }
+
+        fn open_queue(&self, _: u16) -> Result<Box<dyn DiskQueue>, DiskError> {
+            Err(DiskError::InUse { path: PathBuf::new() })
+        }
+
+        fn sync(&self) -> Result<(), DiskError> {
+            Ok(())
+        }
+    }
+
+    fn watched(name: &str, disk: Hanging) -> Watched {
+        let manifest: Manifest =
+            serde_json::from_str(include_str!("../snapshot/golden/snapshot-v1.json")).unwrap();
+        let mut function = manifest.plan.functions[0].clone();
+        function.name = name.to_owned();
+        // It serves nothing.
+        let thread = IoThread::spawn("io", || ()).unwrap().handle();
+        let device = BlkDevice::new(Arc::new(disk), BlkConfig::default(), thread);
+        Watched { disk: DiskHandle::new(&function, device.handle()), path: PathBuf::new(), is_device: true }
+    }
+
+    #[test]
+    fn nobody_waits_for_storage_that_hangs_to_have_another_disk_watched_or_forgotten() {
+        let (begun, begins) = mpsc::channel();
+        let (looks, mut waits) = ([(); 2].map(|()| Arc::<AtomicU32>::default()), Vec::new());
+        let disks = ["one", "two"].into_iter().zip(&looks).map(|(name, looks)| {
+            let (go, wait) = mpsc::channel();
+            waits.push(go);
+            let begun = Mutex::new(begun.clone());
+            watched(name, Hanging { looks: Arc::clone(looks), begun, go: Mutex::new(wait) })
+        });
+        let disks = Mutex::new(disks.collect());
+        let shared = Arc::new(Shared { inotify: Inotify::new().unwrap(), disks });
+        let look = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.look()
+        });
+        begins.recv().unwrap();
+        let mut list = shared.disks.try_lock().expect("the list is held while storage hangs");
+        list.retain(|watched| watched.disk.name() != "two");
+        drop(list);
+        waits.clear();
+        assert!(look.join().unwrap(), "devices tell nothing");
+        let seen = looks.each_ref().map(|looks| looks.load(Ordering::SeqCst));
+        assert_eq!(seen, [1, 0], "what is gone is not looked at");
+    }
 }

@@ -1,6 +1,7 @@
 //! The machine's hold on its disks while it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use devices::pci::PciAddress;
 use devices::virtio::blk::{BlkHandle, ErrorPolicy, OnFault, RateLimit};
@@ -15,13 +16,13 @@ pub(super) struct DiskHandle {
     name: String,
     address: PciAddress,
     device: BlkHandle,
-    /// It cannot be looked at, which was said already.
-    lost: bool,
+    /// It cannot be looked at, which was said already; of all clones.
+    lost: Arc<AtomicBool>,
 }
 
 impl DiskHandle {
     pub(super) fn new(planned: &Function, device: BlkHandle) -> Self {
-        Self { name: planned.name.clone(), address: planned.address, device, lost: false }
+        Self { name: planned.name.clone(), address: planned.address, device, lost: Arc::default() }
     }
 
     /// Where the device is.
@@ -34,19 +35,23 @@ impl DiskHandle {
     }
 
     /// Tells the guest of a file or device that has another size now.
-    pub(super) fn look(&mut self) {
+    pub(super) fn look(&self) {
         let before = self.device.size_bytes();
         match self.device.resized() {
             Ok(now) if now.size_bytes != before => {
                 say!("kubevmm: disk {} has {} bytes now, {before} before", self.name, now.size_bytes);
             }
-            Ok(_) => self.lost = false,
-            Err(_) if self.lost => {}
+            Ok(_) => self.lost.store(false, Ordering::Relaxed),
+            Err(_) if self.lost.swap(true, Ordering::Relaxed) => {}
             Err(error) => {
-                self.lost = true;
                 say!("kubevmm: disk {} cannot be looked at: {}", self.name, chain(&error));
             }
         }
+    }
+
+    /// The disk's length.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.device.size_bytes()
     }
 
     /// Has requests tried again that were held back.

@@ -19,6 +19,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use super::BuildError;
 use super::disks::{self, DiskHandle};
 use crate::agent::PortEnd;
+use crate::dirty::{DirtyError, DirtyLog};
 use crate::kvm::{KvmDoorbells, KvmRoutes};
 use crate::metrics::{Device, Measured, Metrics};
 use crate::open::{Backend, NicLink, Resources};
@@ -57,6 +58,13 @@ pub(super) struct NicHandle {
     address: PciAddress,
     pub(super) name: String,
     pub(super) device: NetHandle,
+}
+
+impl NicHandle {
+    /// Has `log` know what the kernel writes for the card, if it serves it.
+    pub(super) fn note_writes(&self, log: &DirtyLog) -> Result<(), DirtyError> {
+        self.device.noted_writes().map_or(Ok(()), |noted| log.add(&self.name, noted))
+    }
 }
 
 /// A function, where it is.
@@ -126,6 +134,11 @@ impl Functions {
         self.disks.iter().find(|disk| disk.address() == address)
     }
 
+    /// The network card at this address.
+    pub(super) fn card_at(&self, address: PciAddress) -> Option<&NicHandle> {
+        self.cards.iter().find(|card| card.address == address)
+    }
+
     /// All functions.
     pub(super) fn functions(&self) -> Vec<Arc<VirtioPci>> {
         self.all.iter().map(|made| Arc::clone(&made.function)).collect()
@@ -155,7 +168,8 @@ fn device(
         (DevicePlan::Disk(plan), Backend::Disk(disk)) => {
             let config = blk_config(plan, disk.as_ref());
             let on_fault = disks::on_fault(&planned.name, &parts.mailbox);
-            let device = BlkDevice::with_faults(Arc::clone(disk), config, threads, Some(on_fault));
+            let device =
+                BlkDevice::with_faults(Arc::clone(disk) as Arc<dyn Disk>, config, threads, Some(on_fault));
             functions.measure(planned, parts, Device::Disk(device.handle()));
             functions.disks.push(DiskHandle::new(planned, device.handle()));
             Ok(Box::new(device))

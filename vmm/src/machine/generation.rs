@@ -1,7 +1,7 @@
-//! The virtual machine generation ID, by which a guest learns that it is not the only one of its past any more: that it must
-//! not go on with random numbers, or names, that others have, too.
+//! By what a guest learns that it is not the only one of its past any more, so that it must not go on with random numbers, or
+//! names, that others have, too: the virtual machine generation ID, and the page of its clock, which also tells of moves.
 
-use arch::layout::{GENERATION_GPE, GENERATION_ID};
+use arch::layout::{GENERATION_GPE, GENERATION_ID, VMCLOCK_GPE};
 use devices::GuestRam;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
@@ -28,7 +28,15 @@ impl Machine {
     pub fn change_generation(&self) -> Result<(), GuestMemoryError> {
         renew(&self.ram)?;
         self.chipset.pm.raise_gpe(GENERATION_GPE);
+        self.chipset.vmclock.renew();
+        self.chipset.pm.raise_gpe(VMCLOCK_GPE);
         Ok(())
+    }
+
+    /// Tells the guest that what it has measured of its time stamp counter is worth nothing any more.
+    pub(super) fn disrupt_clock(&self) {
+        self.chipset.vmclock.disrupt();
+        self.chipset.pm.raise_gpe(VMCLOCK_GPE);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use devices::GuestRam;
+use devices::platform::vmclock::{self, VmClock};
 use kvm_ioctls::VmFd;
 use ram::{Ram, RamRegion};
 use vm_memory::mmap::MmapRegion;
@@ -58,6 +59,17 @@ pub(super) fn show(vm: &VmFd, ram: &GuestRam) -> Result<(), BuildError> {
         add_slot(vm, slot, region, false)?;
     }
     Ok(())
+}
+
+/// Shows the guest the page of its clock, in a slot behind those of `ram`.
+pub(super) fn show_clock(vm: &VmFd, ram: &GuestRam) -> Result<VmClock, BuildError> {
+    let region = map_region(vmclock::BASE, vmclock::SIZE, Backing::Anonymous)?;
+    let page = Arc::new(Ram::from_regions(vec![region]).map_err(BuildError::MemoryLayout)?);
+    let slot = u32::try_from(ram.num_regions()).unwrap_or(u32::MAX);
+    page.iter().try_for_each(|region| add_slot(vm, slot, region, false))?;
+    let fail =
+        |error| BuildError::Device { what: "the clock's page".into(), source: io::Error::other(error) };
+    VmClock::new(page).map_err(fail)
 }
 
 fn map_region(start: u64, bytes: u64, backing: Backing) -> Result<RamRegion, BuildError> {

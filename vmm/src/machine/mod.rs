@@ -14,6 +14,7 @@ mod memory;
 mod pause;
 mod ports;
 mod power_off;
+mod processor;
 mod queues;
 mod state;
 mod watchdog;
@@ -33,18 +34,21 @@ pub use state::{ChipsetState, ClockState, FunctionState, LoadError, MachineState
 use devices::GuestRam;
 use devices::pci::{Card, PciAddress};
 use devices::platform::watchdog::Watchdog;
+use devices::say;
 use devices::virtio::balloon::BalloonHandle;
 
 use crate::console::Plugged;
 use crate::dirty::DirtyLog;
 use crate::kvm::{Hypervisor, StoppedClocks, inject_nmi};
 use crate::open::Backend;
-use crate::plan::{DevicePlan, Function};
+use crate::plan::Function;
 use crate::vcpu::{Gate, VcpuThread};
 use chipset::Chipset;
 use disk_watch::DiskWatch;
 use functions::{Functions, Parts};
 use ports::Port;
+use processor::Seen;
+pub use processor::seen_by;
 use queues::QueueStop;
 
 /// A machine that is built. Fields are dropped in this order: who uses something goes before it.
@@ -71,9 +75,13 @@ pub struct Machine {
     /// Where windows of devices are.
     space: Arc<AddressSpace>,
     hypervisor: Hypervisor,
+    /// What the guest has seen of its processor.
+    seen: Seen,
     /// The guest's memory outlives everything that could touch it.
     vm: Arc<kvm_ioctls::VmFd>,
     ram: GuestRam,
+    /// The page of the guest's clock, which is memory as well.
+    _clock_page: GuestRam,
 }
 
 impl Machine {
@@ -87,15 +95,6 @@ impl Machine {
         for card in &self.functions.cards {
             card.device.announce_for_driver();
             card.device.announce();
-        }
-    }
-
-    /// Has all memory count as written if a device writes to it unseen.
-    fn note_unseen(&self, planned: &Function) {
-        if let DevicePlan::Nic(nic) = &planned.device
-            && nic.vhost
-        {
-            self.dirty.trust_nobody(&self.ram);
         }
     }
 
@@ -134,20 +133,28 @@ impl Machine {
         self.disk_watch.looked(again);
     }
 
+    /// Looks at the size of this disk no more.
+    pub fn disk_stays_as_long(&mut self, name: &str) {
+        self.disk_watch.forget(name);
+    }
+
     /// Makes a device and puts it into the slot that it is planned for.
     pub fn plug(&mut self, planned: &Function, backend: &Backend) -> Result<(), BuildError> {
         let fail = |source| BuildError::Device { what: format!("device {}", planned.name), source };
         let port = self.ports.iter().find(|port| port.card == planned.address);
         let port = port.ok_or_else(|| fail(io::Error::other("there is no such slot")))?;
         let function = self.functions.make(planned, backend, &self.parts, false)?;
-        if let Err(error) = port.port.insert(function as Arc<dyn Card>) {
+        let card = self.functions.card_at(planned.address);
+        let noted = card.map_or(Ok(()), |card| card.note_writes(&self.dirty)).map_err(io::Error::other);
+        let inserted =
+            noted.and_then(|()| port.port.insert(function as Arc<dyn Card>).map_err(io::Error::other));
+        if let Err(error) = inserted {
             self.functions.forget(planned.address);
-            return Err(fail(io::Error::other(error)));
+            return Err(fail(error));
         }
         if let Some(disk) = self.functions.disk_at(planned.address) {
             self.disk_watch.add(planned, disk);
         }
-        self.note_unseen(planned);
         Ok(())
     }
 
@@ -160,6 +167,18 @@ impl Machine {
     /// Whether there is a disk of this name.
     pub fn has_disk(&self, name: &str) -> bool {
         self.functions.disks.iter().any(|disk| disk.name() == name)
+    }
+
+    /// Has the guest look at the size of a disk that is longer here than where the machine was, whose state has been loaded.
+    pub fn tell_size(&self, name: &str) {
+        for disk in self.functions.disks.iter().filter(|disk| disk.name() == name) {
+            let bytes = disk.size_bytes();
+            say!("kubevmm: disk {name} has {bytes} bytes here, more than where the machine was");
+            // No queue runs yet by which the disk's own handle could reach the driver.
+            if let Some(function) = self.functions.at(disk.address()) {
+                function.config_changed();
+            }
+        }
     }
 
     /// Plugs the cable of the network card `name` in, or pulls it; false if there is no such card.

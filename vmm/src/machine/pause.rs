@@ -1,6 +1,6 @@
 //! A machine that stops where it is, and goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Machine;
 use super::disks::DiskHandle;
@@ -8,10 +8,25 @@ use super::queues::QueueStop;
 use crate::kvm::StoppedClocks;
 use crate::vcpu::VcpuThread;
 
-/// How long vCPUs may take to come out of the guest and out of what devices do for them. It takes microseconds.
-const VCPUS: Duration = Duration::from_secs(1);
+/// How long vCPUs may take to stop.
+const PATIENCE: Patience = Patience {
+    usual: Duration::from_secs(1),
+    busy: Duration::from_secs(20),
+    look: Duration::from_millis(100),
+};
 /// How long disks may take to finish the requests that they have begun.
 const QUEUES: Duration = Duration::from_secs(2);
+
+/// How long vCPUs may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// To come out of the guest and out of what devices do for them. It takes microseconds.
+    usual: Duration,
+    /// Where they lack nothing but a processor of a busy host.
+    busy: Duration,
+    /// How often it is looked whether that is so.
+    look: Duration,
+}
 
 /// Something did not stop in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +47,11 @@ impl Machine {
     pub fn pause(&mut self) -> Result<(), PauseError> {
         self.gate.close();
         self.vcpus.iter().for_each(VcpuThread::kick);
-        let stopped = self.gate.wait_for_at_most(self.vcpus.len(), VCPUS);
+        let stopped = vcpus_stop(
+            |limit| self.gate.wait_for_at_most(self.vcpus.len(), limit),
+            || self.vcpus.iter().any(VcpuThread::is_ready),
+            PATIENCE,
+        );
         if let Some(watchdog) = &self.watchdog {
             watchdog.pause();
         }
@@ -44,9 +63,9 @@ impl Machine {
             Some(earlier) => earlier.again(),
             None => QueueStop::begin(self.functions.functions()),
         };
-        if !stopped {
+        if let Err(error) = stopped {
             self.queue_stop = queues.ok();
-            return Err(PauseError::Vcpu(VCPUS));
+            return Err(error);
         }
         let queues = queues.map_err(|_| PauseError::Queue(QUEUES))?;
         let stopped = queues.wait(QUEUES);
@@ -73,5 +92,65 @@ impl Machine {
             watchdog.resume();
         }
         self.gate.open();
+    }
+}
+
+/// Waits until all vCPUs stand, which `stand` waits for that long. While some of them are ready to run, they may take longer.
+///
+/// # Errors
+/// Something keeps one of them; how long it was waited.
+fn vcpus_stop(
+    stand: impl Fn(Duration) -> bool,
+    are_ready: impl Fn() -> bool,
+    patience: Patience,
+) -> Result<(), PauseError> {
+    let begun = Instant::now();
+    let mut limit = patience.usual;
+    while !stand(limit) {
+        limit = patience.look;
+        let is_busy = are_ready() && begun.elapsed() < patience.busy;
+        if !is_busy {
+            // They may have come while that was looked at.
+            return if stand(Duration::ZERO) { Ok(()) } else { Err(PauseError::Vcpu(begun.elapsed())) };
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const SHORT: Patience = Patience {
+        usual: Duration::from_millis(10),
+        busy: Duration::from_millis(200),
+        look: Duration::from_millis(5),
+    };
+
+    /// vCPUs that never stand.
+    fn wait(limit: Duration) -> bool {
+        std::thread::sleep(limit);
+        false
+    }
+
+    #[test]
+    fn it_is_said_how_long_was_waited_for_vcpus() {
+        let Err(PauseError::Vcpu(waited)) = vcpus_stop(wait, || true, SHORT) else { panic!("they stand") };
+        assert!(waited >= SHORT.busy, "{waited:?} on a busy host");
+        let Err(PauseError::Vcpu(waited)) = vcpus_stop(wait, || false, SHORT) else { panic!("they stand") };
+        assert!(waited >= SHORT.usual, "{waited:?}");
+        let said = PauseError::Vcpu(Duration::from_millis(20_050)).to_string();
+        assert!(said.contains("within 20 s"), "{said}");
+    }
+
+    #[test]
+    fn vcpus_that_come_late_have_stopped() {
+        let waits = Cell::new(0);
+        let stand = |_| waits.replace(waits.get() + 1) == 3;
+        assert_eq!(vcpus_stop(stand, || true, SHORT), Ok(()));
+        waits.set(2);
+        assert_eq!(vcpus_stop(stand, || false, SHORT), Ok(()), "while it was looked at");
     }
 }

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn wait_until(what: impl Fn() -> bool) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if what() {
                 return;
             }

@@ -4,6 +4,8 @@
 //! Nothing is computed until somebody asks. Those who count own their counters; nobody waits for anybody.
 
 mod devices;
+mod memory;
+mod migrations;
 mod nics;
 mod process;
 mod text;
@@ -15,15 +17,16 @@ use std::time::Duration;
 use net::{AnswersHandle, AnswersReport};
 
 pub use devices::{Device, Measured};
-pub use process::{ThreadTimes, this_thread};
+pub use process::{ThreadTimes, is_ready, this_thread};
 pub use text::CONTENT_TYPE;
 
 use self::devices::{DISK_COUNTS, Devices};
 use self::process::Process;
 use self::text::{Kind, Sample, Text, number, seconds, value};
 use crate::console::ConsoleHub;
+use crate::demand::Gauge;
 use crate::milestone::Milestones;
-use crate::status::Published;
+use crate::status::{Board, Published};
 use crate::vcpu::VcpuCounters;
 
 /// How old the guest's account of its memory may be.
@@ -41,14 +44,16 @@ struct Inner {
     /// What is answered in front of cards, which outlives resets of the guest.
     answers: Mutex<BTreeMap<String, AnswersHandle>>,
     memory_bytes: u64,
+    /// The memory, if it comes behind the machine.
+    memory: memory::Memory,
 }
 
 impl Metrics {
     /// Those of a machine with so many vCPUs and so much memory.
     pub fn new(milestones: Arc<Milestones>, vcpus: u32, memory_bytes: u64) -> Self {
         let vcpus = (0..vcpus).map(|_| Arc::default()).collect();
-        let (devices, answers) = (Devices::default(), Mutex::default());
-        Self(Arc::new(Inner { milestones, vcpus, devices, answers, memory_bytes }))
+        let (devices, answers, memory) = (Devices::default(), Mutex::default(), memory::Memory::default());
+        Self(Arc::new(Inner { milestones, vcpus, devices, answers, memory_bytes, memory }))
     }
 
     /// The counters of a vCPU.
@@ -67,12 +72,23 @@ impl Metrics {
         self.answers().insert(name.to_owned(), answers);
     }
 
+    /// The guest's memory comes behind it.
+    pub fn memory_comes(&self, gauge: Gauge) {
+        self.0.memory.comes(gauge);
+    }
+
+    /// All of it is here, or nobody needs it any more; so many pages were waited for.
+    pub fn memory_is_here(&self, waited_for: u64) {
+        self.0.memory.is_here(waited_for);
+    }
+
     fn answers(&self) -> MutexGuard<'_, BTreeMap<String, AnswersHandle>> {
         self.0.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All metrics as text.
-    pub fn render(&self, current: &Published, console: &ConsoleHub) -> String {
+    pub fn render(&self, board: &Board, console: &ConsoleHub) -> String {
+        let current = &*board.current();
         let (metadata, namespace) = (&current.vmi.metadata, current.vmi.namespace());
         let node = current.vmi.status.as_ref().map_or("", |status| status.node_name.as_str());
         let mut text =
@@ -80,8 +96,10 @@ impl Metrics {
         info(current, &mut text);
         self.processors(&mut text);
         self.memory(&mut text);
+        self.0.memory.write(&mut text);
         self.disks(&mut text);
         self.nics(&mut text);
+        migrations::write(current.progress, &board.migrations(), &mut text);
         self.own(console, &mut text);
         text.finish()
     }

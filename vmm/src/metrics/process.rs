@@ -42,6 +42,12 @@ impl ThreadTimes {
     }
 }
 
+/// Whether the thread of this process with this number runs, or lacks nothing but a processor (`R` of proc(5)).
+pub fn is_ready(thread: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" R")))
+}
+
 /// Number of the calling thread.
 pub fn this_thread() -> Option<u32> {
     let link = fs::read_link("/proc/thread-self").ok()?;
@@ -128,6 +134,24 @@ mod tests {
         assert_eq!(beside_guest("Rss: nonsense\n".as_bytes()), None);
         let (own, all) = (overhead().unwrap(), Process::this().unwrap().resident);
         assert!(own > 0 && own <= all.saturating_add(8 << 20), "{own} of {all}");
+    }
+
+    #[test]
+    fn who_waits_for_something_is_not_ready() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (wake, sleep) = std::sync::mpsc::channel::<()>();
+        let sleeper = std::thread::spawn(move || {
+            tell.send(this_thread().unwrap()).unwrap();
+            sleep.recv()
+        });
+        let thread = told.recv().unwrap();
+        while is_ready(thread) {
+            std::thread::yield_now();
+        }
+        assert!(is_ready(this_thread().unwrap()));
+        drop(wake);
+        sleeper.join().unwrap().unwrap_err();
+        assert!(!is_ready(u32::MAX));
     }
 
     #[test]

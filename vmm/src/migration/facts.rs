@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use arch::cpuid::{GuestCpu, Offer};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::plan::{DevicePlan, DiskSource, Function, Plan};
+
+/// The fact that is not compared for sameness: the guest's processor, and what the host can give.
+const PROCESSOR: &str = "processor";
 
 /// Facts by name; each is JSON, so that a difference can be told.
 pub type Facts = BTreeMap<String, String>;
@@ -15,8 +19,28 @@ pub type Facts = BTreeMap<String, String>;
 #[error("the machine here is not the one that is to come: {0}")]
 pub struct Unlike(String);
 
+/// The facts about a machine that is to move, in the migration `id`, which both sides have to know by the same ID or by none.
+/// `processor` is what its guest has seen.
+pub fn leaving(plan: &Plan, id: &str, processor: &GuestCpu) -> Facts {
+    with(plan, id, value(processor))
+}
+
+/// The facts about a machine that is waited for: `processor` is what this host can give to its guest.
+pub fn coming(plan: &Plan, id: &str, processor: &Offer) -> Facts {
+    with(plan, id, value(processor))
+}
+
+fn with(plan: &Plan, id: &str, processor: Value) -> Facts {
+    let mut facts = facts(plan);
+    if !id.is_empty() {
+        facts.insert("migration ID".into(), json!(id).to_string());
+    }
+    facts.insert(PROCESSOR.into(), processor.to_string());
+    facts
+}
+
 /// The facts about the machine of `plan`. Where disks and cards are on the host is none of them.
-pub fn facts(plan: &Plan) -> Facts {
+fn facts(plan: &Plan) -> Facts {
     let mut facts = Facts::new();
     let mut put = |name: &str, value: Value| {
         facts.insert(name.to_owned(), value.to_string());
@@ -30,10 +54,16 @@ pub fn facts(plan: &Plan) -> Facts {
     put("smbios", value(&plan.smbios));
     put("slots", value(&plan.ports));
     put("watchdog", value(&plan.watchdog));
-    for function in &plan.functions {
+    // Those that came later are told of by themselves.
+    for function in plan.functions.iter().filter(|function| function.address.bus() == 0) {
         put(&format!("device {}", function.name), device(function));
     }
     facts
+}
+
+/// What has to be the same about a device that came while the machine ran.
+pub fn fact(function: &Function) -> String {
+    device(function).to_string()
 }
 
 /// Whether the machine that is to come is the one here.
@@ -45,6 +75,7 @@ pub fn compare(theirs: &Facts, ours: &Facts) -> Result<(), Unlike> {
     for (name, ours) in ours {
         match theirs.get(name) {
             None => return missing(name, "the source"),
+            Some(theirs) if name == PROCESSOR => fits(theirs, ours)?,
             Some(theirs) if theirs != ours => {
                 return Err(Unlike(format!("{name} is {ours} here and {theirs} at the source")));
             }
@@ -55,6 +86,14 @@ pub fn compare(theirs: &Facts, ours: &Facts) -> Result<(), Unlike> {
         Some(name) => missing(name, "the machine here"),
         None => Ok(()),
     }
+}
+
+/// Whether this host can give to the guest what it has seen of its processor.
+fn fits(theirs: &str, ours: &str) -> Result<(), Unlike> {
+    let Ok(offer) = serde_json::from_str::<Offer>(ours) else { return Ok(()) };
+    let guest: GuestCpu = serde_json::from_str(theirs)
+        .map_err(|_| Unlike("what the source tells of the guest's processor makes no sense".into()))?;
+    offer.fits(&guest).map_err(|misfit| Unlike(misfit.to_string()))
 }
 
 fn device(function: &Function) -> Value {
@@ -93,39 +132,6 @@ fn value(part: &impl Serialize) -> Value {
     serde_json::to_value(part).unwrap_or_default()
 }
 
-/// Why the machine of `plan` cannot be moved, if it cannot: KubeVirt's reason for the condition `LiveMigratable`, and what is in
-/// the way.
-pub fn obstacle(plan: &Plan) -> Option<(&'static str, String)> {
-    let mut disks = Vec::new();
-    for function in &plan.functions {
-        if let DevicePlan::Nic(nic) = &function.device
-            && nic.vhost
-        {
-            let message = format!(
-                "cannot migrate VMI: the kernel serves the card on {} (vhost-net), and does not say what it writes",
-                nic.network
-            );
-            return Some(("InterfaceNotLiveMigratable", message));
-        }
-        if let DevicePlan::Disk(disk) = &function.device
-            && !disk.read_only
-        {
-            match &disk.source {
-                DiskSource::Storage(_) | DiskSource::Iso { .. } => {}
-                source => disks.push(format!("{} ({})", function.name, kind(source))),
-            }
-        }
-    }
-    if disks.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "cannot migrate VMI: what is written to these disks is kept in scratch files of this host: {}",
-        disks.join(", ")
-    );
-    Some(("DisksNotLiveMigratable", message))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +149,20 @@ mod tests {
         assert!(say(&[("memory", "1")]).contains("the source has no name"));
         let more = [("memory", "1"), ("name", "\"x\""), ("device d", "{}")];
         assert!(say(&more).contains("the machine here has no device d"));
+    }
+
+    #[test]
+    fn processors_have_to_fit_and_need_not_be_the_same() {
+        let host = |features: &[&str]| json!({"vendor": "GenuineIntel", "family": 6, "model": 85, "stepping": 7, "features": features});
+        let fact = |text: Value| some(&[(PROCESSOR, &text.to_string())]);
+        let guest = fact(json!({"seen": host(&["lm", "avx2"]), "forced": [], "host": null}));
+        let chosen = |features: &[&str]| fact(json!({"chosen": host(features)}));
+        assert_eq!(compare(&guest, &chosen(&["avx2", "lm", "sse2"])), Ok(()));
+        let error = compare(&guest, &chosen(&["lm"])).unwrap_err().to_string();
+        assert!(error.contains("has avx2, which this host cannot give"), "{error}");
+        let own = fact(json!({"own": host(&[])}));
+        assert_eq!(compare(&guest, &own), Ok(()), "guests see the host's own there");
+        let error = compare(&fact(json!([1])), &chosen(&[])).unwrap_err().to_string();
+        assert!(error.contains("makes no sense"), "{error}");
     }
 }

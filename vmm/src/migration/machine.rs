@@ -3,19 +3,25 @@
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use block::Disk;
+use block::{Disk, MarkedDisk};
 use devices::{GuestRam, chain};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Owner, Record, Records};
-use super::source::{Cancel, Departing, Moved, Progress, Stayed, depart};
-use super::transport::Address;
-use super::wire::Session;
+use super::source::{Cancel, Departing, Moved, Progress, Stayed, depart, tell_stayed};
+use super::storage::{Added, Leaving, LeavingDisk, LeftDisks, Trust, take};
+use super::transport::Route;
+use super::wire::{Fate, Session};
 use super::{Facts, MigrationOptions};
-use crate::dirty::{DirtyReader, PageSet};
+use crate::dirty::{DirtyReader, PageSet, Presence};
 use crate::machine::{Brake, MachineState};
+use crate::plan::{DevicePlan, Plan};
 use crate::state::{Event, ExitReason, Hold, Mailbox, Release, Requests, SaveOrder};
+
+/// How long a destination that cannot be reached is tried that is to hear that the machine has stayed.
+const TELLING: Duration = Duration::from_secs(60);
 
 /// What a migration tells the machine's owner.
 #[derive(Clone, Debug)]
@@ -43,13 +49,19 @@ pub struct Luggage {
 #[derive(Debug)]
 pub struct Order {
     /// Where to.
-    pub address: Address,
+    pub route: Route,
     /// How.
     pub options: MigrationOptions,
     /// What the other side has to have as well.
     pub facts: Facts,
+    /// Its disks.
+    pub disks: Vec<LeavingDisk>,
+    /// Devices that came while it ran.
+    pub added: Vec<Added>,
     /// The machine's memory.
     pub ram: GuestRam,
+    /// Whether all of it is here.
+    pub presence: Presence,
     /// Which of it is written from now on.
     pub written: DirtyReader,
     /// Slows its guest down.
@@ -63,52 +75,122 @@ pub struct Order {
 /// # Errors
 /// The host has no thread left, or no random numbers.
 pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
-    let session = session()?;
+    let session = Session::new(random()?);
+    let secret = random()?.as_chunks::<8>().0.first().map_or(0, |half| u64::from_le_bytes(*half));
     let cancel = Cancel::default();
     let of_thread = cancel.clone();
     let run = move || {
-        let Order { address, options, facts, ram, written, brake, records } = order;
-        let record = Record { session: session.clone(), owner: Owner::There, peer: address.to_string() };
-        let mut machine =
-            LocalMachine { ram, brake, written, mailbox: mailbox.clone(), hold: None, records, record };
-        let dial = || address.dial();
-        if let Err(stayed) = depart(&mut machine, &dial, session, facts, &options, &of_thread) {
+        let Order { route, options, facts, disks, added, ram, presence, written, brake, records } = order;
+        let images: Vec<_> = disks.iter().map(|leaving| Arc::clone(&leaving.disk)).collect();
+        write_back(&images);
+        let disks = Leaving::new(disks, added, secret);
+        let record =
+            Record { session: session.clone(), owner: Owner::There, peer: route.address().to_string() };
+        let mut machine = LocalMachine {
+            ram,
+            presence,
+            disks,
+            images,
+            brake,
+            written,
+            hold: None,
+            left: LeftDisks::default(),
+            books: Books { mailbox: mailbox.clone(), records, record },
+        };
+        let dial = || route.dial();
+        let departed = depart(&mut machine, &dial, session.clone(), facts, &options, &of_thread);
+        // What is written is watched no longer than that.
+        drop(machine);
+        if let Err(stayed) = departed {
+            let is_untold = stayed.is_untold;
             mailbox.post(Event::Migration(MigrationReport::Stayed(stayed)));
+            if is_untold && tell_stayed(&dial, &session, TELLING) == Some(Fate::Runs) {
+                mailbox.post(Event::RunsElsewhere(route.address().to_string()));
+            }
         }
     };
     thread::Builder::new().name("migrate".into()).stack_size(512 << 10).spawn(run)?;
     Ok(cancel)
 }
 
-fn session() -> io::Result<Session> {
-    use std::io::Read;
+/// Has the host write what it holds of disks while the guest runs, so that little is left to do when it stands and the other side waits.
+fn write_back(images: &[Arc<MarkedDisk>]) {
+    for image in images.iter().filter(|image| !image.info().read_only) {
+        // What cannot be written is told when the guest stands.
+        let _ = image.sync();
+    }
+}
+
+/// Whether others write to the disk called `name`, too.
+fn is_shareable(plan: &Plan, name: &str) -> bool {
+    let function = plan.functions.iter().find(|function| function.name == name);
+    matches!(function.map(|function| &function.device), Some(DevicePlan::Disk(disk)) if disk.shareable)
+}
+
+/// Random bytes.
+///
+/// # Errors
+/// The host has none.
+pub fn random() -> io::Result<[u8; 16]> {
     let mut random = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(Session::new(random))
+    crate::sys::random::fill(&mut random)?;
+    Ok(random)
 }
 
 struct LocalMachine {
     ram: GuestRam,
+    presence: Presence,
+    /// Until they are asked for.
+    disks: Leaving,
+    /// The disks that it had at the beginning.
+    images: Vec<Arc<MarkedDisk>>,
     brake: Brake,
     written: DirtyReader,
-    mailbox: Mailbox,
     /// While it stands still.
     hold: Option<Hold>,
+    /// Its disks that were given up.
+    left: LeftDisks,
+    books: Books,
+}
+
+/// Where it is said who owns the machine.
+struct Books {
+    /// Of the machine's owner.
+    mailbox: Mailbox,
     records: Records,
+    /// That it was handed over.
     record: Record,
 }
 
+impl Books {
+    /// The machine has moved: its owner is told first, for which `end` gives it back.
+    fn moved(&self, moved: &Moved, end: impl FnOnce(Release)) {
+        self.mailbox.post(Event::Migration(MigrationReport::Moved(*moved)));
+        // Until the process has told how it ended, nothing else says so. If it cannot be written, what is there says nearly the same.
+        let _ = self.records.write(&Record { owner: Owner::Gone, ..self.record.clone() });
+        end(Release::End(ExitReason::Migrated { to: self.record.peer.clone() }));
+    }
+}
+
 impl LocalMachine {
-    /// The disks that somebody writes to.
-    fn disks(&self) -> impl Iterator<Item = &Arc<dyn Disk>> {
-        let disks = self.hold.iter().flat_map(|hold| &hold.saved().disks).map(|(_, disk)| disk);
-        disks.filter(|disk| !disk.info().read_only)
+    /// The disks that somebody writes to, by their names.
+    fn written_disks(&self) -> impl Iterator<Item = &(String, Arc<MarkedDisk>)> {
+        let disks = self.hold.iter().flat_map(|hold| &hold.saved().disks);
+        disks.filter(|(_, disk)| !disk.info().read_only)
     }
 }
 
 impl Departing for LocalMachine {
     fn ram(&self) -> GuestRam {
         self.ram.clone()
+    }
+
+    fn touched(&self) -> PageSet {
+        PageSet::touched(&self.ram, self.presence)
+    }
+
+    fn disks(&mut self) -> Leaving {
+        std::mem::take(&mut self.disks)
     }
 
     fn written(&mut self) -> Result<PageSet, String> {
@@ -121,10 +203,11 @@ impl Departing for LocalMachine {
 
     fn stop(&mut self) -> Result<Vec<u8>, String> {
         self.brake.set(0);
+        write_back(&self.images);
         let (sender, answer) = mpsc::sync_channel(1);
         // Nobody waits for the answer any more only if this thread is gone.
         let order = SaveOrder::new(move |answer| drop(sender.send(answer)));
-        Requests::new(self.mailbox.clone()).save(order);
+        Requests::new(self.books.mailbox.clone()).save(order);
         let hold = answer.recv().map_err(|_| "the machine has ended".to_owned())?;
         let hold = hold.map_err(|refusal| refusal.message)?;
         if !Arc::ptr_eq(&hold.saved().ram, &self.ram) {
@@ -144,35 +227,77 @@ impl Departing for LocalMachine {
 
     fn record(&mut self) -> Result<(), String> {
         let fail = |error| format!("that the machine is handed over could not be written down: {error}");
-        self.records.write(&self.record).map_err(fail)
+        self.books.records.write(&self.books.record).map_err(fail)
     }
 
     fn let_disks_go(&mut self) -> Result<(), String> {
         if let Some(hold) = &mut self.hold {
             hold.freeze();
         }
-        self.disks().try_for_each(|disk| disk.let_go().map_err(|error| chain(&error)))
+        let plan = self.hold.as_ref().map(|hold| &hold.saved().plan);
+        let is_shared = |name: &str| plan.is_some_and(|plan| is_shareable(plan, name));
+        let disks = self.written_disks().map(|(name, disk)| (name.as_str(), disk, is_shared(name)));
+        self.left = LeftDisks::leave(disks)?;
+        Ok(())
     }
 
-    fn take_disks_back(&mut self) -> Result<(), String> {
-        self.disks().try_for_each(|disk| disk.hold().map_err(|error| chain(&error)))
+    fn take_disks_back(&mut self, trust: Trust) -> Result<(), String> {
+        // Given up in part, the rest was never left.
+        self.left.take_back(trust)?;
+        self.written_disks().try_for_each(|(name, disk)| take(name, disk.as_ref()))
     }
 
     fn go_on(&mut self) {
-        self.records.clear();
+        self.books.records.clear();
         if let Some(mut hold) = self.hold.take() {
             hold.thaw();
         }
     }
 
     fn end(&mut self, moved: &Moved) {
-        self.mailbox.post(Event::Migration(MigrationReport::Moved(*moved)));
-        if let Some(hold) = self.hold.take() {
-            hold.release(Release::End(ExitReason::Migrated { to: self.record.peer.clone() }));
-        }
+        let hold = self.hold.take();
+        self.books.moved(moved, |end| hold.into_iter().for_each(|hold| hold.release(end.clone())));
     }
 
     fn note(&mut self, progress: &Progress) {
-        self.mailbox.post(Event::Migration(MigrationReport::Progress(*progress)));
+        self.books.mailbox.post(Event::Migration(MigrationReport::Progress(*progress)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::record::elsewhere;
+    use super::super::source::Downtime;
+    use super::*;
+
+    #[test]
+    fn that_it_has_moved_is_told_and_written_down_before_the_machine_is_given_back() {
+        for is_lost in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = if is_lost { folder.path().join("missing") } else { folder.path().to_owned() };
+            let record =
+                Record { session: Session::new([1; 16]), owner: Owner::There, peer: "unix:/there".into() };
+            let books = Books { mailbox: Mailbox::new().unwrap(), records: Records::new(&directory), record };
+            // Without a folder it cannot be written, and it ends all the same.
+            assert_eq!(books.records.write(&books.record).is_err(), is_lost);
+            let moved =
+                Moved { progress: Progress::default(), downtime: Downtime::default(), took: Duration::ZERO };
+            let ended = Cell::new(false);
+            books.moved(&moved, |release| {
+                let reported = books.mailbox.take();
+                assert!(
+                    matches!(reported, Some(Event::Migration(MigrationReport::Moved(_)))),
+                    "{reported:?}"
+                );
+                let text = std::fs::read_to_string(directory.join(super::super::record::RECORD_FILE));
+                assert_eq!(text.is_ok_and(|text| text.contains("\"gone\"")), !is_lost);
+                assert_eq!(release, Release::End(ExitReason::Migrated { to: "unix:/there".into() }));
+                ended.set(true);
+            });
+            assert!(ended.get() && books.mailbox.take().is_none());
+            assert_eq!(elsewhere(&directory).is_some(), !is_lost);
+        }
     }
 }

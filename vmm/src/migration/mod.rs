@@ -6,15 +6,21 @@ mod copy;
 pub mod destination;
 pub mod facts;
 pub mod machine;
+mod object;
 pub mod options;
 pub mod ownership;
 pub mod record;
 pub mod rounds;
 pub mod source;
+pub mod storage;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod transport;
 pub mod wire;
+pub mod witness;
 
 pub use facts::Facts;
-pub use options::{MigrationOptions, MigrationRequest};
+pub use machine::random;
+pub use object::{ObjectError, admit, evacuation, implied};
+pub use options::{MigrationOptions, MigrationRequest, by_policies, connect_url};

@@ -1,8 +1,10 @@
 //! When copying is to end: what to do after a round, from what the rounds have shown so far. Pure; times are given.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::MigrationOptions;
+use super::options::PostCopy;
 
 /// The share of a vCPU's time that is taken away first, and how much more each time (KubeVirt leaves both to QEMU, which has 20 and
 /// 10 percent).
@@ -49,6 +51,8 @@ fn rate(bytes: u64, took: Duration) -> Option<u64> {
 pub enum Verdict {
     /// Stop the guest: the rest fits into the downtime.
     Stop,
+    /// Stop the guest, hand it over, and have the rest of its memory follow it.
+    Follow,
     /// One more round, the vCPUs held back for this share of their time, in percent.
     Again {
         /// 0 for not at all.
@@ -106,6 +110,11 @@ impl Rounds {
         Some(FIXED.saturating_add(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))))
     }
 
+    /// Bytes a second that may be sent, if there is a limit.
+    pub fn bandwidth(&self) -> Option<NonZeroU64> {
+        self.options.bandwidth
+    }
+
     /// Bytes a second that the guest writes, as last seen.
     pub fn dirty_rate(&self) -> u64 {
         self.dirty_rate
@@ -139,11 +148,14 @@ impl Rounds {
         {
             return Verdict::Stop;
         }
+        if self.options.post_copy == PostCopy::AtOnce {
+            return Verdict::Follow;
+        }
         if let Some(limit) = self.completion_timeout().filter(|limit| passed > *limit) {
-            return if self.options.allow_workload_disruption {
-                Verdict::Stop
-            } else {
-                Verdict::GiveUp(Reason::TooLong(limit))
+            return match (self.options.allow_workload_disruption, self.options.post_copy) {
+                (true, PostCopy::WhenLate) => Verdict::Follow,
+                (true, _) => Verdict::Stop,
+                (false, _) => Verdict::GiveUp(Reason::TooLong(limit)),
             };
         }
         self.note_progress(round.left, passed);
@@ -251,8 +263,17 @@ mod tests {
         let (verdict, _, _, passed) = run(timed.clone(), 2 * GIB, &guest);
         assert_eq!(verdict, Verdict::GiveUp(Reason::TooLong(Duration::from_secs(60))));
         assert!(passed > Duration::from_secs(60) && passed < Duration::from_secs(75), "{passed:?}");
-        let forced = MigrationOptions { allow_workload_disruption: true, ..timed };
-        assert_eq!(run(forced, 2 * GIB, &guest).0, Verdict::Stop);
+        let forced = MigrationOptions { allow_workload_disruption: true, ..timed.clone() };
+        assert_eq!(run(forced.clone(), 2 * GIB, &guest).0, Verdict::Stop);
+        let following = MigrationOptions { post_copy: PostCopy::WhenLate, ..forced };
+        assert_eq!(run(following, 2 * GIB, &guest).0, Verdict::Follow);
+        let undisturbed = MigrationOptions { post_copy: PostCopy::WhenLate, ..timed.clone() };
+        assert!(matches!(run(undisturbed, 2 * GIB, &guest).0, Verdict::GiveUp(_)));
+        let at_once = MigrationOptions { post_copy: PostCopy::AtOnce, ..timed };
+        let (verdict, rounds, ..) = run(at_once.clone(), 2 * GIB, &guest);
+        assert_eq!((verdict, rounds), (Verdict::Follow, 1));
+        // What fits into the downtime goes before.
+        assert_eq!(run(at_once, GIB, &Simulated { dirty: 0, set: 0, rate: 100 * MIB }).0, Verdict::Stop);
     }
 
     #[test]

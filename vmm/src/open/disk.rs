@@ -11,7 +11,8 @@ use block::qcow2::Backing;
 use block::{CacheMode, CowDisk, Disk, DiskError, EngineKind, QcowDisk, QcowOptions, RawDisk, RawOptions};
 use image::Store;
 
-use super::{OpenError, new_image, reference, scratch};
+use super::{OpenError, layers, new_image, reference, scratch};
+use crate::migration::storage::FilesDisk;
 use crate::plan::{Cache, DiskPlan, DiskSource, Io, IsoFile, Storage};
 use crate::sys::memory::memory_file;
 
@@ -92,10 +93,18 @@ fn open_storage(
         cache,
         engine: engine(plan),
         shareable: plan.shareable,
-        lock_later,
-        ..OpenOptions::default()
+        // Who only reads a disk keeps nobody from reading it, too.
+        lock_later: lock_later && !plan.read_only,
+        backing: below(path, format)?,
     };
     ops::open(path, format, &options)
+}
+
+fn below(path: &Path, format: Format) -> Result<Vec<Backing>, DiskError> {
+    match format {
+        Format::Raw => Ok(Vec::new()),
+        Format::Qcow2 => layers::below(path),
+    }
 }
 
 /// Storage that is only read, under a scratch overlay without a name.
@@ -104,11 +113,13 @@ fn ephemeral(storage: &Storage, engine: EngineKind) -> Result<Arc<dyn Disk>, Dis
     match format {
         Format::Raw => over_raw(path, engine),
         Format::Qcow2 => {
+            let below = layers::below(path)?;
             let size = {
-                let options = QcowOptions { read_only: true, ..QcowOptions::default() };
+                let options =
+                    QcowOptions { read_only: true, backing: below.clone(), ..QcowOptions::default() };
                 QcowDisk::open(path, &options)?.info().size_bytes
             };
-            let backing = Backing::Qcow2(path.to_owned());
+            let backing = std::iter::once(Backing::Qcow2(path.to_owned())).chain(below).collect();
             let create = CreateOptions {
                 backing: Some((path.display().to_string(), Format::Qcow2)),
                 overwrite: true,
@@ -117,7 +128,7 @@ fn ephemeral(storage: &Storage, engine: EngineKind) -> Result<Arc<dyn Disk>, Dis
             let file = overlay_file(path)?;
             let overlay = scratch::name_of(&file);
             ops::create(&overlay, &create)?;
-            let options = QcowOptions { backing: vec![backing], engine, ..QcowOptions::default() };
+            let options = QcowOptions { backing, engine, ..QcowOptions::default() };
             Ok(Arc::new(QcowDisk::open(&overlay, &options)?))
         }
     }
@@ -156,10 +167,33 @@ fn container_disk(
 
 /// Where the raw copy of a qcow2 image is kept: under a name that changes with the image.
 fn copy_of(cache: &Path, image: &Path) -> io::Result<PathBuf> {
+    let folder = cache.join(UNPACKED);
+    if let Some(content) = content_of(cache, image) {
+        return Ok(folder.join(format!("{}.raw", content.replace('/', "-"))));
+    }
     let file = fs::metadata(image)?;
     let changed = format!("{:x}.{:x}", file.mtime(), file.mtime_nsec());
     let name = format!("{:x}-{:x}-{:x}-{changed}.raw", file.dev(), file.ino(), file.size());
-    Ok(cache.join("unpacked").join(name))
+    Ok(folder.join(name))
+}
+
+/// Folder of the cache for raw copies of images.
+const UNPACKED: &str = "unpacked";
+/// Digits of a digest.
+const DIGEST: usize = 64;
+
+/// By what a disk of the cache is told from all others, on any host: the digest of the image that it was taken out of, which was checked
+/// then, and its name there. Nothing if it is no such disk.
+pub(super) fn content_of(cache: &Path, file: &Path) -> Option<String> {
+    let path = file.strip_prefix(cache).ok()?.to_str()?;
+    let path = match path.strip_prefix(UNPACKED) {
+        Some(copy) => copy.strip_prefix('/')?.strip_suffix(".raw")?,
+        None => path,
+    };
+    let (digest, name) = path.split_at_checked(DIGEST)?;
+    let name = name.strip_prefix(['/', '-'])?;
+    let is_digest = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_digest && !name.is_empty() && !name.contains('/')).then(|| format!("{digest}/{name}"))
 }
 
 fn iso(name: &str, label: &str, files: &[IsoFile]) -> Result<Arc<dyn Disk>, OpenError> {
@@ -171,6 +205,25 @@ fn iso(name: &str, label: &str, files: &[IsoFile]) -> Result<Arc<dyn Disk>, Open
         .map_err(|source| OpenError::Host { what: format!("disk {name}"), source })?;
     let disk = from_file(file, name, true, EngineKind::Auto);
     disk.map_err(|source| OpenError::Disk { name: name.to_owned(), source })
+}
+
+/// The largest image of files that another process may send.
+const MOST_FILES: u64 = 256 << 20;
+
+/// An ISO image of so many bytes that is yet to come: as a disk to be written, and as one to be read.
+pub(super) fn incoming_iso(name: &str, bytes: u64) -> Result<FilesDisk, OpenError> {
+    let fail = |source| OpenError::Host { what: format!("disk {name}"), source };
+    if bytes > MOST_FILES {
+        return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "its image is too large")));
+    }
+    let file = memory_file(c"kubevmm-iso").map_err(fail)?;
+    file.set_len(bytes).map_err(fail)?;
+    let same = file.try_clone().map_err(fail)?;
+    let open = |file, read_only| {
+        let disk = from_file(file, name, read_only, EngineKind::Auto);
+        disk.map_err(|source| OpenError::Disk { name: name.to_owned(), source })
+    };
+    Ok((open(same, false)?, open(file, true)?))
 }
 
 fn from_file(

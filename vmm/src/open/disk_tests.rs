@@ -168,3 +168,56 @@ fn a_disk_that_another_process_has_is_not_made_anew() {
     theirs.let_go().unwrap();
     ours.hold().unwrap();
 }
+
+#[test]
+fn a_disk_out_of_an_image_is_known_by_its_digest_also_when_it_was_unpacked() {
+    let (cache, digest) = (Path::new("/cache"), "0123456789abcdef".repeat(4));
+    let of = |path: &str| content_of(cache, Path::new(path));
+    let disk = format!("/cache/{digest}/disk");
+    assert_eq!(of(&disk), Some(format!("{digest}/disk")));
+    let copy = copy_of(cache, Path::new(&disk)).unwrap();
+    assert_eq!(copy, Path::new(&format!("/cache/unpacked/{digest}-disk.raw")));
+    assert_eq!(content_of(cache, &copy), of(&disk));
+    for other in
+        ["/cache/0123/disk", "/elsewhere/disk", "/cache/unpacked/1-2-3-4.5.raw", "/cache", "/cache/unpackedx"]
+    {
+        assert_eq!(of(other), None, "{other}");
+    }
+    assert_eq!(of(&format!("/cache/{digest}")), None);
+    assert_eq!(of(&format!("/cache/{digest}/a/b")), None);
+    assert_eq!(of(&format!("/cache/{}/disk", digest.replace('0', "x"))), None);
+}
+
+/// An image names what is below it, and only a base in its own folder counts, as what its name says.
+#[test]
+fn only_a_base_of_the_same_folder_lies_below_a_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let claim = folder.path().join("claim");
+    fs::create_dir(&claim).unwrap();
+    fs::rename(raw(folder.path()), claim.join("disk.1f.img")).unwrap();
+    for name in ["other.img", "disk.img"] {
+        fs::copy(claim.join("disk.1f.img"), claim.join(name)).unwrap();
+    }
+    let path = claim.join("disk.qcow2");
+    let whole = claim.join("disk.1f.img").display().to_string();
+    let names = ["other.img", "disk.img", "../claim/disk.1f.img", &whole, "disk.1f.img"];
+    for (number, name) in names.iter().enumerate() {
+        let options = CreateOptions {
+            // What it says of the format counts as little.
+            backing: Some(((*name).to_owned(), Format::Qcow2)),
+            overwrite: true,
+            ..CreateOptions::new(Format::Qcow2, 4 << 20)
+        };
+        ops::create(&path, &options).unwrap();
+        for source in [DiskSource::Storage, DiskSource::Ephemeral] {
+            let opened = open_plan(&plan(source(Storage::Qcow2(path.clone()))), folder.path());
+            match opened {
+                Ok(disk) => {
+                    assert_eq!(number, names.len() - 1, "{name} is opened");
+                    assert_eq!(read(&*disk, 1 << 20), [7; 4096]);
+                }
+                Err(error) => assert!(number < names.len() - 1, "{name}: {}", devices::chain(&error)),
+            }
+        }
+    }
+}

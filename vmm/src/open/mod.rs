@@ -2,6 +2,7 @@
 
 mod disk;
 mod host_network;
+pub(crate) mod layers;
 mod network;
 mod new_image;
 mod runtime;
@@ -15,17 +16,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use block::{Disk, DiskError};
+use block::{Disk, DiskError, MarkedDisk};
+use devices::say;
 use image::{Reference, Store};
 
 pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
 pub use network::NicLink;
+pub use new_image::MadeImage;
 pub use runtime::RuntimeDir;
 pub use surroundings::look_around;
 
 use crate::agent::AgentHandle;
 use crate::console::{ConsoleHub, ConsoleTarget};
 use crate::metrics::Metrics;
+use crate::migration::storage::FilesDisk;
 use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, NicPlan, Plan};
 use crate::sys::socket;
 
@@ -119,7 +123,7 @@ pub enum OpenError {
         /// Where its files are.
         directory: PathBuf,
     },
-    /// The VM was handed over by a process that did not end in order.
+    /// The VM was handed over by a process that has not heard what became of it.
     #[error(
         "{namespace}/{name} was moved to {peer}, and runs there unless that failed: see there first, then kubevmm delete {name}"
     )]
@@ -199,8 +203,8 @@ pub struct NamedFile {
 /// What stands behind one function of the plan.
 #[derive(Debug)]
 pub enum Backend {
-    /// A disk.
-    Disk(Arc<dyn Disk>),
+    /// A disk, with marks on what is written to it.
+    Disk(Arc<MarkedDisk>),
     /// A network card's other end.
     Nic(NicLink),
     /// A unix socket at which whoever wants to talk to a console port connects.
@@ -271,10 +275,20 @@ impl Resources {
     pub fn disks(&self, plan: &Plan) -> Vec<(String, Arc<dyn Disk>)> {
         let named =
             plan.functions.iter().zip(&self.backends).filter_map(|(function, backend)| match backend {
-                Backend::Disk(disk) => Some((function.name.clone(), Arc::clone(disk))),
+                Backend::Disk(disk) => Some((function.name.clone(), Arc::clone(disk) as Arc<dyn Disk>)),
                 _ => None,
             });
         named.collect()
+    }
+
+    /// Puts other disks in the place of those with these names.
+    pub fn replace_disks(&mut self, plan: &Plan, disks: Vec<(String, Arc<MarkedDisk>)>) {
+        for (name, disk) in disks {
+            let place = plan.functions.iter().position(|function| function.name == name);
+            if let Some(backend) = place.and_then(|place| self.backends.get_mut(place)) {
+                *backend = Backend::Disk(disk);
+            }
+        }
     }
 
     /// Who speaks to the guest's agent, if kubevmm does.
@@ -286,10 +300,26 @@ impl Resources {
     }
 }
 
+/// By what the only file below `disk` is told from all others, on any host, if it was taken out of a container image.
+pub(crate) fn base_of(places: &Places, disk: &dyn Disk) -> Option<String> {
+    match disk.bases().as_slice() {
+        [base] => disk::content_of(&places.cache, base.path()),
+        _ => None,
+    }
+}
+
+/// A disk of files whose contents are yet to come: to be written, and as the guest sees it.
+///
+/// # Errors
+/// The host has no memory for it.
+pub(crate) fn incoming_files(name: &str, bytes: u64) -> Result<FilesDisk, OpenError> {
+    disk::incoming_iso(name, bytes)
+}
+
 /// Opens a disk that is added to a running machine.
 pub(crate) fn disk(places: &Places, name: &str, plan: &DiskPlan) -> Result<Backend, OpenError> {
     let store = Store::new(places.images.clone(), places.cache.clone());
-    Ok(Backend::Disk(disk::open(&store, &places.cache, name, plan, places.lock_later)?))
+    open_disk(&store, places, name, plan)
 }
 
 /// Opens what a network card is on that is added to a running machine, and makes it before if the plan says so.
@@ -318,9 +348,7 @@ fn open_backend(
     function: &Function,
 ) -> Result<Backend, OpenError> {
     Ok(match &function.device {
-        DevicePlan::Disk(disk) => {
-            Backend::Disk(disk::open(store, &places.cache, &function.name, disk, places.lock_later)?)
-        }
+        DevicePlan::Disk(disk) => open_disk(store, places, &function.name, disk)?,
         DevicePlan::Nic(nic) => Backend::Nic(network::open(&function.name, nic, network)?),
         DevicePlan::Console { .. } => {
             if let Some(agent) = &places.agent {
@@ -332,6 +360,22 @@ fn open_backend(
         }
         DevicePlan::Rng | DevicePlan::Balloon { .. } => Backend::None,
     })
+}
+
+fn open_disk(store: &Store, places: &Places, name: &str, plan: &DiskPlan) -> Result<Backend, OpenError> {
+    let disk = disk::open(store, &places.cache, name, plan, places.lock_later)?;
+    tell_of_claim(name, disk.as_ref());
+    Ok(Backend::Disk(Arc::new(MarkedDisk::new(disk))))
+}
+
+/// Says of a disk that is held if only its lock keeps others from writing it.
+pub(crate) fn tell_of_claim(name: &str, disk: &dyn Disk) {
+    if disk.is_unclaimed() {
+        say!(
+            "kubevmm: disk {name}: this process may not claim the device, only lock it: others that have it by another node, as in another \
+             container, are not kept from writing it"
+        );
+    }
 }
 
 fn open_file(store: &Store, what: &str, source: &FileSource) -> Result<NamedFile, OpenError> {

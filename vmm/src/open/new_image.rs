@@ -3,8 +3,10 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::{OpenError, OpenFault, Subject};
+use crate::plan::{DevicePlan, DiskPlan, DiskSource, Plan, Storage};
 use crate::sys::disk_space::available;
 
 /// Bytes of the file system that stay free (KubeVirt's `minimum-pvc-reserve-bytes`).
@@ -12,23 +14,73 @@ const RESERVE: u64 = 128 << 10;
 /// By how many hundredths an image may fall short of what was asked (KubeVirt's `pvc-tolerate-less-space-up-to-percent`).
 const TOLERATED: u64 = 10;
 
+/// An image that was made for a disk whose contents are yet to come. Unless they do, it goes again.
+#[derive(Debug)]
+pub struct MadeImage {
+    /// Name of its disk.
+    pub disk: String,
+    /// Where it is.
+    pub path: PathBuf,
+    is_kept: bool,
+}
+
+impl MadeImage {
+    /// Makes the images of `plan` that are missing.
+    ///
+    /// # Errors
+    /// The first that cannot be made; those before it are gone again.
+    pub fn all(plan: &Plan) -> Result<Vec<Self>, Vec<OpenFault>> {
+        let mut made = Vec::new();
+        for function in &plan.functions {
+            let DevicePlan::Disk(DiskPlan { source: DiskSource::Storage(storage), .. }) = &function.device
+            else {
+                continue;
+            };
+            let Storage::RawOrNew { path, capacity } = storage else { continue };
+            let is_made = make(path, *capacity).map_err(|source| {
+                let (what, path) = (format!("disk {}", function.name), path.clone());
+                let error = OpenError::File { what, path, source };
+                vec![OpenFault { subject: Subject::Disk(function.name.clone()), error }]
+            })?;
+            if is_made {
+                made.push(Self { disk: function.name.clone(), path: path.clone(), is_kept: false });
+            }
+        }
+        Ok(made)
+    }
+
+    /// Its contents have come.
+    pub fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for MadeImage {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Nothing has been in it that anybody had.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Makes a sparse image of `capacity` bytes unless there is one, with its folder if need be. Where the file system has a
-/// little less room, the image is as large as there is room.
-pub(super) fn make(path: &Path, capacity: u64) -> io::Result<()> {
+/// little less room, the image is as large as there is room. Says whether it was made.
+pub(super) fn make(path: &Path, capacity: u64) -> io::Result<bool> {
     if path.exists() {
-        return Ok(());
+        return Ok(false);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let size = fitting(capacity, available(folder)?)
         .map_err(|message| io::Error::new(io::ErrorKind::StorageFull, message))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file.set_len(size).inspect_err(|_| {
+        Ok(file) => file.set_len(size).map(|()| true).inspect_err(|_| {
             // An empty file would be taken for an image the next time; the first error counts.
             let _ = fs::remove_file(path);
         }),
         // Somebody else was faster, and the image is theirs.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -58,11 +110,11 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("claim/disk.img");
-        make(&path, 1 << 20).unwrap();
+        assert!(make(&path, 1 << 20).unwrap());
         let meta = fs::metadata(&path).unwrap();
         assert_eq!((meta.len(), meta.blocks()), (1 << 20, 0));
         fs::write(&path, "data").unwrap();
-        make(&path, 1 << 20).unwrap();
+        assert!(!make(&path, 1 << 20).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"data");
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
-use crate::migration::record::{self, Owner, Record};
+use crate::migration::record;
 use crate::{console, status};
 
 /// Held open and locked as long as the VM runs. It says which process that is.
@@ -14,12 +14,15 @@ const LOCK: &str = "lock";
 /// How often a directory is made anew that others remove at the same time.
 const TRIES: u32 = 100;
 
-/// `ROOT/<namespace>/<name>`. When this is dropped, only what tells how the VM ended is left in it.
+/// `ROOT/<namespace>/<name>`. When this is dropped, only what tells how the VM ended is left in it, and to whom it was handed over if
+/// nobody has told that it arrived.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
     /// Nothing is to be left.
     leave_nothing: bool,
+    /// It was told that the VM has moved.
+    is_told: bool,
     /// Closing it gives the lock up.
     _lock: File,
 }
@@ -27,27 +30,44 @@ pub struct RuntimeDir {
 impl RuntimeDir {
     /// Makes the directory of `namespace`/`name` below `root` and locks it against a second start of the same VM. What an
     /// earlier run left in it is removed.
+    ///
+    /// # Errors
+    /// It runs, or a process has handed it over without telling that it arrived; or the host does not allow it.
     pub fn create(root: &Path, namespace: &str, name: &str) -> Result<Self, OpenError> {
+        Self::lock(root, namespace, name, |path| match record::elsewhere(path) {
+            Some(peer) => Err(OpenError::HandedOver { namespace: namespace.into(), name: name.into(), peer }),
+            None => Ok(()),
+        })
+    }
+
+    /// The same for a VM that is to come here, wherever it is: what was said of that stays until it comes.
+    ///
+    /// # Errors
+    /// It runs, or the host does not allow it.
+    pub fn create_to_receive(root: &Path, namespace: &str, name: &str) -> Result<Self, OpenError> {
+        Self::lock(root, namespace, name, |_| Ok(()))
+    }
+
+    /// The same if it `may` be, which is asked of a directory that nobody else has any more.
+    fn lock(
+        root: &Path,
+        namespace: &str,
+        name: &str,
+        may: impl FnOnce(&Path) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
         let path = root.join(namespace).join(name);
         let fail = |source| OpenError::File { what: "runtime directory".into(), path: path.clone(), source };
         let lock = lock(&path, true).map_err(fail)?;
         let mut lock = lock.ok_or_else(|| running(namespace, name, &path))?;
-        clear(&path, &[]).map_err(fail)?;
+        may(&path)?;
+        clear(&path, word(&path)).map_err(fail)?;
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
-        Ok(Self { path, leave_nothing: false, _lock: lock })
+        Ok(Self { path, leave_nothing: false, is_told: false, _lock: lock })
     }
 
-    /// Whether a process that did not end in order has handed `namespace`/`name` over, so that it is not to be started here.
-    ///
-    /// # Errors
-    /// It has.
-    pub fn check_owner(root: &Path, namespace: &str, name: &str) -> Result<(), OpenError> {
-        match record::read(&root.join(namespace).join(name)) {
-            Some(Record { owner: Owner::There, peer, .. }) => {
-                Err(OpenError::HandedOver { namespace: namespace.into(), name: name.into(), peer })
-            }
-            _ => Ok(()),
-        }
+    /// Where `namespace`/`name` was handed over to, in words, if it is not to be started here before somebody has looked there.
+    pub fn elsewhere(root: &Path, namespace: &str, name: &str) -> Option<String> {
+        record::elsewhere(&root.join(namespace).join(name))
     }
 
     /// Removes what the last run of `namespace`/`name` left below `root`; false if there is nothing.
@@ -63,7 +83,7 @@ impl RuntimeDir {
         let lock = lock(&path, false).map_err(fail)?;
         let lock = lock.ok_or_else(|| running(namespace, name, &path))?;
         clear(&path, &[]).map_err(fail)?;
-        drop(Self { path, leave_nothing: true, _lock: lock });
+        drop(Self { path, leave_nothing: true, is_told: false, _lock: lock });
         Ok(true)
     }
 
@@ -77,6 +97,11 @@ impl RuntimeDir {
         self.leave_nothing = true;
     }
 
+    /// Whoever has to know was told that the VM runs elsewhere: nothing here has to say so any more.
+    pub fn move_is_told(&mut self) {
+        self.is_told = true;
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -85,9 +110,10 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        let word = if self.is_told { &[] } else { word(&self.path) };
         // Whatever cannot be removed now is cleared by the next start of the same VM.
-        if !self.leave_nothing {
-            let _ = clear(&self.path, &[status::FILES.as_slice(), &console::LOG_FILES].concat());
+        if !self.leave_nothing || !word.is_empty() {
+            let _ = clear(&self.path, &[status::FILES.as_slice(), &console::LOG_FILES, word].concat());
             return;
         }
         let _ = clear(&self.path, &[]);
@@ -96,6 +122,11 @@ impl Drop for RuntimeDir {
         // The namespace's directory stays while other VMs are in it.
         let _ = self.path.parent().map(fs::remove_dir);
     }
+}
+
+/// The file in `directory` that says that the VM is elsewhere, if one does.
+fn word(directory: &Path) -> &'static [&'static str] {
+    if record::elsewhere(directory).is_some() { &[record::RECORD_FILE] } else { &[] }
 }
 
 fn running(namespace: &str, name: &str, path: &Path) -> OpenError {
@@ -145,23 +176,90 @@ fn clear(directory: &Path, keep: &[&str]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migration::record::Records;
+    use crate::migration::record::{Owner, Record, Records};
     use crate::migration::wire::Session;
+
+    fn record(owner: Owner) -> Record {
+        Record { session: Session::new([1; 16]), owner, peer: "unix:/x".into() }
+    }
 
     #[test]
     fn a_vm_that_was_handed_over_is_not_started_before_somebody_has_looked() {
         let root = tempfile::tempdir().unwrap();
-        let check = || RuntimeDir::check_owner(root.path(), "default", "vm");
-        check().unwrap();
+        let create = || RuntimeDir::create(root.path(), "default", "vm").map(drop);
+        create().unwrap();
         let directory = root.path().join("default/vm");
-        fs::create_dir_all(&directory).unwrap();
-        let record = |owner| Record { session: Session::new([1; 16]), owner, peer: "unix:/x".into() };
         Records::new(&directory).write(&record(Owner::Here)).unwrap();
-        check().unwrap();
+        create().unwrap();
+        for owner in [Owner::There, Owner::Gone] {
+            Records::new(&directory).write(&record(owner)).unwrap();
+            fs::write(directory.join(status::VMI_FILE), "{}").unwrap();
+            for _ in 0..2 {
+                assert!(matches!(create(), Err(OpenError::HandedOver { .. })));
+            }
+            assert!(directory.join(status::VMI_FILE).exists(), "what is told of it stays");
+            RuntimeDir::remove(root.path(), "default", "vm").unwrap();
+            create().unwrap();
+        }
+        fs::write(directory.join(record::RECORD_FILE), "").unwrap();
+        assert!(matches!(create(), Err(OpenError::HandedOver { .. })), "it may have said so");
+    }
+
+    #[test]
+    fn whoever_waits_for_a_vm_that_does_not_come_leaves_word_of_where_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("default/vm");
+        let receive = || RuntimeDir::create_to_receive(root.path(), "default", "vm").unwrap();
+        let is_refused =
+            || matches!(RuntimeDir::create(root.path(), "default", "vm"), Err(OpenError::HandedOver { .. }));
+        drop(receive());
         Records::new(&directory).write(&record(Owner::There)).unwrap();
-        assert!(matches!(check(), Err(OpenError::HandedOver { .. })));
-        RuntimeDir::remove(root.path(), "default", "vm").unwrap();
-        check().unwrap();
+        drop(receive());
+        assert!(is_refused());
+        let mut leaves_nothing = receive();
+        leaves_nothing.leave_nothing();
+        drop(leaves_nothing);
+        assert!(is_refused());
+        // It comes, and is lost before it runs; then it comes and stays until its end.
+        let runtime = receive();
+        Records::new(runtime.path()).replace(&record(Owner::Here)).unwrap();
+        Records::new(runtime.path()).put_back();
+        drop(runtime);
+        assert!(is_refused());
+        let runtime = receive();
+        Records::new(runtime.path()).replace(&record(Owner::Here)).unwrap();
+        drop(runtime);
+        assert!(!is_refused());
+    }
+
+    #[test]
+    fn that_a_vm_has_moved_is_written_down_until_it_was_told() {
+        for told in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let mut runtime = RuntimeDir::create(root.path(), "default", "vm").unwrap();
+            Records::new(runtime.path()).write(&record(Owner::Gone)).unwrap();
+            if told {
+                runtime.move_is_told();
+            }
+            drop(runtime);
+            assert_eq!(RuntimeDir::create(root.path(), "default", "vm").is_ok(), told);
+        }
+    }
+
+    #[test]
+    fn one_that_ends_without_knowing_what_became_of_its_vm_leaves_word_of_that() {
+        for leaves_nothing in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let mut runtime = RuntimeDir::create(root.path(), "default", "vm").unwrap();
+            Records::new(runtime.path()).write(&record(Owner::There)).unwrap();
+            if leaves_nothing {
+                runtime.leave_nothing();
+            }
+            drop(runtime);
+            assert!(RuntimeDir::create(root.path(), "default", "vm").is_err());
+            assert!(RuntimeDir::remove(root.path(), "default", "vm").unwrap());
+            RuntimeDir::create(root.path(), "default", "vm").unwrap();
+        }
     }
 
     #[test]

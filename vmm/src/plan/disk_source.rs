@@ -42,7 +42,7 @@ pub enum DiskSource {
 pub enum Storage {
     /// A raw image.
     Raw(PathBuf),
-    /// A qcow2 image without a backing file.
+    /// A qcow2 image; below it may be others of its folder, whose names say so.
     Qcow2(PathBuf),
     /// A block device.
     Device(PathBuf),

@@ -19,6 +19,17 @@ pub enum Backing {
     },
 }
 
+impl Backing {
+    /// Whether a guest can run before its memory is there: pages of 1 GiB would have it wait too long at each touch.
+    #[must_use]
+    pub const fn comes_on_demand(self) -> bool {
+        match self {
+            Self::Anonymous => true,
+            Self::HugePages { page_size } => page_size <= 2 << 20,
+        }
+    }
+}
+
 /// Guest RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPlan {
@@ -56,6 +67,8 @@ mod tests {
         assert_eq!(plan(GIB, None).unwrap().backing, Backing::Anonymous);
         let two = plan(5 * GIB, Some(2 << 20)).unwrap();
         assert_eq!(two.backing, Backing::HugePages { page_size: 2 << 20 });
+        assert!(two.backing.comes_on_demand());
+        assert!(!plan(5 * GIB, Some(GIB)).unwrap().backing.comes_on_demand());
         assert!(plan(GIB + 4096, Some(2 << 20)).is_err());
         assert!(plan(GIB / 2, Some(GIB)).is_err());
         assert!(plan(GIB, Some(64 << 10)).is_err());

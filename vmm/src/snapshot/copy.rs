@@ -35,7 +35,7 @@ impl MemoryCopy {
         base: Option<&Snapshot>,
     ) -> Result<Self, SnapshotError> {
         let (reader, left) = match base {
-            None => (glance.dirty.reader()?, PageSet::all(&glance.ram)),
+            None => (glance.dirty.reader()?, PageSet::touched(&glance.ram, glance.presence)),
             Some(base) => {
                 let reader = glance.tracking.take(&base.manifest.id);
                 let mut reader = reader.ok_or_else(|| untracked(base))?;

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use super::SnapshotError;
 use super::index::Index;
 use super::layout::Layout;
+use super::leftovers;
 use super::manifest::{Manifest, VERSION};
+use super::saved::SavedMemory;
+use super::server::is_memory;
 use super::sums::{Sum, Sums};
 use crate::machine::MachineState;
 
@@ -38,6 +41,8 @@ pub(super) struct NewSnapshot {
     path: PathBuf,
     sums: Sums,
     is_done: bool,
+    /// Says to others that somebody is at work on it.
+    _lock: Option<File>,
 }
 
 impl NewSnapshot {
@@ -50,11 +55,15 @@ impl NewSnapshot {
         if path.symlink_metadata().is_ok() {
             return Err(SnapshotError::Exists(path));
         }
-        let partial = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+        let name = name.to_string_lossy();
+        // In a container, processes have the same number again and again.
+        leftovers::remove(parent, &name);
+        let partial = parent.join(leftovers::name(&name, std::process::id()));
         // Guest memory has secrets in it.
         let made = DirBuilder::new().mode(0o700).create(&partial);
         made.map_err(SnapshotError::file("made", &partial))?;
-        Ok(Self { partial, path, sums: Sums::default(), is_done: false })
+        let lock = leftovers::lock(&partial);
+        Ok(Self { partial, path, sums: Sums::default(), is_done: false, _lock: lock })
     }
 
     /// A new, empty file in it.
@@ -85,12 +94,22 @@ impl NewSnapshot {
     }
 
     /// Makes it durable, and gives it its name.
-    pub(super) fn finish(mut self) -> Result<PathBuf, SnapshotError> {
+    pub(super) fn finish(self) -> Result<PathBuf, SnapshotError> {
         let text = self.sums.to_text();
+        self.adopt(text.as_bytes(), |_| Ok(()))
+    }
+
+    /// The same with a list of checksums that is there already, and if `is_good` finds nothing wrong with it all.
+    pub(super) fn adopt(
+        mut self,
+        sums: &[u8],
+        is_good: impl FnOnce(&Path) -> Result<(), SnapshotError>,
+    ) -> Result<PathBuf, SnapshotError> {
         let path = self.partial.join(name::SUMS);
         let mut file = self.file(name::SUMS)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        let written = file.write_all(sums).and_then(|()| file.sync_all());
         written.map_err(SnapshotError::file("written", &path))?;
+        is_good(&self.partial)?;
         let sync = |path: &Path| {
             File::open(path)
                 .and_then(|file| file.sync_all())
@@ -129,6 +148,16 @@ impl Snapshot {
     /// # Errors
     /// It is none, or it is damaged.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
+        Self::open_with(path, |_| true)
+    }
+
+    /// The same of one whose memory is elsewhere.
+    pub(super) fn open_without_memory(path: &Path) -> Result<Self, SnapshotError> {
+        Self::open_with(path, |file| !is_memory(file))
+    }
+
+    /// The same of one that has these of its files here.
+    fn open_with(path: &Path, is_here: impl Fn(&str) -> bool) -> Result<Self, SnapshotError> {
         let path = fs::canonicalize(path).map_err(SnapshotError::file("opened", path))?;
         let sums = read(&path.join(name::SUMS)).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => {
@@ -143,7 +172,7 @@ impl Snapshot {
             }
             _ => SnapshotError::Damaged { path: path.clone(), why: error.to_string() },
         })?;
-        for Sum { name, bytes, .. } in sums.all() {
+        for Sum { name, bytes, .. } in sums.all().iter().filter(|sum| is_here(&sum.name)) {
             let found = fs::symlink_metadata(path.join(name));
             let found = found.map_err(SnapshotError::file("found", &path.join(name)))?;
             if !found.is_file() || found.len() != *bytes {
@@ -183,7 +212,7 @@ impl Snapshot {
     }
 
     /// Its memory file, and which pages of it are data.
-    pub(super) fn memory(&self) -> Result<(File, Index), SnapshotError> {
+    pub(super) fn memory(&self) -> Result<SavedMemory, SnapshotError> {
         let path = self.path.join(name::MEMORY);
         let file = File::open(&path).map_err(SnapshotError::file("opened", &path))?;
         let length = Layout::of(&self.manifest.plan.memory.ram).bytes();
@@ -192,7 +221,8 @@ impl Snapshot {
             return Err(self.damaged(format!("memory has {found} bytes instead of {length}")));
         }
         let index = Index::parse(&self.contents(name::INDEX)?, length);
-        Ok((file, index.map_err(|why| self.damaged(why.to_owned()))?))
+        let index = index.map_err(|why| self.damaged(why.to_owned()))?;
+        Ok(SavedMemory { snapshot: self.path.clone(), file, index })
     }
 
     /// The snapshot that this one adds to, if any.

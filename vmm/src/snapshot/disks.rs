@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use block::ops::is_zero;
+use block::ops::data_runs;
 use block::{Blocking, Disk};
 
 use super::SnapshotError;
 use super::directory::NewSnapshot;
+use super::layers::layers;
 use super::manifest::{DiskRecord, KeptDisk};
 use crate::plan::{DevicePlan, DiskSource, Function, Storage};
 
@@ -23,25 +23,27 @@ const HOLE: usize = 4096;
 pub(super) fn keep(
     snapshot: &mut NewSnapshot,
     function: &Function,
-    disk: &Arc<dyn Disk>,
+    disk: &dyn Disk,
     copies_all: bool,
 ) -> Result<Option<DiskRecord>, SnapshotError> {
     let DevicePlan::Disk(plan) = &function.device else { return Ok(None) };
     let (name, bytes) = (function.name.clone(), disk.info().size_bytes);
     let fail = |why: String| SnapshotError::Disk { name: name.clone(), why };
-    let contents = match &plan.source {
+    let (contents, layers) = match &plan.source {
         DiskSource::Storage(storage) if !copies_all => {
             disk.sync().map_err(|error| fail(devices::chain(&error)))?;
-            KeptDisk::InPlace { modified: modified(path_of(storage)) }
+            // A file that is not found under its name any more tells nothing: restoring takes one that is named then.
+            let layers = layers(storage).unwrap_or_default();
+            (KeptDisk::InPlace { modified: layers.first().map(|image| image.modified) }, layers)
         }
         _ => {
             let file = format!("disk-{name}.raw");
-            let crc = copy(snapshot, &file, disk.as_ref()).map_err(|error| fail(devices::chain(&error)))?;
+            let crc = copy(snapshot, &file, disk).map_err(|error| fail(devices::chain(&error)))?;
             snapshot.note(&file, bytes, Some(crc));
-            KeptDisk::Copied { file }
+            (KeptDisk::Copied { file }, Vec::new())
         }
     };
-    Ok(Some(DiskRecord { name, bytes, contents }))
+    Ok(Some(DiskRecord { name, bytes, contents, layers }))
 }
 
 /// Copies a disk into a raw image, and gives back its checksum.
@@ -66,45 +68,15 @@ fn copy(snapshot: &NewSnapshot, name: &str, disk: &dyn Disk) -> Result<u32, Snap
     Ok(hasher.finalize())
 }
 
-fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    for (number, part) in (0u64..).zip(bytes.chunks(HOLE)) {
-        if !is_zero(part) {
-            file.write_all_at(part, at + number * HOLE as u64)?;
-        }
-    }
-    Ok(())
+/// Writes what is not zero into a file that is zero yet.
+pub(super) fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    data_runs(bytes, HOLE).try_for_each(|run| {
+        let start = at + run.start as u64;
+        file.write_all_at(bytes.get(run).unwrap_or_default(), start)
+    })
 }
 
-/// Whether a disk that stayed where it was is as it was.
-pub(super) fn check_in_place(
-    name: &str,
-    source: &DiskSource,
-    kept: Option<i64>,
-) -> Result<(), SnapshotError> {
-    let DiskSource::Storage(storage) = source else { return Ok(()) };
-    let path = path_of(storage);
-    if kept.is_none() || modified(path) == kept {
-        return Ok(());
-    }
-    let why = if path.exists() {
-        format!(
-            "{} was written to since the snapshot was taken, and the guest would not find what it knows: restore \
-             with --disk {name}=FILE and a copy from that time, or with --changed-disks if you know better",
-            path.display()
-        )
-    } else {
-        format!("{} does not exist: say where the disk is with --disk {name}=FILE", path.display())
-    };
-    Err(SnapshotError::Disk { name: name.to_owned(), why })
-}
-
-/// When a file was last written to, in nanoseconds since 1970. Devices do not tell.
-fn modified(path: &Path) -> Option<i64> {
-    let file = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    file.mtime().checked_mul(1_000_000_000)?.checked_add(file.mtime_nsec())
-}
-
-fn path_of(storage: &Storage) -> &Path {
+pub(super) fn path_of(storage: &Storage) -> &Path {
     match storage {
         Storage::Raw(path)
         | Storage::Qcow2(path)

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::agent::AgentError;
+use crate::demand::DemandError;
 use crate::dirty::DirtyError;
 use crate::machine::{BuildError, LoadError};
 use crate::state::Refusal;
@@ -40,6 +42,14 @@ pub enum SnapshotError {
         /// What is wrong.
         why: String,
     },
+    /// One that is served elsewhere does not come.
+    #[error("the snapshot at {place}: {why}")]
+    Far {
+        /// Where it is served.
+        place: String,
+        /// Why it does not.
+        why: String,
+    },
     /// This host cannot run it.
     #[error("the machine cannot run on this host: {0}")]
     Host(String),
@@ -51,6 +61,9 @@ pub enum SnapshotError {
         /// What is wrong.
         why: String,
     },
+    /// The guest's file systems could not be frozen.
+    #[error("the guest's file systems cannot be frozen, and no snapshot was taken")]
+    Freeze(#[source] AgentError),
     /// The machine refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -60,6 +73,9 @@ pub enum SnapshotError {
     /// Guest memory could not be had.
     #[error(transparent)]
     Memory(#[from] BuildError),
+    /// Its memory cannot come on demand.
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     /// The machine did not take its state over.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -3,18 +3,22 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
+use std::iter;
 
 use super::SnapshotError;
-use super::directory::{Snapshot, name};
+use super::directory::Snapshot;
+use super::disks::path_of;
+use super::layers::check_below;
 use super::manifest::KeptDisk;
-use super::memory::crc_of;
+use super::restore::ancestors;
+use super::sums::Sum;
 
 /// A snapshot for people.
 ///
 /// # Errors
 /// It is damaged.
 pub fn describe(snapshot: &Snapshot) -> Result<String, SnapshotError> {
-    let (_, index) = snapshot.memory()?;
+    let index = snapshot.memory()?.index;
     let manifest = &snapshot.manifest;
     let plan = &manifest.plan;
     let mut text = String::new();
@@ -33,6 +37,9 @@ pub fn describe(snapshot: &Snapshot) -> Result<String, SnapshotError> {
         format!("{}, by kubevmm {} on Linux {}", manifest.created, manifest.program, manifest.kernel),
     );
     line("pause", format!("{} ms", manifest.pause_ms));
+    if !manifest.indications.is_empty() {
+        line("indications", manifest.indications.join(", "));
+    }
     line("vcpus", plan.cpu.topology.vcpus().to_string());
     line(
         "memory",
@@ -41,6 +48,7 @@ pub fn describe(snapshot: &Snapshot) -> Result<String, SnapshotError> {
     for disk in &manifest.disks {
         let place = match &disk.contents {
             KeptDisk::InPlace { .. } => "where it was".to_owned(),
+            KeptDisk::Below { file, .. } => format!("in {}, below an overlay", path_of(file).display()),
             KeptDisk::Copied { file } => format!("copied to {file}"),
         };
         line("disk", format!("{}, {}, {place}", disk.name, mib(disk.bytes)));
@@ -48,30 +56,38 @@ pub fn describe(snapshot: &Snapshot) -> Result<String, SnapshotError> {
     Ok(text)
 }
 
-/// Reads all of a snapshot, and of those that it adds to, and compares it with its checksums.
+/// Reads all of a snapshot, and of those that it adds to, and compares it with its checksums. Images that it has left below overlays are
+/// not read, but are to be of the length and time that they had.
 ///
 /// # Errors
 /// What is damaged.
 pub fn check(snapshot: &Snapshot) -> Result<(), SnapshotError> {
-    snapshot.state()?;
-    let (file, index) = snapshot.memory()?;
-    for extent in &index.0 {
-        let crc = crc_of(&file, *extent);
-        if crc.map_err(SnapshotError::file("read", &snapshot.path.join(name::MEMORY)))? != extent.crc {
-            return Err(snapshot.damaged(format!("its memory was altered at {:#x}", extent.offset)));
-        }
-    }
-    for sum in snapshot.sums.all() {
-        let path = snapshot.path.join(&sum.name);
-        let crc = File::open(&path).and_then(crc_of_all).map_err(SnapshotError::file("read", &path))?;
-        if sum.crc.is_some_and(|wanted| wanted != crc) {
-            return Err(snapshot.damaged(format!("{} was altered", sum.name)));
-        }
-    }
-    snapshot.parent()?.as_ref().map_or(Ok(()), check)
+    let before = ancestors(snapshot)?;
+    iter::once(snapshot).chain(&before).try_for_each(check_alone)?;
+    // Those of the snapshots that it adds to are nothing to its own machines.
+    snapshot.manifest.disks.iter().try_for_each(check_below)
 }
 
-fn crc_of_all(mut file: File) -> io::Result<u32> {
+/// The same of one snapshot alone.
+fn check_alone(snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    snapshot.state()?;
+    snapshot.memory()?.check_all()?;
+    snapshot.sums.all().iter().try_for_each(|sum| check_file(snapshot, sum).map(drop))
+}
+
+/// The same of one of its files, which is given back.
+pub(super) fn check_file(snapshot: &Snapshot, sum: &Sum) -> Result<File, SnapshotError> {
+    let path = snapshot.path.join(&sum.name);
+    let read = || File::open(&path).and_then(|file| Ok((crc_of_all(&file)?, file)));
+    let (crc, file) = read().map_err(SnapshotError::file("read", &path))?;
+    if sum.crc.is_some_and(|wanted| wanted != crc) {
+        return Err(snapshot.damaged(format!("{} was altered", sum.name)));
+    }
+    Ok(file)
+}
+
+/// CRC-32 of a whole file.
+fn crc_of_all(mut file: &File) -> io::Result<u32> {
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; 256 << 10];
     loop {

@@ -42,6 +42,11 @@ impl Layout {
         Self(ram.iter().map(area).collect())
     }
 
+    /// Where the guest has its memory, and how much of it.
+    pub(super) fn areas(&self) -> impl Iterator<Item = (GuestAddress, u64)> {
+        self.0.iter().map(|area| (area.start, area.bytes))
+    }
+
     /// Length of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.0.iter().map(|area| area.bytes).sum()

@@ -1,18 +1,18 @@
-//! Guest memory to and from a file.
+//! Guest memory into a file.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 
-use block::ops::is_zero;
+use block::ops::data_runs;
 use devices::GuestRam;
 use ram::PAGE;
-use vm_memory::ReadVolatile;
-use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::Bytes;
 
 use super::index::{EXTENT, Extent, Index};
 use super::layout::Layout;
+use super::saved::crc_of;
 use crate::dirty::{PageRun, PageSet};
 
 const PAGE_BYTES: u64 = PAGE as u64;
@@ -56,24 +56,12 @@ impl MemoryWriter {
         let offset = self.layout.offset(run.start).ok_or_else(outside)?;
         let length = usize::try_from(run.bytes()).map_err(|_| outside())?;
         let buffer = self.buffer.get_mut(..length).ok_or_else(outside)?;
-        self.ram.read_slice(buffer, run.start).map_err(memory_error)?;
+        self.ram.read_slice(buffer, run.start).map_err(io::Error::other)?;
         if zeroes == Zeroes::Write {
             return self.put(offset, 0..length);
         }
-        // Neighbours that are not zero go together.
-        let mut first = None;
-        for at in (0..length).step_by(PAGE) {
-            let is_zero = self.buffer.get(at..at + PAGE).is_none_or(is_zero);
-            match (first, is_zero) {
-                (None, false) => first = Some(at),
-                (Some(from), true) => {
-                    self.put(offset, from..at)?;
-                    first = None;
-                }
-                _ => {}
-            }
-        }
-        first.map_or(Ok(()), |from| self.put(offset, from..length))
+        let runs: Vec<_> = data_runs(buffer, PAGE).collect();
+        runs.into_iter().try_for_each(|run| self.put(offset, run))
     }
 
     /// Writes a part of the buffer, which is what the file is to have from `offset` on.
@@ -119,48 +107,4 @@ impl MemoryWriter {
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
-}
-
-/// CRC-32 of an extent of a file.
-pub(super) fn crc_of(file: &File, extent: Extent) -> io::Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    let mut done = 0;
-    while done < extent.bytes() {
-        let step = usize::try_from(extent.bytes() - done).unwrap_or(usize::MAX).min(buffer.len());
-        let part = buffer.get_mut(..step).unwrap_or_default();
-        file.read_exact_at(part, extent.offset + done)?;
-        hasher.update(part);
-        done += step as u64;
-    }
-    Ok(hasher.finalize())
-}
-
-/// Copies an extent of a file into guest memory, and gives back the CRC-32 of what is there then.
-pub(super) fn copy_in(mut file: &File, layout: &Layout, ram: &GuestRam, extent: Extent) -> io::Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    file.seek(SeekFrom::Start(extent.offset))?;
-    let mut done = 0;
-    while done < extent.bytes() {
-        let (address, room) = layout
-            .address(extent.offset + done)
-            .ok_or_else(|| io::Error::other("an extent lies in no memory"))?;
-        let step = room.min(extent.bytes() - done).min(buffer.len() as u64);
-        let length = usize::try_from(step).unwrap_or(0);
-        let region = ram.find_region(address).ok_or_else(|| io::Error::other("there is no such memory"))?;
-        let inside = MemoryRegionAddress(address.0 - region.start_addr().0);
-        let slice = region.get_slice(inside, length).map_err(memory_error)?;
-        file.read_exact_volatile(&mut slice.offset(0).map_err(io::Error::other)?)
-            .map_err(io::Error::other)?;
-        let part = buffer.get_mut(..length).unwrap_or_default();
-        slice.copy_to(part);
-        hasher.update(part);
-        done += step;
-    }
-    Ok(hasher.finalize())
-}
-
-fn memory_error(error: GuestMemoryError) -> io::Error {
-    io::Error::other(error)
 }

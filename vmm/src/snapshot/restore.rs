@@ -1,21 +1,32 @@
 //! Machines out of snapshots.
 
-use std::fs::File;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use arch::cpuid::HostCpu;
+use arch::layout::GENERATION_ID;
 use devices::GuestRam;
+use net::MacAddress;
+use vm_memory::GuestAddress;
 
+use super::SnapshotError;
 use super::directory::{Snapshot, name};
-use super::index::Index;
+use super::fetch::{RemoteLink, fetch};
+use super::identity::{Renewal, renew};
+use super::layers::check_in_place;
 use super::layout::Layout;
 use super::manifest::{DiskRecord, KeptDisk, is_plain_name};
-use super::memory::copy_in;
-use super::{SnapshotError, disks};
+use super::shelf::LocalLink;
+use super::verify::{Checking, Unchecked};
+use crate::agent::Awakening;
+use crate::demand::{Before, Demand, Link};
 use crate::kvm::Hypervisor;
-use crate::machine::{BuildError, MachineState, PassedTime, map_memory, map_memory_file};
+use crate::machine::{BuildError, MachineState, PassedTime, map_memory, map_memory_file, seen_by};
+use crate::migration::transport::Route;
 use crate::plan::{Backing, BindingPlan, DevicePlan, DiskPlan, DiskSource, Plan, Storage, TapSource};
-use crate::state::Arrival;
+use crate::state::{Arrival, Moment};
 
 /// Snapshots that one may add to, one to the other.
 const CHAIN: usize = 64;
@@ -25,12 +36,18 @@ const CHAIN: usize = 64;
 pub struct RestoreOptions {
     /// It gets this name.
     pub name: Option<String>,
+    /// It gets a new identity; by itself, if it gets another name.
+    pub new_identity: Option<bool>,
+    /// Hardware addresses of network cards, by the names of their networks.
+    pub macs: Vec<(String, MacAddress)>,
     /// Where disks are now.
     pub disks: Vec<(String, PathBuf)>,
     /// What network cards are on now, by the names of their networks.
     pub taps: Vec<(String, TapSource)>,
-    /// All memory is read, and checked, before the guest goes on.
-    pub eager: bool,
+    /// How its memory comes.
+    pub memory: MemoryChoice,
+    /// When memory is checked that is mapped.
+    pub checking: Checking,
     /// Disks that stayed where they were may have been written to.
     pub changed_disks: bool,
     /// It stays paused.
@@ -39,6 +56,31 @@ pub struct RestoreOptions {
     pub passed: PassedTime,
     /// The next snapshot is to add to this one.
     pub tracks: bool,
+}
+
+/// How the memory of a machine comes out of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryChoice {
+    /// The file is mapped: the kernel reads what the guest touches. Nothing is checked.
+    #[default]
+    Mapped,
+    /// All of it is read, and checked, before the guest goes on.
+    Eager,
+    /// What the guest touches is read and checked first, then the rest, until the snapshot is not needed any more.
+    Demand,
+}
+
+impl FromStr for MemoryChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "mapped" => Ok(Self::Mapped),
+            "eager" => Ok(Self::Eager),
+            "demand" => Ok(Self::Demand),
+            _ => Err("it is mapped, eager or demand"),
+        }
+    }
 }
 
 /// A machine that waits to be built.
@@ -50,6 +92,10 @@ pub struct Restored {
     pub object: PathBuf,
     /// Its memory and state.
     pub arrival: Arrival,
+    /// What its guest needs of its agent.
+    pub awakening: Awakening,
+    /// Memory that is to be checked while it runs.
+    pub unchecked: Option<Unchecked>,
 }
 
 /// Reads the snapshot at `path` and checks that it can run here; nothing but memory is taken of the host.
@@ -57,20 +103,78 @@ pub struct Restored {
 /// # Errors
 /// It is damaged, or does not fit this host.
 pub fn restore(path: &Path, options: &RestoreOptions) -> Result<Restored, SnapshotError> {
-    let snapshot = Snapshot::open(path)?;
+    bring_back(&Snapshot::open(path)?, None, options)
+}
+
+/// A snapshot whose files have come here, and whose memory is served elsewhere.
+#[derive(Debug)]
+pub struct Fetched {
+    snapshot: Snapshot,
+    route: Route,
+}
+
+impl Fetched {
+    /// Has the files of the snapshot that is served at the end of `route` come into the directory `into`, where there must be
+    /// nothing.
+    ///
+    /// # Errors
+    /// They do not come, or are damaged. Nothing is left of them.
+    pub fn fetch(route: Route, into: &Path) -> Result<Self, SnapshotError> {
+        Ok(Self { snapshot: fetch(&route, into)?, route })
+    }
+
+    /// As [`restore`]; the memory comes on demand.
+    ///
+    /// # Errors
+    /// It is damaged, or does not fit this host. Nothing is left of what has come.
+    pub fn restore(self, options: &RestoreOptions) -> Result<Restored, SnapshotError> {
+        let link = RemoteLink { route: self.route, id: self.snapshot.manifest.id.clone() };
+        bring_back(&self.snapshot, Some(Box::new(link)), options).inspect_err(|_| {
+            // It can be had again, and without its memory it is of no use to anybody.
+            let _ = fs::remove_dir_all(&self.snapshot.path);
+        })
+    }
+}
+
+/// Brings a machine back, with its memory from `far` if that is not here.
+fn bring_back(
+    snapshot: &Snapshot,
+    far: Option<Box<dyn Link>>,
+    options: &RestoreOptions,
+) -> Result<Restored, SnapshotError> {
     // Checked, because somebody reads the file again.
     snapshot.contents(name::MACHINE)?;
     let state = snapshot.state()?;
-    check_host(&snapshot, &state)?;
-    let plan = plan(&snapshot, options)?;
-    let ram = memory(&snapshot, &plan, options.eager)?;
+    check_host(snapshot, &state)?;
+    let mut plan = plan(snapshot, options)?;
+    let was = &snapshot.manifest.plan.name;
+    let all = options.new_identity.unwrap_or(plan.name != *was);
+    let identity = renew(&mut plan, was, &Renewal { all, macs: &options.macs })?;
+    let awakening = Awakening { thaw: Some(snapshot.manifest.thaw_after()), identity };
+    let is_checked = options.memory != MemoryChoice::Mapped || options.checking == Checking::Never;
+    let unchecked = (!is_checked).then(|| Unchecked::of(snapshot)).transpose()?;
+    let unchecked = match unchecked {
+        Some(memory) if options.checking == Checking::Before => {
+            memory.check(&AtomicBool::new(false))?;
+            None
+        }
+        memory => memory,
+    };
+    let link = far.or_else(|| {
+        (options.memory == MemoryChoice::Demand).then(|| Box::new(LocalLink::new(snapshot)) as Box<dyn Link>)
+    });
+    let (ram, demand) = match (link, options.memory) {
+        (Some(link), _) => on_demand(&plan, link).map(|(ram, demand)| (ram, Some(demand)))?,
+        (None, choice) => (memory(snapshot, &plan, choice == MemoryChoice::Eager)?, None),
+    };
     let (passed, id) = (options.passed, snapshot.manifest.id.clone());
-    let arrival = Arrival::new(ram, options.paused, move |machine| {
+    let moment = Moment { paused: options.paused, demand };
+    let arrival = Arrival::new(ram, moment, move |machine| {
         machine.load(&state, passed)?;
         Ok(machine.change_generation()?)
     });
     let arrival = if options.tracks { arrival.tracked(id) } else { arrival };
-    Ok(Restored { plan, object: snapshot.path.join(name::MACHINE), arrival })
+    Ok(Restored { plan, object: snapshot.path.join(name::MACHINE), arrival, awakening, unchecked })
 }
 
 /// Whether this host has what the machine needs.
@@ -82,20 +186,11 @@ fn check_host(snapshot: &Snapshot, state: &MachineState) -> Result<(), SnapshotE
             "it has {wanted} vCPUs, this host's KVM runs {most} at most"
         )));
     }
-    if Hypervisor::limitation().is_some() {
-        // Guests see the host's own processor there, whatever they are to see.
-        return Ok(());
-    }
-    let here = HostCpu::new(&hypervisor.supported_cpuid().map_err(BuildError::from)?);
-    let leaves = state.vcpus.first().map(|vcpu| vcpu.cpuid.iter().map(|leaf| leaf.0).collect::<Vec<_>>());
-    let there = HostCpu::new(&leaves.unwrap_or_default());
-    let missing = here.missing_for(&there);
-    if !missing.is_empty() {
-        return Err(SnapshotError::Host(format!(
-            "its processor has {}, this one has not",
-            missing.join(", ")
-        )));
-    }
+    let Some(first) = state.vcpus.first() else { return Ok(()) };
+    let offer = hypervisor.offer().map_err(BuildError::from)?;
+    offer
+        .fits(&seen_by(first, &snapshot.manifest.plan.cpu))
+        .map_err(|misfit| SnapshotError::Host(misfit.to_string()))?;
     Ok(())
 }
 
@@ -114,13 +209,17 @@ fn plan(snapshot: &Snapshot, options: &RestoreOptions) -> Result<Plan, SnapshotE
             return Err(SnapshotError::Usage(format!("--disk: the machine has no disk {name:?}")));
         }
     }
-    for (network, _) in &options.taps {
+    let taps = options.taps.iter().map(|(network, _)| ("tap", network));
+    let macs = options.macs.iter().map(|(network, _)| ("mac", network));
+    for (option, network) in taps.chain(macs) {
         let has_card = plan
             .functions
             .iter()
             .any(|function| matches!(&function.device, DevicePlan::Nic(nic) if nic.network == *network));
-        if !has_card {
-            return Err(SnapshotError::Usage(format!("--tap: the machine has no card on {network:?}")));
+        // A tap may be for a card that is to come.
+        let may_come = option == "tap" && !plan.ports.is_empty();
+        if !has_card && !may_come {
+            return Err(SnapshotError::Usage(format!("--{option}: the machine has no card on {network:?}")));
         }
     }
     for function in &mut plan.functions {
@@ -155,11 +254,20 @@ fn place_disk(
         plan.source = DiskSource::Storage(storage(path, record)?);
         return Ok(());
     }
+    let check = |storage: &Storage| match options.changed_disks {
+        true => Ok(()),
+        false => check_in_place(record, storage),
+    };
     match &record.contents {
-        KeptDisk::InPlace { modified } if !options.changed_disks => {
-            disks::check_in_place(name, &plan.source, *modified)
+        KeptDisk::InPlace { .. } => match &plan.source {
+            DiskSource::Storage(storage) => check(storage),
+            _ => Ok(()),
+        },
+        KeptDisk::Below { file, .. } => {
+            check(file)?;
+            plan.source = DiskSource::Ephemeral(file.clone());
+            Ok(())
         }
-        KeptDisk::InPlace { .. } => Ok(()),
         KeptDisk::Copied { file } => {
             if !is_plain_name(file) || snapshot.sums.get(file).is_none() {
                 return Err(snapshot.damaged(format!("it has no copy of the disk {name}")));
@@ -191,50 +299,54 @@ fn storage(path: &Path, record: &DiskRecord) -> Result<Storage, SnapshotError> {
     Ok(Storage::Raw(path))
 }
 
-/// The machine's memory, as it was: that of the first snapshot of the chain with the pages of all later ones.
-fn memory(snapshot: &Snapshot, plan: &Plan, eager: bool) -> Result<GuestRam, SnapshotError> {
-    let mut later = Vec::new();
-    let mut base = snapshot.parent()?;
-    while let Some(parent) = base.as_ref().map(Snapshot::parent).transpose()?.flatten() {
-        later.extend(base.replace(parent));
-        if later.len() > CHAIN {
+/// Those that a snapshot adds to: the one that it adds to first, and so on.
+pub(super) fn ancestors(snapshot: &Snapshot) -> Result<Vec<Snapshot>, SnapshotError> {
+    let mut all: Vec<Snapshot> = Vec::new();
+    while let Some(parent) = all.last().unwrap_or(snapshot).parent()? {
+        all.push(parent);
+        if all.len() > CHAIN {
             return Err(
                 snapshot.damaged(format!("it is the last of more than {CHAIN} that add to each other"))
             );
         }
     }
-    let layout = Layout::of(&plan.memory.ram);
-    let first = base.as_ref().unwrap_or(snapshot);
-    let (file, index) = first.memory()?;
-    let is_mapped = !eager && plan.memory.backing == Backing::Anonymous;
-    let ram = if is_mapped {
-        map_memory_file(&plan.memory, &file)?
-    } else {
-        let ram = map_memory(&plan.memory)?;
-        copy(first, (&file, &index), &layout, &ram)?;
-        ram
-    };
-    let added = later.iter().rev().chain(base.is_some().then_some(snapshot));
-    for snapshot in added {
-        let (file, index) = snapshot.memory()?;
-        copy(snapshot, (&file, &index), &layout, &ram)?;
-    }
-    Ok(ram)
+    Ok(all)
 }
 
-/// Copies all pages of a snapshot, and checks them.
-fn copy(
-    snapshot: &Snapshot,
-    (file, index): (&File, &Index),
-    layout: &Layout,
-    ram: &GuestRam,
-) -> Result<(), SnapshotError> {
-    for extent in &index.0 {
-        let crc = copy_in(file, layout, ram, *extent);
-        let crc = crc.map_err(SnapshotError::file("read", &snapshot.path.join(name::MEMORY)))?;
-        if crc != extent.crc {
-            return Err(snapshot.damaged(format!("its memory was altered at {:#x}", extent.offset)));
-        }
+/// Memory that comes by way of `link` when it is touched.
+pub(super) fn on_demand(plan: &Plan, link: Box<dyn Link>) -> Result<(GuestRam, Demand), SnapshotError> {
+    /// How long a page may take that this process needs itself.
+    const FETCH: Duration = Duration::from_secs(30);
+    if !plan.memory.backing.comes_on_demand() {
+        return Err(SnapshotError::Usage(
+            "--memory demand: the machine's memory is in huge pages of 1 GiB, which come whole or not at all: use --memory eager".into(),
+        ));
     }
-    Ok(())
+    let ram = map_memory(&plan.memory)?;
+    let demand = Demand::begin(&ram, Before::Untouched, link)?;
+    // The thread that owns the machine writes there, and is not to wait in a fault.
+    demand.fetch(GuestAddress(GENERATION_ID), FETCH)?;
+    Ok((ram, demand))
+}
+
+/// The machine's memory, as it was: that of the first snapshot of the chain with the pages of all later ones.
+fn memory(snapshot: &Snapshot, plan: &Plan, eager: bool) -> Result<GuestRam, SnapshotError> {
+    let before = ancestors(snapshot)?;
+    let layout = Layout::of(&plan.memory.ram);
+    let (first, between) =
+        before.split_last().map_or((snapshot, [].as_slice()), |(first, between)| (first, between));
+    let saved = first.memory()?;
+    let is_mapped = !eager && plan.memory.backing == Backing::Anonymous;
+    let ram = if is_mapped {
+        map_memory_file(&plan.memory, &saved.file)?
+    } else {
+        let ram = map_memory(&plan.memory)?;
+        saved.copy_to(&layout, &ram)?;
+        ram
+    };
+    let added = between.iter().rev().chain((!before.is_empty()).then_some(snapshot));
+    for snapshot in added {
+        snapshot.memory()?.copy_to(&layout, &ram)?;
+    }
+    Ok(ram)
 }

@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 use super::directory::{NewSnapshot, name};
 use super::index::Index;
 use super::layout::Layout;
-use super::memory::{MemoryWriter, Zeroes, copy_in};
+use super::memory::{MemoryWriter, Zeroes};
 use super::*;
 use crate::dirty::PageSet;
 use crate::machine::{MachineState, map_memory, map_memory_file};
@@ -45,6 +45,23 @@ fn golden() -> Value {
     serde_json::from_str(MANIFEST_V1).unwrap()
 }
 
+/// A process that was killed, in a container where the next one has its number.
+#[test]
+fn what_a_killed_process_left_keeps_nobody_from_taking_the_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one");
+    let left = folder.path().join(format!(".one.{}.partial", std::process::id()));
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join(name::MEMORY), "torn").unwrap();
+    write(&path, &golden());
+    assert!(path.join(name::SUMS).exists() && !left.exists());
+    // Somebody who is at work on it is not in another one's hands.
+    let other = folder.path().join("two");
+    let busy = NewSnapshot::create(&other).unwrap();
+    assert!(NewSnapshot::create(&other).is_err(), "two are at work on one");
+    busy.finish().unwrap();
+}
+
 #[test]
 fn the_first_layout_is_read_and_written_as_it_was() {
     let state: MachineState = serde_json::from_str(STATE_V1).unwrap();
@@ -62,12 +79,10 @@ fn memory_comes_back_mapped_and_copied() {
     let snapshot = Snapshot::open(&path).unwrap();
     check(&snapshot).unwrap();
     assert!(describe(&snapshot).unwrap().contains("2.0 MiB"));
-    let (file, index) = snapshot.memory().unwrap();
-    let mapped = map_memory_file(&plan(), &file).unwrap();
+    let saved = snapshot.memory().unwrap();
+    let mapped = map_memory_file(&plan(), &saved.file).unwrap();
     let copied = map_memory(&plan()).unwrap();
-    for extent in &index.0 {
-        assert_eq!(copy_in(&file, &Layout::of_ram(&copied), &copied, *extent).unwrap(), extent.crc);
-    }
+    saved.copy_to(&Layout::of_ram(&copied), &copied).unwrap();
     for ram in [&mapped, &copied] {
         assert_eq!(ram.read_obj::<u64>(GuestAddress(0x3000)).unwrap(), 0x1234);
         assert_eq!(ram.read_obj::<u64>(GuestAddress((2 << 20) - 8)).unwrap(), 0x5678);
@@ -125,6 +140,51 @@ fn a_parent_has_to_be_the_one_that_is_meant() {
 }
 
 #[test]
+fn a_chain_without_an_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one");
+    let mut manifest = golden();
+    manifest["parent"] = json!({"id": "golden", "path": path});
+    let snapshot = Snapshot::open(&write(&path, &manifest)).unwrap();
+    for error in [check(&snapshot).unwrap_err(), Unchecked::of(&snapshot).unwrap_err()] {
+        assert!(error.to_string().contains("more than 64"), "{error}");
+    }
+}
+
+#[test]
+fn every_snapshot_of_a_chain_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = write(&folder.path().join("base"), &golden());
+    let mut manifest = golden();
+    manifest["parent"] = json!({"id": "golden", "path": base});
+    let snapshot = Snapshot::open(&write(&folder.path().join("next"), &manifest)).unwrap();
+    check(&snapshot).unwrap();
+    let memory = fs::OpenOptions::new().write(true).open(base.join(name::MEMORY)).unwrap();
+    memory.write_all_at(b"x", 0x3000).unwrap();
+    let said = check(&snapshot).unwrap_err().to_string();
+    assert!(said.contains(&format!("{}", base.display())), "{said}");
+}
+
+/// The images below overlays belong to it, though they are elsewhere.
+#[test]
+fn a_base_that_was_written_to_is_noticed_with_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("disk.1.img");
+    fs::write(&base, "x").unwrap();
+    let layer = json!({"file": base, "bytes": 1, "modified": 7_000_000_000_i64});
+    let contents = json!({"kind": "below", "file": {"raw": base}});
+    let mut manifest = golden();
+    manifest["disks"] = json!([{"name": "data", "bytes": 1, "contents": contents, "layers": [layer]}]);
+    let snapshot = Snapshot::open(&write(&folder.path().join("one"), &manifest)).unwrap();
+    let file = fs::File::options().write(true).open(&base).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(7)).unwrap();
+    check(&snapshot).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let said = check(&snapshot).unwrap_err().to_string();
+    assert!(said.contains("disk data") && said.contains("written to since"), "{said}");
+}
+
+#[test]
 fn what_is_given_up_leaves_nothing_and_what_is_there_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("one");
@@ -150,6 +210,109 @@ fn pages_that_become_zero_are_zero_in_the_file() {
     file.read_exact_at(&mut word, 0x5000).unwrap();
     assert_eq!(word, [0; 8]);
     assert_eq!(Index::parse(&writer.index().unwrap().to_bytes(), 2 << 20).unwrap().bytes(), 2 << 20);
+}
+
+/// A stream of the golden snapshot.
+fn stream(folder: &Path) -> Vec<u8> {
+    let path = write(&folder.join("source"), &golden());
+    let mut bytes = Vec::new();
+    OpenFiles::open(&path).unwrap().write(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_stream_becomes_the_directory_that_it_was_and_tar_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = stream(folder.path());
+    assert!(bytes.len() < 1 << 20, "2 MiB of memory, most of it zero, became {} bytes", bytes.len());
+    let source = folder.path().join("source");
+    let copy = unpack(bytes.as_slice(), &folder.path().join("copy")).unwrap();
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(folder.path().join("stream.tar"), &bytes).unwrap();
+    let tar = std::process::Command::new("tar").arg("xf").arg("../stream.tar").current_dir(&other).output();
+    assert!(tar.unwrap().status.success());
+    let names = || fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names().count(), 6);
+    for name in names() {
+        let wanted = fs::read(source.join(&name)).unwrap();
+        assert!(fs::read(copy.join(&name)).unwrap() == wanted, "{name:?}");
+        assert!(fs::read(other.join(&name)).unwrap() == wanted, "{name:?} by tar");
+    }
+    let sparse = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(copy.join(name::MEMORY)).unwrap());
+    assert!(sparse < 2048, "{sparse} blocks of the memory have something in them");
+}
+
+#[test]
+fn a_stream_that_is_torn_or_altered_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = stream(folder.path());
+    let into = folder.path().join("into");
+    let refused = |bytes: &[u8], what: &str| {
+        let error = unpack(bytes, &into).err().unwrap_or_else(|| panic!("{what} is taken"));
+        assert!(
+            !into.exists() && fs::read_dir(folder.path()).unwrap().count() == 1,
+            "{what} leaves something"
+        );
+        error.to_string()
+    };
+    let blocks = bytes.len() / 512;
+    for block in (0..blocks - 2).step_by(1 + blocks / 60) {
+        refused(&bytes[..block * 512], "a cut");
+        refused(&bytes[..block * 512 + 100], "a cut within a block");
+    }
+    // What is behind the files is nothing to be checked; padding is not either.
+    let list = bytes.windows(3).position(|window| window == b"end").unwrap();
+    for at in (600..list).step_by(7) {
+        let mut altered = bytes.clone();
+        altered[at] ^= 1;
+        refused(&altered, "an altered list of checksums");
+    }
+    let state = bytes.windows(9).position(|window| window == b"\"version\"").unwrap();
+    let mut altered = bytes.clone();
+    altered[state + 20] ^= 1;
+    assert!(refused(&altered, "an altered state").contains("was altered"));
+    let mut memory = bytes.clone();
+    let word = memory.windows(8).position(|window| window == 0x1234u64.to_le_bytes()).unwrap();
+    memory[word] ^= 1;
+    assert!(refused(&memory, "altered memory").contains("its memory was altered"));
+    assert!(refused(b"", "nothing").contains("does not begin with"));
+    refused(&bytes[512..], "a stream without its beginning");
+}
+
+#[test]
+fn a_stream_of_other_files_than_it_names_is_refused() {
+    use image::archive;
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(&folder.path().join("source"), &golden());
+    let sums = fs::read(path.join(name::SUMS)).unwrap();
+    let begin = |bytes: &mut Vec<u8>| {
+        archive::file(bytes, name::SUMS, 0o600, sums.as_slice(), sums.len() as u64).unwrap();
+    };
+    let into = folder.path().join("into");
+    for (file, kind, size) in [
+        ("../../escaped", b'0', 0),
+        ("/etc/escaped", b'0', 0),
+        ("memory", b'2', 0),
+        ("memory", b'5', 0),
+        ("memory", b'0', 5),
+        ("memory", b'0', 1 << 50),
+    ] {
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
+        archive::header(&mut bytes, file, 0o600, size, kind).unwrap();
+        bytes.extend([0; 1024]);
+        assert!(unpack(bytes.as_slice(), &into).is_err(), "{file} of kind {kind}");
+        assert!(!into.exists());
+    }
+    // A claim of a tebibyte in a hole is a claim against the list.
+    let mut bytes = Vec::new();
+    begin(&mut bytes);
+    archive::sparse(&mut bytes, name::MEMORY, 0o600, (&fs::File::open("/dev/null").unwrap(), 1 << 40), &[])
+        .unwrap();
+    archive::end(&mut bytes).unwrap();
+    let said = unpack(bytes.as_slice(), &into).unwrap_err().to_string();
+    assert!(said.contains("another length"), "{said}");
 }
 
 proptest! {

@@ -36,6 +36,13 @@ impl Driver {
     pub(super) fn answer_for_devices(&mut self, machine: &mut Machine, verb: &Verb) -> Option<Answer> {
         match verb {
             Verb::SetMemory { bytes } => Some(self.set_memory(machine, *bytes)),
+            Verb::Device(change)
+                if self.migrating.is_some() && !matches!(change, DeviceChange::LookAtDisk { .. }) =>
+            {
+                Some(Err(Refusal::conflict(
+                    "the machine is being moved: what it has cannot be changed meanwhile",
+                )))
+            }
             Verb::Device(change) => Some(match change {
                 DeviceChange::AddDisk(disk) => self.add_disk(machine, disk),
                 DeviceChange::RemoveDisk { name } => self.remove_disk(machine, name),
@@ -44,6 +51,8 @@ impl Driver {
             }),
             Verb::Migrate(request) => Some(self.migrate(machine, request)),
             Verb::CancelMigration { force } => Some(self.cancel_migration(*force)),
+            Verb::CancelEvacuation => Some(self.cancel_evacuation()),
+            Verb::DeleteMigration { name } => Some(self.delete_migration(name)),
             _ => None,
         }
     }

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use devices::pci::{PciAddress, SlotEvent};
 use devices::{chain, say};
+use spec::api::EvictionStrategy;
 
 use super::devices::Wishes;
+use super::evicting::{Eviction, Refuge};
 use super::migrating::Migrating;
 use super::policy::{Holds, Input, Order, Rules, State};
 use super::waiting::Waiting;
 use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
+use crate::demand::Demand;
 use crate::hotplug::Depot;
 use crate::machine::{BuildError, Machine, PauseError, Start};
 use crate::milestone::{Milestone, Milestones};
@@ -98,6 +101,10 @@ pub struct Driver {
     pub(super) tracking: Tracking,
     /// The machine's runtime directory.
     pub(super) runtime: PathBuf,
+    /// Where it goes if its process is to end.
+    pub(super) eviction: Eviction,
+    /// The rest of its memory, if that is not here yet.
+    pub(super) demand: Option<Demand>,
     /// It is being moved away.
     pub(super) migrating: Option<Migrating>,
     /// Where the first machine comes from, if it does not begin at power-on.
@@ -137,6 +144,8 @@ impl Driver {
             ends_later: false,
             tracking: Tracking::default(),
             runtime: PathBuf::new(),
+            eviction: Eviction::default(),
+            demand: None,
             migrating: None,
             arrival: None,
         })
@@ -148,10 +157,15 @@ impl Driver {
         self
     }
 
+    /// If the process is to end, the machine goes to `refuge`, as `strategy` says.
+    pub fn evicted_to(mut self, refuge: Option<Refuge>, strategy: Option<EvictionStrategy>) -> Self {
+        self.eviction = Eviction::new(strategy, refuge);
+        self
+    }
+
     /// The first machine comes from elsewhere.
     pub fn arriving(mut self, arrival: Arrival) -> Self {
-        let holds = Holds { user: arrival.paused, ..Holds::default() };
-        self.state = State { holds, leaving: None, fresh: false };
+        self.state = State { holds: Holds::default(), leaving: None, fresh: false };
         self.arrival = Some(arrival);
         self
     }
@@ -181,6 +195,7 @@ impl Driver {
             self.milestones.reach(Milestone::Built);
             self.begin(&mut machine, arrived, reboots);
             let end = self.watch(&mut machine);
+            let end = self.or_in_doubt(end);
             let stopped = self.stop(machine);
             self.forget_migration();
             self.mailbox.forget_guest();
@@ -205,12 +220,21 @@ impl Driver {
         let arrival = self.arrival.take();
         let start = arrival.as_ref().map_or(Start::Kernel, Arrival::start);
         let (plan, resources, first_output) = (&self.plan, &self.resources, &self.first_output);
-        let mut machine =
-            Machine::build(plan, resources, &self.mailbox, &self.milestones, first_output, start)?;
+        let built = Machine::build(plan, resources, &self.mailbox, &self.milestones, first_output, start);
+        let mut machine = match built {
+            Ok(machine) => machine,
+            Err(error) => {
+                arrival.into_iter().for_each(|arrival| arrival.refuse(&chain(&error)));
+                return Err(error.into());
+            }
+        };
         let arrived = arrival.is_some();
         if let Some(arrival) = arrival {
             let snapshot = arrival.tracked.clone();
-            arrival.load(&mut machine).map_err(RunError::Arrival)?;
+            let moment = arrival.load(&mut machine, &self.signals).map_err(RunError::Arrival)?;
+            self.state.holds.user = moment.paused;
+            self.demand = moment.demand;
+            self.hear_of_memory();
             if let Some(snapshot) = snapshot {
                 let reader = machine.dirty_log().reader().map_err(|error| RunError::Arrival(error.into()))?;
                 self.tracking.begin(snapshot, reader);
@@ -244,13 +268,14 @@ impl Driver {
         }
     }
 
-    fn stop(&self, machine: Machine) -> Result<(), PauseError> {
+    fn stop(&mut self, machine: Machine) -> Result<(), PauseError> {
         self.waiting.remove(&machine);
         // It knows nothing of the memory of the next one.
         self.tracking.forget();
         let stopped = machine.power_off();
-        if let Err(error) = &stopped {
-            say!("kubevmm: {error}");
+        match &stopped {
+            Ok(()) => self.release_memory(),
+            Err(error) => say!("kubevmm: {error}"),
         }
         if let Some(first) = self.first_output.get() {
             self.milestones.reach_at(Milestone::FirstConsoleByte, *first);
@@ -293,6 +318,7 @@ impl Driver {
             self.keeper.publish();
             // The host's wishes first: no guest can keep them waiting.
             match self.signals.next() {
+                Some(Wish::End) if self.evict(machine) => continue,
                 Some(Wish::End) => return Ok(Next::Happened(self.stop_request())),
                 Some(Wish::GoOn) => return Ok(Next::Happened(Input::DiskSeenTo)),
                 None => {}
@@ -307,7 +333,10 @@ impl Driver {
                     None => continue,
                 }
             }
-            let times = [left, self.keeper.retry_in(), self.wishes.overdue_in()];
+            if let Some(input) = self.flee_again(machine) {
+                return Ok(Next::Happened(input));
+            }
+            let times = [left, self.keeper.retry_in(), self.wishes.overdue_in(), self.flees_in()];
             let due = self.waiting.wait(times.into_iter().flatten().min())?;
             if due.clock {
                 machine.clock_timer_fired();
@@ -330,7 +359,7 @@ impl Driver {
     }
 
     pub(super) fn stop_request(&self) -> Input {
-        Input::Terminate { patience: !self.plan.grace_period.is_zero() }
+        Input::Terminate { patience: !self.usual_grace().is_zero() }
     }
 
     /// What follows from an event, unless it concerns nothing but the device or the status that it is about.
@@ -338,17 +367,32 @@ impl Driver {
         Some(Next::Happened(match event {
             Event::Request(verb, reply) => return Some(Next::Asked(verb, reply)),
             Event::Agent(report) => return Some(Next::Reported(report)),
-            Event::Migration(report) => {
-                self.note_migration(report);
-                return None;
-            }
+            Event::Migration(report) => self.note_migration(report)?,
+            Event::Memory(news) => self.note_memory(news)?,
             Event::NoReboot => return Some(Next::NoReboot),
+            Event::Damaged(why) => {
+                say!("kubevmm: the machine is paused, for its memory is not what was saved: {why}");
+                self.keeper.tell(EventReason::MemoryDamaged, why);
+                return Some(Next::Asked(Verb::Pause, Reply::new(|_| ())));
+            }
+            Event::RunsElsewhere(address) => {
+                let message = format!(
+                    "the machine was not moved, but {address} says that it runs there, or did: it is paused here. End one of the two"
+                );
+                say!("kubevmm: {message}");
+                self.keeper.tell(EventReason::RunsElsewhere, message);
+                return Some(Next::Asked(Verb::Pause, Reply::new(|_| ())));
+            }
             Event::Look(order) => {
                 self.show_machine(machine, order);
                 return None;
             }
             Event::Save(order) => return Some(Next::Save(order)),
             Event::Stopped { stopped, order } => return Some(Next::Stopped(stopped, order)),
+            Event::DisksMoved(disks) => {
+                self.disks_moved(machine, disks);
+                return None;
+            }
             Event::Released(Release::GoOn) => Input::Released,
             Event::Released(Release::End(reason)) => Input::Left(reason),
             Event::DisksLooked { again } => {

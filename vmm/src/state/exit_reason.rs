@@ -24,6 +24,11 @@ pub enum ExitReason {
         /// Where it was moved to.
         to: String,
     },
+    /// The guest was stopped by force while it was not known whether the machine runs elsewhere.
+    InDoubt {
+        /// Where it was handed over to.
+        to: String,
+    },
     /// The guest reported a panic.
     GuestPanic,
     /// The guest let its watchdog run out, which was to switch the machine off.
@@ -52,7 +57,7 @@ impl ExitReason {
             Self::GuestShutdown | Self::Terminated | Self::Saved { .. } | Self::Migrated { .. } => 0,
             Self::HostFailure { .. } => 3,
             Self::GuestPanic | Self::Hung | Self::TripleFault { .. } => 4,
-            Self::Killed | Self::Unhealthy { .. } => 5,
+            Self::Killed | Self::InDoubt { .. } | Self::Unhealthy { .. } => 5,
         }
     }
 
@@ -66,6 +71,9 @@ impl ExitReason {
                 format!("the guest was ended because its liveness probe failed: {message}")
             }
             Self::Migrated { to } => format!("the machine was moved to {to}"),
+            Self::InDoubt { to } => format!(
+                "the guest was stopped by force while it was not known whether the machine runs at {to}: its memory here is gone"
+            ),
             Self::GuestPanic => "the guest panicked".into(),
             Self::Hung => "the guest hung, and its watchdog switched the machine off".into(),
             Self::TripleFault { vcpu } => format!("the guest crashed: triple fault on vCPU {vcpu}"),

@@ -11,7 +11,9 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{LookOrder, Release, Reply, SaveOrder, Verb};
 use crate::agent::AgentReport;
+use crate::demand::News;
 use crate::migration::machine::MigrationReport;
+use crate::plan::Storage;
 use crate::vcpu::GuestEvent;
 
 /// Something that happened.
@@ -55,12 +57,20 @@ pub enum Event {
         /// Who wants its state.
         order: SaveOrder,
     },
+    /// Disks of these names go on in other storage.
+    DisksMoved(Vec<(String, Storage)>),
     /// Whoever got the machine's state gives it back.
     Released(Release),
+    /// Something is wrong with the memory that the machine was brought back with.
+    Damaged(String),
     /// There is news of the guest's agent, or of probes.
     Agent(AgentReport),
     /// There is news of a migration.
     Migration(MigrationReport),
+    /// The machine, which stayed or was taken back, runs at this address as well.
+    RunsElsewhere(String),
+    /// There is news of a memory that is not all here.
+    Memory(News),
     /// The guest's agent was asked to reboot the guest, and will not.
     NoReboot,
 }
@@ -73,6 +83,8 @@ impl Event {
             | Self::DiskFault { .. }
             | Self::DisksLooked { .. }
             | Self::Leased { .. }
+            | Self::Damaged(_)
+            | Self::Memory(_)
             | Self::NoReboot => true,
             Self::Slot(..)
             | Self::Escape
@@ -82,6 +94,8 @@ impl Event {
             | Self::Save(_)
             | Self::Stopped { .. }
             | Self::Migration(_)
+            | Self::RunsElsewhere(_)
+            | Self::DisksMoved(_)
             | Self::Released(_) => false,
         }
     }

@@ -3,8 +3,11 @@
 mod arrival;
 mod devices;
 mod driver;
+mod evicting;
 mod exit_reason;
+mod leaving;
 mod mailbox;
+mod memory;
 mod migrating;
 mod orders;
 mod policy;
@@ -16,8 +19,9 @@ mod slot_disks;
 mod slots;
 mod waiting;
 
-pub use arrival::{Arrival, ArrivalError};
+pub use arrival::{Arrival, ArrivalError, Arriving, Moment};
 pub use driver::{Driver, Outcome, RunError};
+pub use evicting::Refuge;
 pub use exit_reason::ExitReason;
 pub use mailbox::{Event, Mailbox};
 pub use report::write as write_report;

@@ -36,6 +36,9 @@ impl Driver {
         if is_over && std::mem::take(&mut self.ends_later) {
             return self.react(machine, self.stop_request());
         }
+        if is_over && let Some(input) = self.flee_after_save(machine) {
+            return self.react(machine, input);
+        }
         order
     }
 
@@ -43,7 +46,10 @@ impl Driver {
     pub(super) fn answer(&mut self, machine: &mut Machine, verb: &Verb, reply: Reply) -> Order {
         let saving = self.state.holds.saving;
         // One whose destination does not answer holds the machine itself.
-        let is_cancel = matches!(verb, Verb::CancelMigration { .. });
+        let is_cancel = matches!(
+            verb,
+            Verb::CancelMigration { .. } | Verb::DeleteMigration { .. } | Verb::CancelEvacuation
+        );
         if (!saving || is_cancel)
             && let Some(answer) = self.answer_for_devices(machine, verb)
         {
@@ -85,10 +91,16 @@ impl Driver {
         order
     }
 
+    /// How long the guest has to go down when nobody says otherwise. One that was handed over, and may need the memory that is here, is
+    /// not lost by the way: that takes somebody who says that it is to end at once.
+    pub(super) fn usual_grace(&self) -> Duration {
+        if self.handed_over_to().is_some() { Duration::MAX } else { self.plan.grace_period }
+    }
+
     /// How long the guest has to go down.
     fn grace(&self, verb: &Verb) -> Duration {
         match verb {
-            Verb::Stop { grace } | Verb::Restart { grace } => grace.unwrap_or(self.plan.grace_period),
+            Verb::Stop { grace } | Verb::Restart { grace } => grace.unwrap_or_else(|| self.usual_grace()),
             _ => self.plan.grace_period.max(REBOOT),
         }
     }
@@ -113,7 +125,15 @@ impl Driver {
                 self.deadline = [self.deadline, sooner].into_iter().flatten().min();
             }
             Order::InjectNmi => machine.inject_nmi(),
-            Order::EndLater => self.ends_later = true,
+            Order::EndLater => {
+                self.ends_later = true;
+                if let Some(to) = self.handed_over_to() {
+                    say!(
+                        "kubevmm: the process stays as long as the machine at {to} may need its memory; kubevmm stop --force ends it \
+                         all the same"
+                    );
+                }
+            }
             Order::BootAgain => self.deadline = None,
         }
         self.tell_pause();
@@ -171,7 +191,7 @@ impl Driver {
         }
         say!("kubevmm: the machine is ended because its liveness probe failed: {why}");
         self.hung = Some(why);
-        self.react(machine, Input::Terminate { patience: !self.plan.grace_period.is_zero() })
+        self.react(machine, self.stop_request())
     }
 
     fn ask_to_power_off(&mut self, machine: &Machine, grace: Duration) {
@@ -186,10 +206,11 @@ impl Driver {
         if let Some(agent) = self.resources.agent() {
             agent.set_paused(holds.any());
         }
-        self.keeper.set_pause(match (holds.disk, holds.user) {
-            (true, _) => Some(Pause::Disk),
-            (false, true) => Some(Pause::User),
-            (false, false) => None,
+        self.keeper.set_pause(match (holds.memory, holds.disk, holds.user) {
+            (true, _, _) => Some(Pause::Memory),
+            (false, true, _) => Some(Pause::Disk),
+            (false, false, true) => Some(Pause::User),
+            (false, false, false) => None,
         });
     }
 }

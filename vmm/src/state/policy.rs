@@ -6,6 +6,7 @@ const NOT_PAUSED: &str = "VMI is not paused";
 const ALREADY_PAUSED: &str = "VMI is already paused";
 const PAUSED: &str = "VMI is paused";
 const STOPPING: &str = "VMI is being stopped";
+const MEMORY: &str = "VMI waits for the rest of its memory, and goes on by itself when that can be reached";
 const SAVING: &str = "VMI is being saved";
 const RESTARTING: &str = "VMI is being restarted";
 
@@ -18,11 +19,13 @@ pub(super) struct Holds {
     pub(super) disk: bool,
     /// Its state is handed out.
     pub(super) saving: bool,
+    /// The rest of its memory cannot be reached.
+    pub(super) memory: bool,
 }
 
 impl Holds {
     pub(super) fn any(self) -> bool {
-        self.user || self.disk || self.saving
+        self.user || self.disk || self.saving || self.memory
     }
 }
 
@@ -71,6 +74,10 @@ pub(super) enum Input {
     DiskFault,
     /// Somebody has seen to the disk (SIGCONT).
     DiskSeenTo,
+    /// The rest of its memory cannot be reached.
+    MemoryLost,
+    /// It can be reached again.
+    MemoryBack,
     /// A signal or a user at the console asked for the end, and the guest has this much time for it.
     Terminate {
         patience: bool,
@@ -135,6 +142,12 @@ impl Rules {
             }
             (_, Input::DiskSeenTo) if state.holds.disk => go_on(Holds { disk: false, ..state.holds }),
             (_, Input::DiskSeenTo) => stay(Order::Nothing),
+            (_, Input::MemoryLost) => {
+                let holds = Holds { memory: true, ..state.holds };
+                (State { holds, ..state }, if state.holds.any() { Order::Nothing } else { Order::Pause })
+            }
+            (_, Input::MemoryBack) if state.holds.memory => go_on(Holds { memory: false, ..state.holds }),
+            (_, Input::MemoryBack) => stay(Order::Nothing),
             // What the guest did before it was paused counts as ever. If it is to boot again, any end will do.
             (Some(Leaving::Restart), Input::GuestPowerOff | Input::GuestReset) => self.begin_anew(),
             (
@@ -172,15 +185,18 @@ impl Rules {
     pub(super) fn decide(self, state: State, verb: &Verb, patience: bool) -> Result<(State, Order), Refusal> {
         let holds = state.holds;
         let refuse = |message: &str| Err(Refusal::conflict(message));
-        let user = |user| State { holds: Holds { user, ..Holds::default() }, ..state };
+        let user = |user| State { holds: Holds { user, memory: holds.memory, ..Holds::default() }, ..state };
         Ok(match (verb, state.leaving) {
             (Verb::Stop { .. }, _) if holds.saving && !patience => self.stop(state, patience),
             _ if holds.saving => return refuse(SAVING),
+            (Verb::Save, _) if holds.memory => return refuse(MEMORY),
             (Verb::Save, Some(Leaving::Stop)) => return refuse(STOPPING),
             (Verb::Save, Some(_)) => return refuse(RESTARTING),
             (Verb::Save, None) => (State { holds: Holds { saving: true, ..holds }, ..state }, Order::Pause),
             (Verb::Pause, _) if holds.any() => return refuse(ALREADY_PAUSED),
             (Verb::Pause, _) => (user(true), Order::Pause),
+            (Verb::Unpause, _) if holds.memory && !holds.user => return refuse(MEMORY),
+            (Verb::Unpause, _) if holds.memory => (user(false), Order::Nothing),
             (Verb::Unpause, _) if holds.any() => (State { fresh: false, ..user(false) }, Order::Resume),
             (Verb::Unpause, _) => return refuse(NOT_PAUSED),
             (Verb::Stop { .. }, Some(Leaving::Stop)) if patience => (state, Order::HurryUp),
@@ -200,7 +216,12 @@ impl Rules {
             (Verb::Nmi, _) => (state, Order::InjectNmi),
             // Devices have no say in the machine's life.
             (
-                Verb::SetMemory { .. } | Verb::Device(_) | Verb::Migrate(_) | Verb::CancelMigration { .. },
+                Verb::SetMemory { .. }
+                | Verb::Device(_)
+                | Verb::Migrate(_)
+                | Verb::CancelMigration { .. }
+                | Verb::DeleteMigration { .. }
+                | Verb::CancelEvacuation,
                 _,
             ) => (state, Order::Nothing),
         })
@@ -225,8 +246,8 @@ impl Rules {
 
 /// Has the guest power off, if it can and has the time.
 fn ask_to_power_off(state: State, leaving: Leaving, patience: bool) -> Option<(State, Order)> {
-    // A guest whose disk does not answer, or that never ran, cannot power off.
-    if !patience || state.holds.disk || state.fresh {
+    // A guest whose disk does not answer, whose memory is not here, or that never ran, cannot power off.
+    if !patience || state.holds.disk || state.holds.memory || state.fresh {
         return None;
     }
     let order = if state.holds.user { Order::ResumeAndAskToPowerOff } else { Order::AskToPowerOff };

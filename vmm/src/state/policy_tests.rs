@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 
 const RULES: Rules = Rules { reboots: true, starts_paused: false };
-const NO_HOLDS: Holds = Holds { user: false, disk: false, saving: false };
+const NO_HOLDS: Holds = Holds { user: false, disk: false, saving: false, memory: false };
 const RUNNING: State = State { holds: NO_HOLDS, leaving: None, fresh: false };
 const PAUSED_STATE: State = State { holds: Holds { user: true, ..NO_HOLDS }, ..RUNNING };
 const FAULTY: State = State { holds: Holds { disk: true, ..NO_HOLDS }, ..RUNNING };
@@ -14,7 +14,8 @@ const SAVED: State = State { holds: Holds { saving: true, ..NO_HOLDS }, ..RUNNIN
 const SAVED_PAUSED: State = State { holds: Holds { user: true, saving: true, ..NO_HOLDS }, ..RUNNING };
 const SAVED_FAULTY: State = State { holds: Holds { disk: true, saving: true, ..NO_HOLDS }, ..RUNNING };
 const SAVED_FRESH: State = State { fresh: true, ..SAVED_PAUSED };
-const SAVED_BOTH: State = State { holds: Holds { user: true, disk: true, saving: true }, ..RUNNING };
+const SAVED_BOTH: State =
+    State { holds: Holds { user: true, disk: true, saving: true, ..NO_HOLDS }, ..RUNNING };
 const FRESH: State = State { fresh: true, ..PAUSED_STATE };
 
 fn leaving(state: State, leaving: Leaving) -> State {
@@ -216,4 +217,23 @@ fn the_manifest_may_forbid_reboots_and_ask_for_a_pause() {
     assert_eq!(rules.react(restarting, Input::GuestPowerOff), (FRESH, Order::BootAgain));
     // Who resets it does not.
     assert_eq!(rules.decide(RUNNING, &Verb::Reset, true), Ok((RUNNING, Order::BootAgain)));
+}
+
+/// A machine whose memory cannot be reached goes on when it can be, and by nothing else.
+#[test]
+fn lacking_memory_holds_it_back() {
+    let lost = |holds: Holds| State { holds: Holds { memory: true, ..holds }, ..RUNNING };
+    assert_eq!(RULES.react(RUNNING, Input::MemoryLost), (lost(NO_HOLDS), Order::Pause));
+    assert_eq!(RULES.react(PAUSED_STATE, Input::MemoryLost), (lost(PAUSED_STATE.holds), Order::Nothing));
+    assert_eq!(RULES.react(lost(NO_HOLDS), Input::MemoryBack), (RUNNING, Order::Resume));
+    assert_eq!(RULES.react(lost(PAUSED_STATE.holds), Input::MemoryBack), (PAUSED_STATE, Order::Nothing));
+    assert_eq!(RULES.react(RUNNING, Input::MemoryBack), (RUNNING, Order::Nothing));
+    assert!(RULES.decide(lost(NO_HOLDS), &Verb::Unpause, true).is_err());
+    assert!(RULES.decide(lost(NO_HOLDS), &Verb::Save, true).is_err());
+    let unpaused = RULES.decide(lost(PAUSED_STATE.holds), &Verb::Unpause, true).unwrap();
+    assert_eq!(unpaused, (lost(NO_HOLDS), Order::Nothing));
+    let stopped = RULES.decide(lost(NO_HOLDS), &Verb::Stop { grace: None }, true).unwrap();
+    assert_eq!(stopped.1, Order::End(ExitReason::Killed));
+    // What was missing is gone with the guest.
+    assert_eq!(RULES.decide(lost(NO_HOLDS), &Verb::Reset, true).unwrap().0.holds, NO_HOLDS);
 }

@@ -1,7 +1,7 @@
 //! The exit report: one JSON object for programs, in one line, short enough for a pod's termination message.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -46,21 +46,53 @@ pub fn write(
     };
     let mut text = serde_json::to_string(&report)?;
     text.push('\n');
-    put(path, &text)
+    put(path, &text, lasts(&outcome.reason))
+}
+
+/// How long a report has to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    /// Until the host stops. A machine that left none counts as killed then, which is right for one whose host has failed; nobody who ends
+    /// a machine is to wait for storage.
+    WithHost,
+    /// Longer than the host: on the strength of it, it is forgotten here that the machine runs elsewhere.
+    Longer,
+}
+
+fn lasts(reason: &ExitReason) -> Lasts {
+    if matches!(reason, ExitReason::Migrated { .. }) { Lasts::Longer } else { Lasts::WithHost }
 }
 
 /// Puts `text` in the place of a file, or into it where it cannot be replaced: a pod's termination log is a mount of its
 /// own.
-fn put(path: &Path, text: &str) -> io::Result<()> {
+fn put(path: &Path, text: &str, lasts: Lasts) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
-    let replaced = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    let replaced = write_file(Path::new(&temporary), text, lasts).and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_ok() && lasts == Lasts::Longer {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return sync(&File::open(folder.unwrap_or(Path::new(".")))?);
+    }
     if replaced.is_ok() || !path.exists() {
         return replaced;
     }
     // It may not even have been made.
     let _ = fs::remove_file(&temporary);
-    fs::write(path, text)
+    write_file(path, text, lasts)
+}
+
+fn write_file(path: &Path, text: &str, lasts: Lasts) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    if lasts == Lasts::Longer { sync(&file) } else { Ok(()) }
+}
+
+/// Makes something durable, if it is of a kind that can be: a pipe is not.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 /// The beginning of a message, if it is too long for a report.
@@ -74,6 +106,8 @@ fn shorten(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -99,7 +133,19 @@ mod tests {
         fs::write(&path, "before, and longer than what comes").unwrap();
         // In the way of the file that would replace it.
         fs::create_dir(directory.path().join("log.partial")).unwrap();
-        put(&path, "after").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+        for lasts in [Lasts::WithHost, Lasts::Longer] {
+            put(&path, "after", lasts).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+            // A pipe, as of a terminal, cannot be made durable.
+            let (mut reader, writer) = io::pipe().unwrap();
+            put(Path::new(&format!("/proc/self/fd/{}", writer.as_raw_fd())), "after", lasts).unwrap();
+            drop(writer);
+            assert_eq!(io::read_to_string(&mut reader).unwrap(), "after");
+            let new = directory.path().join("new");
+            put(&new, "new", lasts).unwrap();
+            assert_eq!(fs::read_to_string(&new).unwrap(), "new");
+        }
+        assert_eq!(lasts(&ExitReason::Migrated { to: "unix:/there".into() }), Lasts::Longer);
+        assert_eq!(lasts(&ExitReason::GuestShutdown), Lasts::WithHost);
     }
 }

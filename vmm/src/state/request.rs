@@ -46,6 +46,13 @@ pub enum Verb {
         /// Also if the destination does not say whether it has the machine.
         force: bool,
     },
+    /// The machine stays, though its process was to end.
+    CancelEvacuation,
+    /// A migration is to be forgotten, and broken off if it is on its way.
+    DeleteMigration {
+        /// Its name.
+        name: String,
+    },
     /// The machine stands still while its state is taken away ([`Event::Save`]).
     Save,
 }
@@ -66,6 +73,8 @@ impl Verb {
             Self::Device(_) => "device",
             Self::Migrate(_) => "migrate",
             Self::CancelMigration { .. } => "migrate-cancel",
+            Self::DeleteMigration { .. } => "migrate-delete",
+            Self::CancelEvacuation => "evacuate-cancel",
             Self::Save => "save",
         }
     }

@@ -4,16 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use block::Disk;
+use block::MarkedDisk;
 use devices::{GuestRam, chain};
 
 use super::driver::Driver;
 use super::policy::Input;
 use super::{Event, ExitReason, Mailbox, Refusal, RefusalKind, Verb};
-use crate::dirty::DirtyLog;
+use crate::dirty::{DirtyLog, Presence};
 use crate::machine::{Machine, MachineState};
 use crate::open::Backend;
-use crate::plan::{Function, Plan};
+use crate::plan::{DevicePlan, DiskSource, Function, Plan, Storage};
 use crate::snapshot::Tracking;
 
 /// What a machine is, all together.
@@ -30,7 +30,9 @@ pub struct Saved {
     /// Its VirtualMachineInstance, as JSON.
     pub object: Arc<str>,
     /// Its disks, by their names. Nothing is written to them until the [`Hold`] is given back.
-    pub disks: Vec<(String, Arc<dyn Disk>)>,
+    pub disks: Vec<(String, Arc<MarkedDisk>)>,
+    /// It is being moved.
+    pub is_moving: bool,
     /// Something else keeps it paused, too.
     pub paused: bool,
     /// When it was stopped.
@@ -65,6 +67,11 @@ impl Hold {
         self.release = Some(release);
     }
 
+    /// Disks of these names go on in other storage, which shows the same.
+    pub fn disks_moved(&self, disks: Vec<(String, Storage)>) {
+        self.mailbox.post(Event::DisksMoved(disks));
+    }
+
     /// From now on, the machine does not go on when this is dropped: it may run elsewhere.
     pub fn freeze(&mut self) {
         self.release = None;
@@ -89,6 +96,8 @@ impl Drop for Hold {
 pub struct Glance {
     /// Its memory.
     pub ram: GuestRam,
+    /// Whether all of it is here.
+    pub presence: Presence,
     /// Which of its pages are written.
     pub dirty: DirtyLog,
     /// Since when a snapshot to come may leave out what was not written.
@@ -138,6 +147,7 @@ impl Driver {
     pub(super) fn show_machine(&self, machine: &Machine, order: LookOrder) {
         order.fill(Ok(Glance {
             ram: machine.ram(),
+            presence: self.presence(),
             dirty: machine.dirty_log().clone(),
             tracking: self.tracking.clone(),
         }));
@@ -175,6 +185,7 @@ impl Driver {
                     dirty: machine.dirty_log().clone(),
                     object: Arc::clone(&self.keeper.board().current().text),
                     disks: self.disks(),
+                    is_moving: self.migrating.is_some(),
                     paused: self.state.holds.user || self.state.holds.disk,
                     stopped,
                 };
@@ -188,7 +199,19 @@ impl Driver {
         }
     }
 
-    fn disks(&self) -> Vec<(String, Arc<dyn Disk>)> {
+    /// Disks go on in other storage, which shows the same.
+    pub(super) fn disks_moved(&mut self, machine: &mut Machine, disks: Vec<(String, Storage)>) {
+        for (name, storage) in disks {
+            let planned = self.plan.functions.iter_mut().find(|function| function.name == name);
+            if let Some(DevicePlan::Disk(disk)) = planned.map(|function| &mut function.device) {
+                disk.source = DiskSource::Storage(storage);
+                // An image that is no longer written does not grow, and one that lies over it does not either.
+                machine.disk_stays_as_long(&name);
+            }
+        }
+    }
+
+    fn disks(&self) -> Vec<(String, Arc<MarkedDisk>)> {
         let pairs = self.plan.functions.iter().zip(&self.resources.backends);
         let disk = |(function, backend): (&Function, &Backend)| match backend {
             Backend::Disk(disk) => Some((function.name.clone(), Arc::clone(disk))),

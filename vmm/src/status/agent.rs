@@ -60,7 +60,7 @@ impl AgentStatus {
             AgentReport::Probe(result) if result.kind == ProbeKind::Readiness => {
                 self.unready = result.health.clone().err();
             }
-            AgentReport::Probe(_) => {}
+            AgentReport::Identity(_) | AgentReport::Probe(_) => {}
         }
     }
 

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use spec::api::VirtualMachineInstance;
 use vmm_sys_util::eventfd::EventFd;
 
-use super::EventRecord;
+use super::{Change, EventRecord, PublishedMigration};
+use crate::migration::source::Progress;
 
 /// Versions that are kept, so that a watch shows phases that did not last.
 const VERSIONS: usize = 16;
+/// Changes of migrations that are kept.
+const CHANGES: usize = 64;
 /// Events that are kept.
 const EVENTS: usize = 256;
 
@@ -22,6 +25,8 @@ pub struct Published {
     pub vmi: VirtualMachineInstance,
     /// The same as JSON.
     pub text: Arc<str>,
+    /// How far the last migration is, or was.
+    pub progress: Option<Progress>,
 }
 
 /// A board that one thread writes on and all can read. Clones are the same board.
@@ -34,6 +39,9 @@ struct Inner {
     current: Arc<Published>,
     before: VecDeque<Arc<Published>>,
     events: VecDeque<Arc<EventRecord>>,
+    /// Migrations that are there, the oldest first.
+    migrations: Vec<Arc<PublishedMigration>>,
+    changes: VecDeque<Arc<PublishedMigration>>,
     watchers: Vec<Weak<Watcher>>,
 }
 
@@ -53,6 +61,8 @@ impl Board {
             current: Arc::new(first),
             before: VecDeque::new(),
             events: VecDeque::new(),
+            migrations: Vec::new(),
+            changes: VecDeque::new(),
             watchers: Vec::new(),
         };
         Self(Arc::new(Mutex::new(inner)))
@@ -76,6 +86,16 @@ impl Board {
         inner.events.iter().filter(|event| event.number > after).cloned().collect()
     }
 
+    /// Migrations of the machine as they are, the oldest first.
+    pub fn migrations(&self) -> Vec<Arc<PublishedMigration>> {
+        self.inner().migrations.clone()
+    }
+
+    /// What came of migrations after `version`, oldest first: the last 64 changes at most.
+    pub fn migrations_since(&self, version: u64) -> Vec<Arc<PublishedMigration>> {
+        self.inner().changes.iter().filter(|change| change.version > version).cloned().collect()
+    }
+
     /// Writes to `wake` whenever there is a new version or event.
     pub fn watch(&self, wake: Arc<EventFd>) -> Subscription {
         let watcher = Arc::new(Watcher(wake));
@@ -89,6 +109,24 @@ impl Board {
         let mut inner = self.inner();
         let before = std::mem::replace(&mut inner.current, Arc::new(published));
         keep(&mut inner.before, before, VERSIONS - 1);
+        inner.wake();
+    }
+
+    pub(super) fn show_migration(&self, news: Arc<PublishedMigration>) {
+        let mut inner = self.inner();
+        let name = &news.object.metadata.name;
+        let place = inner.migrations.iter().position(|known| known.object.metadata.name == *name);
+        match (place, news.change) {
+            (Some(place), Change::Deleted) => drop(inner.migrations.remove(place)),
+            (None, Change::Deleted) => {}
+            (Some(place), _) => {
+                if let Some(known) = inner.migrations.get_mut(place) {
+                    *known = Arc::clone(&news);
+                }
+            }
+            (None, _) => inner.migrations.push(Arc::clone(&news)),
+        }
+        keep(&mut inner.changes, news, CHANGES);
         inner.wake();
     }
 

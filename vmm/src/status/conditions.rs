@@ -13,6 +13,8 @@ pub enum Pause {
     User,
     /// A disk waits for the host.
     Disk,
+    /// The rest of its memory cannot be reached.
+    Memory,
 }
 
 /// Sets a condition, or removes it. A condition whose status stays keeps the time of its last change.
@@ -89,6 +91,8 @@ pub(super) fn paused(pause: Option<Pause>) -> Option<Wanted> {
     let (reason, message) = match pause? {
         Pause::User => ("PausedByUser", "VMI was paused by user"),
         Pause::Disk => ("PausedIOError", "VMI was paused, low-level IO error detected"),
+        // As libvirt calls it, wherever the rest is.
+        Pause::Memory => ("PostcopyFailed", "VMI was paused, the rest of its memory cannot be reached"),
     };
     Some(Wanted { holds: true, reason, message: message.into() })
 }

@@ -73,8 +73,24 @@ pub enum EventReason {
     Migrated,
     /// It stays where it is.
     MigrationFailed,
+    /// It stays, because somebody wanted it to.
+    MigrationAborted,
     /// It cannot be told where it runs.
     MigrationInDoubt,
+    /// It runs elsewhere as well.
+    RunsElsewhere,
+    /// The memory that it was brought back with is not what was saved.
+    MemoryDamaged,
+    /// Its guest goes by its new name, and has the new addresses.
+    IdentityTaken,
+    /// Its guest could not be told who it is now.
+    IdentityRefused,
+    /// The rest of its memory cannot be reached.
+    MemoryLost,
+    /// The rest of its memory can be reached again.
+    MemoryBack,
+    /// All of its memory has come.
+    MemoryComplete,
 }
 
 impl EventReason {
@@ -105,7 +121,15 @@ impl EventReason {
             Self::Migrating => "Migrating",
             Self::Migrated => "Migrated",
             Self::MigrationFailed => "FailedMigration",
+            Self::MigrationAborted => "SuccessfulAbortMigration",
             Self::MigrationInDoubt => "MigrationInDoubt",
+            Self::RunsElsewhere => "RunsElsewhere",
+            Self::MemoryDamaged => "SnapshotDamaged",
+            Self::IdentityTaken => "IdentityChanged",
+            Self::IdentityRefused => "FailedIdentityChange",
+            Self::MemoryLost => "MemoryUnreachable",
+            Self::MemoryBack => "MemoryReachable",
+            Self::MemoryComplete => "MemoryComplete",
         }
     }
 
@@ -120,7 +144,11 @@ impl EventReason {
             | Self::VolumeStuck
             | Self::CardStuck
             | Self::MigrationFailed
-            | Self::MigrationInDoubt => Severity::Warning,
+            | Self::MigrationInDoubt
+            | Self::RunsElsewhere
+            | Self::MemoryDamaged
+            | Self::IdentityRefused
+            | Self::MemoryLost => Severity::Warning,
             _ => Severity::Normal,
         }
     }

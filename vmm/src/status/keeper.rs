@@ -12,9 +12,10 @@ use spec::api::{
 use super::agent::AgentStatus;
 use super::conditions::{self, Pause, Wanted};
 use super::files::Files;
+use super::migrations::{self, Migrations, News};
 use super::{Board, EventReason, EventRecord, Phase, Published, clock, initial};
 use crate::agent::{AgentReport, ProbeKind, ProbeResult};
-use crate::migration::facts::obstacle;
+use crate::migration::source::Progress;
 use crate::plan::Plan;
 use crate::state::ExitReason;
 
@@ -31,9 +32,9 @@ pub struct StatusKeeper {
     status: VirtualMachineInstanceStatus,
     phase: Phase,
     pause: Option<Pause>,
-    /// Why the machine cannot be moved, if it cannot.
-    obstacle: Option<(&'static str, String)>,
     agent: AgentStatus,
+    migrations: Migrations,
+    progress: Option<Progress>,
     version: u64,
     events: u64,
     board: Board,
@@ -50,18 +51,19 @@ impl StatusKeeper {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // Later than all that an earlier process can have had.
         let version = u64::try_from(since.as_micros()).unwrap_or_default();
-        let board = Board::new(published(&vmi, &status, version));
+        let board = Board::new(published(&vmi, &status, version, None));
         let agent = AgentStatus::new(plan.readiness.is_some());
         let (phase, pause, events, files, again) = (Phase::Pending, None, 0, None, None);
-        let (spec_changed, obstacle) = (false, obstacle(plan));
+        let spec_changed = false;
         let mut keeper = Self {
             vmi,
             spec_changed,
             status,
             phase,
             pause,
-            obstacle,
             agent,
+            migrations: Migrations::default(),
+            progress: None,
             version,
             events,
             board,
@@ -117,6 +119,17 @@ impl StatusKeeper {
             };
             self.tell(EventReason::Unhealthy, format!("{kind} probe failed: {why}"));
         }
+        match report {
+            AgentReport::Identity(Ok(())) => {
+                self.tell(EventReason::IdentityTaken, "The guest has taken its new identity over.");
+            }
+            AgentReport::Identity(Err(why)) => {
+                let message = format!("The guest has not taken its new identity over: {why}");
+                devices::say!("kubevmm: {message}");
+                self.tell(EventReason::IdentityRefused, message);
+            }
+            _ => {}
+        }
         self.agent.note(report, &mut self.status);
         self.derive_conditions();
     }
@@ -136,6 +149,10 @@ impl StatusKeeper {
             // KubeVirt: a guest that was to have time and was destroyed has failed (pkg/virt-handler/vm.go).
             ExitReason::Killed if at_once => (Phase::Succeeded, "The VirtualMachineInstance was stopped."),
             ExitReason::Killed => (Phase::Failed, "The VirtualMachineInstance was stopped by force."),
+            ExitReason::InDoubt { .. } => (
+                Phase::Failed,
+                "The VirtualMachineInstance was stopped by force while it was not known whether it runs where it was migrated to.",
+            ),
             ExitReason::Unhealthy { .. } => {
                 (Phase::Failed, "The VirtualMachineInstance was stopped because its liveness probe failed.")
             }
@@ -179,6 +196,28 @@ impl StatusKeeper {
         self.spec_changed = true;
     }
 
+    /// Takes an annotation away.
+    pub fn remove_annotation(&mut self, name: &str) {
+        self.spec_changed |= self.vmi.metadata.annotations.remove(name).is_some();
+    }
+
+    /// Changes the migrations of the machine, and publishes what came of them: after what the machine's own status says by now, so that
+    /// who sees a migration end finds its end there as well.
+    pub(super) fn change_migrations<T>(
+        &mut self,
+        change: impl FnOnce(&mut Migrations, &VirtualMachineInstance, &VirtualMachineInstanceStatus) -> (T, News),
+    ) -> T {
+        self.publish();
+        let (done, news) = change(&mut self.migrations, &self.vmi, &self.status);
+        self.version = migrations::publish(&self.board, news, self.version);
+        done
+    }
+
+    /// A migration is so far.
+    pub fn note_progress(&mut self, progress: Progress) {
+        self.progress = Some(progress);
+    }
+
     /// Tells of something that happened.
     pub fn tell(&mut self, reason: EventReason, message: impl Into<String>) {
         self.events += 1;
@@ -200,7 +239,7 @@ impl StatusKeeper {
             return;
         }
         self.version += 1;
-        self.board.publish(published(&self.vmi, &self.status, self.version));
+        self.board.publish(published(&self.vmi, &self.status, self.version, self.progress));
         self.write();
     }
 
@@ -247,10 +286,8 @@ impl StatusKeeper {
                 "Not all of the VMI's DVs are ready".into()
             },
         });
-        let migratable = match &self.obstacle {
-            None => Wanted { holds: true, reason: "", message: "".into() },
-            Some((reason, message)) => Wanted { holds: false, reason, message: message.clone().into() },
-        };
+        // Whatever devices it has, it can be moved.
+        let migratable = Wanted { holds: true, reason: "", message: "".into() };
         let ready = conditions::ready(self.phase, self.pause, self.agent.unready());
         let of_agent = self.agent.conditions();
         let all = &mut self.status.conditions;
@@ -265,13 +302,18 @@ impl StatusKeeper {
 }
 
 /// The object with this status.
-fn published(vmi: &VirtualMachineInstance, status: &VirtualMachineInstanceStatus, version: u64) -> Published {
+fn published(
+    vmi: &VirtualMachineInstance,
+    status: &VirtualMachineInstanceStatus,
+    version: u64,
+    progress: Option<Progress>,
+) -> Published {
     let mut vmi = vmi.clone();
     vmi.metadata.resource_version = version.to_string();
     vmi.status = Some(Box::new(status.clone()));
     // Text, numbers and lists always have a JSON form.
     let text = serde_json::to_string(&vmi).unwrap_or_default();
-    Published { version, vmi, text: text.into() }
+    Published { version, vmi, text: text.into(), progress }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use serde_json::Value;
+use spec::api::{MigrationState, VirtualMachineInstanceMigration};
 use spec::{Manifests, Places};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
 use crate::plan::{self, Options};
-use crate::status::{EVENTS_FILE, VMI_FILE};
+use crate::status::{Deleted, EVENTS_FILE, MigrationPhase, VMI_FILE};
 
 const MANIFEST: &str = "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata: {name: x}\n\
 spec:\n  terminationGracePeriodSeconds: 5\n  domain:\n    memory: {guest: 256Mi}\n    cpu: {sockets: 2, cores: 3}\n    \
@@ -99,6 +100,7 @@ fn ends_have_the_phases_that_kubevirt_gives_them() {
         (ExitReason::Terminated, false, "Succeeded"),
         (ExitReason::Killed, false, "Failed"),
         (ExitReason::Killed, true, "Succeeded"),
+        (ExitReason::InDoubt { to: "unix:/x".into() }, true, "Failed"),
         (ExitReason::GuestPanic, false, "Failed"),
         (ExitReason::TripleFault { vcpu: 0 }, true, "Failed"),
         (ExitReason::HostFailure { message: "x".into() }, false, "Failed"),
@@ -109,6 +111,23 @@ fn ends_have_the_phases_that_kubevirt_gives_them() {
         keeper.end(&reason, at_once);
         assert_eq!(json(&keeper.board().current().text)["status"]["phase"], phase, "{reason:?}");
     }
+}
+
+#[test]
+fn who_sees_a_migration_end_finds_its_end_at_the_machine() {
+    let mut keeper = keeper();
+    let board = keeper.board();
+    let mut migration = VirtualMachineInstanceMigration::default();
+    migration.metadata.name = "m".into();
+    keeper.migration_begins(migration);
+    keeper.update(|status| status.migration_state = Some(MigrationState::default()));
+    keeper.migration_reaches(MigrationPhase::Running);
+    assert_eq!(keeper.delete_migration("m"), Some(Deleted::Aborts));
+    keeper.update(|status| status.migration_state.as_mut().unwrap().completed = true);
+    assert_eq!(board.migrations().len(), 1);
+    keeper.migration_reaches(MigrationPhase::Failed);
+    assert!(board.migrations().is_empty());
+    assert_eq!(json(&board.current().text)["status"]["migrationState"]["completed"], true);
 }
 
 /// A device that is always full stands for a disk that is.

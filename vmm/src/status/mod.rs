@@ -11,6 +11,7 @@ mod files;
 mod hotplug;
 mod initial;
 mod keeper;
+mod migrations;
 mod phase;
 
 pub use board::{Board, Published, Subscription};
@@ -20,4 +21,5 @@ pub use event::{EventReason, EventRecord, Severity};
 pub use files::{EVENTS_FILE, FILES, VMI_FILE};
 pub use hotplug::VolumePhase;
 pub use keeper::StatusKeeper;
+pub use migrations::{Change, Deleted, MigrationPhase, PublishedMigration, enter, phase_of};
 pub use phase::Phase;

@@ -1,13 +1,31 @@
-//! Open files that this process was started with.
+//! Numbers of open files: those that this process was started with, and room for those to come.
 #![expect(unsafe_code, reason = "a number becomes the owner of an open file")]
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
 /// Those that have an owner: a number is handed out once in the life of the process.
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+/// So many open files are more than a machine has, unless it has hundreds of vCPUs or of clients.
+const ROOM: RawFd = 1024;
+
+/// Has the kernel make room for many open files. It begins with 64, and where threads share them, each time that these do not do whoever
+/// opens one more waits until no processor can be looking at the old table: some milliseconds, between a machine's being built and its first
+/// instruction. To be called while there is one thread; a kernel that refuses costs no more than that.
+pub fn make_room() {
+    if let Ok(any) = File::open("/dev/null") {
+        // SAFETY: no pointers are passed, and the number that comes back is nobody's but ours.
+        let highest = unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, ROOM - 1) };
+        if highest >= 0 {
+            // SAFETY: it was opened by the call above, and no one else has it.
+            drop(unsafe { OwnedFd::from_raw_fd(highest) });
+        }
+    }
+}
 
 /// Takes over the open files of these numbers, and keeps them from programs that are started later.
 ///
@@ -36,6 +54,20 @@ mod tests {
     use std::os::fd::IntoRawFd;
 
     use super::*;
+
+    /// How many open files there is room for, as the kernel says.
+    fn room() -> RawFd {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    #[test]
+    fn there_is_room_for_many_files_and_none_of_them_is_open() {
+        make_room();
+        assert!(room() >= ROOM, "{}", room());
+        assert!(!std::path::Path::new(&format!("/proc/self/fd/{}", ROOM - 1)).exists());
+    }
 
     #[test]
     fn files_are_taken_once() {

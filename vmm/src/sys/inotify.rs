@@ -14,6 +14,10 @@ use std::path::Path;
 const SHARED: [i64; 8] =
     [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x6573_5546, 0x0102_1997, 0x7461_636f, 0x0116_1970];
 
+/// File systems that one host alone can have mounted: ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlays of such.
+const OF_ONE_HOST: [i64; 7] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630];
+
 /// Files of which one change each is told.
 #[derive(Debug)]
 pub struct Inotify(File);
@@ -69,14 +73,24 @@ impl AsRawFd for Inotify {
 
 /// Whether other hosts may change `path` without this one being told. May wait for the file system.
 pub fn is_shared(path: &Path) -> bool {
-    let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    file_system(path).is_some_and(|kind| SHARED.contains(&kind))
+}
+
+/// Whether it is certain that no other host has the file at `path`, as far as its file system goes. May wait for the file system.
+pub fn is_of_one_host(path: &Path) -> bool {
+    file_system(path).is_some_and(|kind| OF_ONE_HOST.contains(&kind))
+}
+
+/// What kind of file system `path` is on.
+fn file_system(path: &Path) -> Option<i64> {
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut answer = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `name` is a valid C string and `answer` has room for the structure that the call fills.
     if unsafe { libc::statfs(name.as_ptr(), answer.as_mut_ptr()) } != 0 {
-        return false;
+        return None;
     }
     // SAFETY: the call succeeded, so it has filled the structure, in which any bits are valid.
-    SHARED.contains(&unsafe { answer.assume_init() }.f_type)
+    Some(unsafe { answer.assume_init() }.f_type)
 }
 
 #[cfg(test)]
@@ -121,6 +135,8 @@ mod tests {
             assert!(!told(20), "one change was asked for");
         }
         assert!(!is_shared(directory.path()));
+        assert!(is_of_one_host(Path::new("/dev/shm")) && !is_of_one_host(Path::new("/proc/self")));
+        assert!(!is_of_one_host(&directory.path().join("none")));
         inotify.tell_once(&directory.path().join("none")).unwrap_err();
     }
 }

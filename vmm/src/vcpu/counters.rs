@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kvm_ioctls::VcpuExit;
 
-use crate::metrics::{ThreadTimes, this_thread};
+use crate::metrics::{ThreadTimes, is_ready, this_thread};
 
 /// Why a vCPU returned from the guest to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,14 @@ impl VcpuCounters {
         NAMES.iter().zip(&self.exits).map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
     }
 
+    /// Whether the vCPU's thread runs, or lacks nothing but a processor.
+    pub(super) fn is_ready(&self) -> bool {
+        match self.thread.load(Ordering::Acquire) {
+            0 => false,
+            thread => is_ready(thread),
+        }
+    }
+
     /// Times of the vCPU's threads, all together.
     pub fn times(&self) -> ThreadTimes {
         let load = |time: &AtomicU64| time.load(Ordering::Acquire);
@@ -104,13 +112,14 @@ mod tests {
         let work = || {
             counters.enter();
             counters.count(Exit::MemoryWrite);
+            assert!(counters.is_ready());
             let until = Instant::now() + Duration::from_millis(30);
             while Instant::now() < until {}
             counters.leave();
         };
         std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
         let first = counters.times();
-        assert!(first.run > 0);
+        assert!(first.run > 0 && !counters.is_ready());
         std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
         assert!(counters.times().run > first.run);
         let all: Vec<_> = counters.exits().collect();

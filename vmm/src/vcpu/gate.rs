@@ -25,7 +25,10 @@ pub struct Gate {
     /// Microseconds that a vCPU rests each time it is kicked.
     rest: AtomicU64,
     state: Mutex<State>,
-    changed: Condvar,
+    /// For those who stand at the gate: it opens, or there is an errand.
+    called: Condvar,
+    /// For those who wait for them: one came, has done the errand, or is gone.
+    came: Condvar,
 }
 
 struct State {
@@ -65,7 +68,8 @@ impl Gate {
                 errands: 0,
                 done: 0,
             }),
-            changed: Condvar::new(),
+            called: Condvar::new(),
+            came: Condvar::new(),
         }
     }
 
@@ -78,7 +82,7 @@ impl Gate {
         // An errand that is under way is for those who were here before.
         let mut seen = state.errands;
         state.waiting += 1;
-        self.changed.notify_all();
+        self.came.notify_all();
         while state.phase == Phase::Closed {
             let errand = state.errand.clone().filter(|_| state.errands != seen);
             seen = state.errands;
@@ -88,10 +92,10 @@ impl Gate {
                     serve(&errand);
                     let mut state = self.state();
                     state.done += usize::from(state.errands == seen);
-                    self.changed.notify_all();
+                    self.came.notify_all();
                     state
                 }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.called.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
         state.waiting -= 1;
@@ -108,9 +112,9 @@ impl Gate {
         state.errand = Some(errand);
         state.errands += 1;
         state.done = 0;
-        self.changed.notify_all();
+        self.called.notify_all();
         let left = |state: &mut State| state.done < count;
-        let waited = self.changed.wait_timeout_while(state, limit, left);
+        let waited = self.came.wait_timeout_while(state, limit, left);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.errand = None;
         state.done >= count
@@ -154,27 +158,27 @@ impl Gate {
     /// Notes that one thread will never come.
     pub fn leave(&self) {
         self.state().gone += 1;
-        self.changed.notify_all();
+        self.came.notify_all();
     }
 
     /// Waits until `count` threads stand at the closed gate or will never come.
     pub fn wait_for(&self, count: usize) {
         let mut state = self.state();
         while state.phase == Phase::Closed && state.waiting + state.gone < count {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// The same for `limit` at most; false if some had not come by then.
     pub fn wait_for_at_most(&self, count: usize, limit: Duration) -> bool {
         let late = |state: &mut State| state.phase == Phase::Closed && state.waiting + state.gone < count;
-        let waited = self.changed.wait_timeout_while(self.state(), limit, late);
+        let waited = self.came.wait_timeout_while(self.state(), limit, late);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Waits until `count` threads have left for good, for `limit` at most; false if some had not by then.
     pub fn wait_until_gone(&self, count: usize, limit: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.state(), limit, |state| state.gone < count);
+        let waited = self.came.wait_timeout_while(self.state(), limit, |state| state.gone < count);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -184,7 +188,8 @@ impl Gate {
             state.phase = phase;
             self.open.store(phase == Phase::Open, Ordering::Release);
         }
-        self.changed.notify_all();
+        self.called.notify_all();
+        self.came.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

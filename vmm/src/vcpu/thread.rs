@@ -68,6 +68,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct VcpuThread {
     kick: VcpuKick,
+    counters: Arc<VcpuCounters>,
 }
 
 /// Kicks a vCPU's thread, as long as there is one.
@@ -91,19 +92,20 @@ impl VcpuThread {
     /// Starts the thread of a vCPU, which sets itself up, then waits at the gate.
     pub fn spawn(setup: VcpuSetup, shared: Shared) -> io::Result<Self> {
         let index = setup.index();
+        let counters = shared.metrics.vcpu(index);
+        let of_thread = Arc::clone(&counters);
         let thread = std::thread::Builder::new().name(format!("vcpu{index}")).stack_size(128 << 10).spawn(
             move || {
-                let counters = shared.metrics.vcpu(index);
-                counters.enter();
-                let ended = run(setup, &shared, &counters);
-                counters.leave();
+                of_thread.enter();
+                let ended = run(setup, &shared, &of_thread);
+                of_thread.leave();
                 if let Some(event) = ended {
                     shared.mailbox.post(event.into());
                 }
                 shared.gate.leave();
             },
         )?;
-        Ok(Self { kick: VcpuKick(Arc::new(Mutex::new(Some(thread)))) })
+        Ok(Self { kick: VcpuKick(Arc::new(Mutex::new(Some(thread)))), counters })
     }
 
     /// Gets the thread out of the guest, so that it notices a gate that was closed or ended.
@@ -111,7 +113,12 @@ impl VcpuThread {
         self.kick.kick();
     }
 
-    /// The same for others.
+    /// Whether it runs, or lacks nothing but a processor.
+    pub fn is_ready(&self) -> bool {
+        self.counters.is_ready()
+    }
+
+    /// The same as [`VcpuThread::kick`] for others.
     pub fn kicker(&self) -> VcpuKick {
         self.kick.clone()
     }

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("dnsmasq-base", &["usr/sbin/dnsmasq"]),
     ("iperf3", &["usr/bin/iperf3"]),
     ("tcpdump", &["usr/bin/tcpdump"]),
+    ("e2fsprogs", &["sbin/e2fsck"]),
 ];
 
 /// Where they are on the disk with the payload, and libraries beside them.

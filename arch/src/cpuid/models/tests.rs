@@ -129,6 +129,30 @@ fn hosts_that_cannot_run_a_model_say_why() {
     assert!(matches!(error, CpuidError::OtherVendor { model: "EPYC", .. }), "{error}");
 }
 
+/// As libvirt's host-model: the model that tells most, and by name what is beyond it.
+#[test]
+fn a_model_is_its_own_baseline_and_what_is_beyond_it_is_named() {
+    for name in ["Penryn", "Haswell-noTSX-IBRS", "SapphireRapids", "phenom", "Opteron_G5", "EPYC-Milan"] {
+        let model = NamedModel::find(name).unwrap();
+        let host = HostCpu::new(&guest(name).into_vec());
+        let plain = Baseline::of(std::slice::from_ref(&host)).unwrap();
+        assert_eq!(plain.besides, [] as [&str; 0], "{name} is taken for {}", plain.model.name());
+        let mut found = plain.model.features();
+        let mut own = model.features();
+        found.sort_unstable();
+        own.sort_unstable();
+        assert_eq!(found, own, "{name} is taken for {}", plain.model.name());
+        // No model has it.
+        let mut more = host.clone();
+        more.features.push("movdir64b".into());
+        more.features.push("hypervisor".into());
+        let more = Baseline::of(&[more]).unwrap();
+        let all: Vec<_> = more.model.features().into_iter().chain(more.besides.clone()).collect();
+        assert!(all.contains(&"movdir64b") && !all.contains(&"hypervisor"), "{name}: {more:?}");
+        assert!(own.iter().all(|feature| all.contains(feature)), "{name}: {more:?}");
+    }
+}
+
 #[test]
 fn hosts_find_what_they_have_in_common() {
     let host = |model: &str| HostCpu::new(&guest(model).into_vec());

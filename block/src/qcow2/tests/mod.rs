@@ -2,6 +2,7 @@
 
 mod crash;
 mod full;
+mod hand_over;
 mod hostile;
 mod hostile_streams;
 mod hostile_tables;

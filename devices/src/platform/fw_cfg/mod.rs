@@ -16,10 +16,11 @@ use items::Items;
 pub use items::{FILE_NAME_MAX, FILES_MAX, FwCfgItem, ItemError, Key};
 use serde::{Deserialize, Serialize};
 
+use super::offsets_from;
 use super::state::{StateError, check_version};
-use super::{lock, offsets_from};
 use crate::GuestRam;
 use crate::bus::{Action, BusDevice};
+use crate::lock;
 
 /// First port.
 pub const BASE: u64 = 0x510;

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use controller::Controller;
 pub use controller::{Parameter, State};
 
-use super::lock;
 use super::state::StateError;
 use crate::bus::{Action, BusDevice};
+use crate::lock;
 
 /// Port of the output and input buffers.
 pub const DATA_BASE: u64 = 0x60;

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 pub use timer::FREQUENCY as TIMER_FREQUENCY;
 use timer::Timer;
 
+use super::offsets_from;
 use super::state::{StateError, check_version};
-use super::{lock, offsets_from};
 use crate::bus::{Action, BusDevice};
 use crate::irq::IrqLine;
+use crate::lock;
 
 /// PMBASE that the machine starts with.
 pub const BASE: u64 = 0x600;

@@ -23,10 +23,11 @@ use clock::Clock;
 use serde::{Deserialize, Serialize};
 use vmm_sys_util::timerfd::TimerFd;
 
+use super::offsets_from;
 use super::state::{StateError, check_version};
-use super::{lock, offsets_from};
 use crate::bus::{Action, BusDevice};
 use crate::irq::IrqLine;
+use crate::lock;
 
 /// Port of the index register; the data register follows it.
 pub const BASE: u64 = 0x70;

@@ -20,10 +20,11 @@ use vm_superio::Serial as Uart;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use wires::{Interrupt, Output, Room};
 
+use super::offsets_from;
 use super::state::StateError;
-use super::{lock, offsets_from};
 use crate::bus::{Action, BusDevice};
 use crate::irq::IrqLine;
+use crate::lock;
 
 /// First port of COM1, whose interrupt is IRQ 4.
 pub const COM1_BASE: u64 = 0x3f8;

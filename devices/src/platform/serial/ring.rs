@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::super::lock;
 use super::SerialSink;
+use crate::lock;
 
 /// Output that waits for its reader. A full ring drops its oldest bytes: the last words of a guest matter most.
 ///

@@ -22,9 +22,9 @@ use vmm_sys_util::timerfd::TimerFd;
 
 use self::registers::{Count, LOCKED, Passed, Registers};
 use self::timer::TimerWorker;
-use super::lock;
 use crate::bus::{Action, BusDevice, Remap, Space, Window};
 use crate::io_thread::{IoHandle, IoThreadError, RunningWorker};
+use crate::lock;
 use crate::pci::{Bar, BarChange, BarKind, ConfigSpace, ConfigState, Identity, PciFunction};
 
 /// Length of the memory window in bytes.

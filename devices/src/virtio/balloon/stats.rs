@@ -9,8 +9,8 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::BalloonCounters;
+use crate::lock;
 use crate::virtio::buffers::{Buffers, read_at, total};
-use crate::virtio::notice::lock;
 use crate::virtio::worker::{KICK, QueueHandler, Ready, Watch};
 use crate::virtio::{Ring, RingError, Taken};
 

@@ -230,6 +230,27 @@ fn state_makes_the_round_trip() {
     assert!(!other.restore(&state));
 }
 
+/// The device has a buffer for as long as nobody asks: the next process finds it.
+#[test]
+fn a_buffer_for_statistics_is_found_by_another_process() {
+    let machine = Machine::new();
+    let (mut one, mut other) = (device(&machine), device(&machine));
+    let mut driver = driver(&machine, STATS);
+    driver.start(&mut one);
+    machine.fill(DATA, &statistics(&[(4, 1000)]));
+    let head = driver.add(&[out(DATA, 10)]);
+    driver.kick();
+    machine.wait("the statistics", || one.handle().statistics(Duration::MAX).is_some());
+    driver.stop(&mut one);
+    assert!(other.restore(&one.save()));
+    drop(one);
+    driver.start(&mut other);
+    let handle = other.handle();
+    machine.wait("the same statistics", || handle.statistics(Duration::MAX).is_some());
+    assert_eq!(handle.statistics(Duration::ZERO).unwrap().free, Some(1000));
+    assert_eq!(driver.wait_used(), (head, 0), "the driver is asked for newer ones");
+}
+
 #[test]
 fn impossible_rings_stop_the_queue() {
     let machine = Machine::new();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::request::Command;
-use crate::virtio::notice::lock;
+use crate::lock;
 
 /// What the guest is told when the host fails a request (KubeVirt's `errorPolicy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -34,10 +34,11 @@ use self::failure::Held;
 use self::queue::BlkQueue;
 use self::request::{Command, Status};
 use super::limit::Buckets;
-use super::notice::{ConfigNotice, lock};
+use super::notice::ConfigNotice;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId};
 use crate::io_thread::RunningWorker;
+use crate::lock;
 
 /// What front, queues and handles have in common.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ fn a_batch_is_handed_over_at_once_and_comes_back_in_any_order() {
     let (third, third_status) = setup.add(2, kind::FLUSH);
     setup.driver.start(&mut setup.device);
     let heads = [first, second, third].map(u64::from);
-    assert_eq!(setup.disk.waiting(), [(heads[0], "read"), (heads[1], "write"), (heads[2], "flush")]);
+    setup.wait_for(&[(heads[0], "read"), (heads[1], "write"), (heads[2], "flush")]);
     assert_eq!(setup.disk.pushes(), 1, "one hand-over for all");
     setup.disk.end(heads[2], Ok(0));
     assert_eq!(setup.driver.wait_used(), (third, 1));
@@ -97,6 +97,7 @@ fn a_write_through_that_cannot_be_flushed_has_failed() {
     let mut setup = Setup::new(0);
     let (head, status) = setup.add(0, kind::OUT);
     setup.driver.start(&mut setup.device);
+    setup.wait_for(&[(u64::from(head), "write")]);
     setup.disk.refuse_flushes();
     setup.disk.end(u64::from(head), Ok(512));
     setup.driver.wait_used();
@@ -108,6 +109,7 @@ fn a_write_back_is_answered_without_a_flush() {
     let mut setup = Setup::new(FLUSH);
     let (head, _) = setup.add(0, kind::OUT);
     setup.driver.start(&mut setup.device);
+    setup.wait_for(&[(u64::from(head), "write")]);
     setup.disk.end(u64::from(head), Ok(512));
     assert_eq!(setup.driver.wait_used(), (head, 1));
     assert_eq!(setup.disk.waiting(), []);
@@ -119,6 +121,7 @@ fn stopping_waits_for_the_disk_even_for_the_flush_of_a_write() {
     let (head, status) = setup.add(0, kind::OUT);
     setup.driver.start(&mut setup.device);
     let (disk, token) = (setup.disk.clone(), u64::from(head));
+    setup.wait_for(&[(token, "write")]);
     let ending = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         disk.end(token, Ok(512));

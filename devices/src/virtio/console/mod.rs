@@ -31,11 +31,12 @@ use self::input::InputQueue;
 use self::output::OutputQueue;
 use self::port::{Port, wake};
 use super::config_space::ConfigSpace;
-use super::notice::{ConfigNotice, lock};
+use super::notice::ConfigNotice;
 use super::responder::responder;
 use super::worker::QueueWorker;
 use super::{DeviceState, Ring, StartError, Threads, VirtioDevice, VirtioId, feature};
 use crate::io_thread::{RunningWorker, Worker};
+use crate::lock;
 
 const SIZE: u64 = 1 << 0;
 const MULTIPORT: u64 = 1 << 1;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::sys;
-use crate::virtio::notice::lock;
+use crate::lock;
 
 /// What a port is.
 #[derive(Debug)]

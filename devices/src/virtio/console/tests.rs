@@ -50,7 +50,7 @@ impl Setup {
 
     fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
 
@@ -253,7 +253,7 @@ fn a_client_that_leaves_while_output_waits_frees_the_queue() {
 fn plain_files_are_ports_too() {
     let machine = Machine::new();
     let (mut host, guest) = UnixStream::pair().unwrap();
-    host.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    host.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let backend = PortBackend::Files {
         input: Some(OwnedFd::from(guest.try_clone().unwrap())),
         output: Some(OwnedFd::from(guest)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::counters::NetCounters;
-use super::{NetShared, announce};
+use super::{NetShared, NotedWrites, announce};
 
 /// A hold on a network card that outlives the device's move into its transport.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ impl NetHandle {
     /// Queue pairs in use.
     pub fn active_pairs(&self) -> u16 {
         self.0.settings.get().active_pairs
+    }
+
+    /// What the kernel notes of its writes to guest memory, if it serves the card.
+    pub fn noted_writes(&self) -> Option<NotedWrites> {
+        NotedWrites::of(&self.0)
     }
 
     /// What the card did so far.

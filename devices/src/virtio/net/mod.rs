@@ -22,6 +22,7 @@ mod filter;
 mod handle;
 mod header;
 mod lull;
+mod noted;
 mod ports;
 #[cfg(test)]
 mod restart_tests;
@@ -49,6 +50,7 @@ use virtio_queue::QueueState;
 pub use self::config::NetConfig;
 pub use self::counters::{NetCounters, QueueCounters, sum};
 pub use self::handle::NetHandle;
+pub use self::noted::NotedWrites;
 pub use self::state::NetState;
 
 use self::ctrl::Commands;

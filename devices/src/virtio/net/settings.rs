@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, Mac};
-use crate::virtio::notice::lock;
+use crate::lock;
 
 /// All that commands of the control queue change. Reset makes it new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,10 +20,11 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::NetShared;
 use super::features::MRG_RXBUF;
+use super::noted::Noted;
 use crate::io_thread::Worker;
+use crate::lock;
 use crate::virtio::Ring;
 use crate::virtio::feature::{RING_EVENT_IDX, RING_INDIRECT_DESC, VERSION_1};
-use crate::virtio::notice::lock;
 
 /// Features that the kernel's queues have to know of.
 const QUEUE_FEATURES: u64 = MRG_RXBUF | RING_INDIRECT_DESC | RING_EVENT_IDX | VERSION_1;
@@ -34,11 +35,18 @@ pub(super) struct Vhosts {
     pairs: Vec<Arc<VhostNet>>,
     /// Queues that run; held while the link goes up or down.
     running: Mutex<Vec<(u16, Side)>>,
+    noted: Noted,
 }
 
 impl Vhosts {
     pub(super) fn new(pairs: Vec<Arc<VhostNet>>) -> Self {
-        Self { pairs, running: Mutex::default() }
+        let noted = Noted::new(&pairs);
+        Self { pairs, running: Mutex::default(), noted }
+    }
+
+    /// What the kernel notes of its writes.
+    pub(super) fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,6 +91,7 @@ fn layout(ring: &Ring) -> io::Result<Layout> {
         // Both rings end with a field for the event index (virtio 1.3 §2.7).
         available: place(state.avail_ring, 4 + size * 2 + 2)?,
         used: place(state.used_ring, 4 + size * 8 + 2)?,
+        used_guest: state.used_ring,
     })
 }
 
@@ -166,6 +175,8 @@ impl VhostQueue {
         if let Ok(next) = vhosts.pair(self.pair).and_then(|vhost| vhost.stop(self.side)) {
             self.ring.move_to(next);
         }
+        // The card may be gone when somebody asks next.
+        vhosts.noted.collect();
     }
 }
 

@@ -169,6 +169,12 @@ impl VirtioPci {
         Some(self.remap(&mut inner, &changes))
     }
 
+    /// Tells the driver, if there is one, that the configuration space reads otherwise than where the state came from. It hears of it when it
+    /// goes on: until then that is a part of the device's state.
+    pub fn config_changed(&self) {
+        self.machine.events.config_changed();
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

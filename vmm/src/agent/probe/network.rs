@@ -140,7 +140,7 @@ mod tests {
     fn a_server_that_says_nothing_has_failed_in_time() {
         let before = Instant::now();
         assert!(ask(b"").0.is_err());
-        assert!(before.elapsed() < Duration::from_secs(5));
+        assert!(before.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

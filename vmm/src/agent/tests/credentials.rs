@@ -60,7 +60,7 @@ fn keys_and_passwords_are_put_in_and_follow_their_secret() {
 
     std::fs::write(folder.path().join("laptop"), "ssh-ed25519 CCCC me\n").unwrap();
     assert_eq!(synchronized(&setup), Ok(()));
-    assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap(), set("debian", &["ssh-ed25519 CCCC me"]));
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), set("debian", &["ssh-ed25519 CCCC me"]));
 }
 
 #[test]

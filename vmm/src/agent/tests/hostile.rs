@@ -23,7 +23,7 @@ fn a_flood_in_place_of_an_agent_ends_the_attempt() {
     let before = Instant::now();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(setup.ask(AgentCommand::Ping), Err(AgentError::NotConnected));
-    assert!(before.elapsed() < Duration::from_secs(20));
+    assert!(before.elapsed() < Duration::from_secs(60));
     setup.port.stream.shutdown(std::net::Shutdown::Both).unwrap();
     drop(setup);
     flood.join().unwrap();

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod hostile;
+mod identity;
 mod obedient;
 mod peer;
 mod real;

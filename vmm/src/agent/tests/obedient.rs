@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::peer::{Peer, Setup};
 use crate::agent::{
-    AgentAnswer, AgentCommand, AgentError, AgentReport, ExecRequest, FreezeStatus, ShutdownMode,
+    AgentAnswer, AgentCommand, AgentError, AgentReport, ExecRequest, FreezeStatus, KnownFreeze, ShutdownMode,
 };
 
 fn exec(argv: &[&str]) -> AgentCommand {
@@ -101,9 +101,18 @@ fn what_is_frozen_is_thawed_in_time() {
         _ => Value::Null,
     });
     setup.connected();
-    let thaw_after = Some(Duration::from_millis(300));
+    let thaw_after = Some(Duration::from_secs(3));
+    let known = || setup.agent.handle().known_freeze();
+    assert_eq!(known(), KnownFreeze::default());
     assert_eq!(setup.ask(AgentCommand::Freeze { thaw_after }), Ok(AgentAnswer::Done));
     let before = Instant::now();
+    match known() {
+        // A test that is kept waiting may find it thawed.
+        KnownFreeze { frozen: true, thaws: Some(at) } => {
+            assert!(at <= Instant::now() + Duration::from_secs(3))
+        }
+        other => assert!(before.elapsed() > Duration::from_millis(2500), "{other:?}"),
+    }
     assert!(*frozen.lock().unwrap());
     assert_eq!(setup.ask(AgentCommand::Users), Err(AgentError::Frozen));
     assert_eq!(
@@ -113,9 +122,49 @@ fn what_is_frozen_is_thawed_in_time() {
     );
     setup.report_of(|report| (report == AgentReport::Freeze(FreezeStatus::Frozen)).then_some(()));
     setup.report_of(|report| (report == AgentReport::Freeze(FreezeStatus::Thawed)).then_some(()));
-    assert!(before.elapsed() >= Duration::from_millis(250));
+    assert!(before.elapsed() >= Duration::from_millis(2500));
     assert!(!*frozen.lock().unwrap());
     assert_eq!(setup.ask(AgentCommand::Users), Ok(AgentAnswer::Users(Vec::new())));
+}
+
+/// How often a guest is told to thaw that comes from elsewhere with file systems in this state, or is reset before it is met.
+fn thaws_of_an_arrival(status: &'static str, is_reset: bool) -> usize {
+    const AFTER: Duration = Duration::from_millis(300);
+    let thaws = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&thaws);
+    let mut setup = Setup::arriving(AFTER);
+    // It takes a while to come, and is not late for that.
+    std::thread::sleep(Duration::from_millis(400));
+    if is_reset {
+        setup.port = setup.agent.handle().plug().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let opened = Instant::now();
+    let answer = move |name: &str, _: &Value| match name {
+        "guest-fsfreeze-status" if *count.lock().unwrap() == 0 => json!(status),
+        "guest-fsfreeze-thaw" => {
+            assert!(opened.elapsed() >= AFTER, "it is thawed too early");
+            *count.lock().unwrap() += 1;
+            json!(1)
+        }
+        _ => Value::Null,
+    };
+    let (setup, _) = setup.opened(move |peer| peer.answer_all(answer));
+    setup.report_of(|report| matches!(report, AgentReport::Freeze(_)).then_some(()));
+    std::thread::sleep(AFTER * 3);
+    let is_due = status == "frozen" && !is_reset;
+    let end = Instant::now() + Duration::from_secs(60);
+    while is_due && *thaws.lock().unwrap() == 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    *thaws.lock().unwrap()
+}
+
+#[test]
+fn who_comes_frozen_is_thawed_even_if_nobody_here_has_frozen_it() {
+    assert_eq!(thaws_of_an_arrival("frozen", false), 1);
+    assert_eq!(thaws_of_an_arrival("thawed", false), 0);
+    assert_eq!(thaws_of_an_arrival("frozen", true), 0, "a guest that starts anew is no arrival");
 }
 
 #[test]

@@ -29,8 +29,18 @@ impl Setup {
 
     /// The same, with something to be put into the guest.
     pub(super) fn with_credentials(credentials: Vec<CredentialPlan>) -> Self {
+        Self::of(credentials, None)
+    }
+
+    /// The same for a guest that comes from elsewhere and may be frozen.
+    pub(super) fn arriving(thaw: Duration) -> Self {
+        Self::of(Vec::new(), Some(thaw))
+    }
+
+    fn of(credentials: Vec<CredentialPlan>, thaw: Option<Duration>) -> Self {
         let (sender, reports) = channel();
-        let agent = Agent::spawn(credentials, move |report| sender.send(report).unwrap_or_default()).unwrap();
+        let report = move |report| sender.send(report).unwrap_or_default();
+        let agent = Agent::spawn(credentials, thaw, report).unwrap();
         let port = agent.handle().plug().unwrap();
         Self { agent, reports, port }
     }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::machine::named;
+use super::operate::subresource;
 use crate::agent::{
     AgentAnswer, AgentCommand, AgentError, AgentReply, Everything, ExecOutcome, ExecRequest, FileSystem,
-    FreezeStatus, OsInfo, User,
+    FreezeStatus, OsInfo, UNFREEZE, User,
 };
 use crate::api::duration;
 use crate::api::http::{Method, Response};
@@ -17,66 +18,36 @@ use crate::api::router::{Call, Route, Shape};
 use crate::api::{Answer, failure};
 use crate::state::{Refusal, RefusalKind};
 
-/// How long file systems stay frozen if nobody says: as virtctl has it.
-const UNFREEZE: Duration = Duration::from_secs(300);
 /// How long the end of a program is waited for if nobody says, and at the most.
 const EXEC: Duration = Duration::from_secs(60);
 const LONGEST_EXEC: Duration = Duration::from_secs(24 * 60 * 60);
 
-macro_rules! subresource {
-    ($verb:literal) => {
-        concat!(
-            "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}/",
-            $verb
-        )
-    };
-}
-
-const fn get(
-    path: &'static str,
-    id: &'static str,
-    about: &'static str,
-    object: &'static str,
-    handle: fn(&Call<'_>) -> Answer,
-) -> Route {
-    Route {
-        method: Method::Get,
-        path,
-        id,
-        about,
-        query: &[],
-        body: &[],
-        answer: Shape::Object(object),
-        handle,
-    }
-}
-
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
-    get(
-        subresource!("guestosinfo"),
+    Route::get(
+        subresource!(machine "guestosinfo"),
         "v1Guestosinfo",
         "Who and what the guest and its agent are.",
-        "VirtualMachineInstanceGuestAgentInfo",
+        Shape::Object("VirtualMachineInstanceGuestAgentInfo"),
         |call| ask(call, AgentCommand::Info),
     ),
-    get(
-        subresource!("userlist"),
+    Route::get(
+        subresource!(machine "userlist"),
         "v1Userlist",
         "Who is logged in.",
-        "VirtualMachineInstanceGuestOSUserList",
+        Shape::Object("VirtualMachineInstanceGuestOSUserList"),
         |call| ask(call, AgentCommand::Users),
     ),
-    get(
-        subresource!("filesystemlist"),
+    Route::get(
+        subresource!(machine "filesystemlist"),
         "v1Filesystemlist",
         "What is mounted in the guest.",
-        "VirtualMachineInstanceFileSystemList",
+        Shape::Object("VirtualMachineInstanceFileSystemList"),
         |call| ask(call, AgentCommand::FileSystems),
     ),
     Route {
         method: Method::Put,
-        path: subresource!("freeze"),
+        path: subresource!(machine "freeze"),
         id: "v1Freeze",
         about: "Has the guest's file systems write out what they hold, and hold further writes back.",
         query: &[],
@@ -87,19 +58,17 @@ pub(super) const ROUTES: &[Route] = &[
         answer: Shape::Empty,
         handle: freeze,
     },
+    Route::new(
+        Method::Put,
+        subresource!(machine "unfreeze"),
+        "v1Unfreeze",
+        "Lets the guest's file systems take writes again.",
+        Shape::Empty,
+        |call| ask(call, AgentCommand::Thaw),
+    ),
     Route {
         method: Method::Put,
-        path: subresource!("unfreeze"),
-        id: "v1Unfreeze",
-        about: "Lets the guest's file systems take writes again.",
-        query: &[],
-        body: &[],
-        answer: Shape::Empty,
-        handle: |call| ask(call, AgentCommand::Thaw),
-    },
-    Route {
-        method: Method::Put,
-        path: subresource!("exec"),
+        path: subresource!(machine "exec"),
         id: "kubevmmExec",
         about: "Runs a program in the guest and waits for its end.",
         query: &[],

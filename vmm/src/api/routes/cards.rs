@@ -2,7 +2,6 @@
 //! changes of the specification (`pkg/network/controllers`).
 
 use serde_json::{Map, Value, json};
-use spec::Manifests;
 
 use super::machine::named;
 use crate::api::Answer;
@@ -10,7 +9,7 @@ use crate::api::failure;
 use crate::api::http::{Method, Response};
 use crate::api::patch::{PatchError, PatchKind};
 use crate::api::router::{Call, Route, Shape};
-use crate::hotplug::{DeviceChange, NewCards};
+use crate::hotplug::{DeviceChange, NewCards, read};
 use crate::state::{Reply, Verb};
 
 const CARDS: &str = "/spec/domain/devices/interfaces";
@@ -107,32 +106,10 @@ fn difference(one: &Value, other: &Value) -> Option<String> {
     None
 }
 
-/// The cards of an object, read as those of a manifest are, so that the same rules apply.
+/// The cards of an object.
 fn new_cards(object: &Value) -> Result<NewCards, String> {
     let list = |path: &str| object.pointer(path).cloned().unwrap_or_else(|| json!([]));
-    let manifest = json!({
-        "apiVersion": "kubevirt.io/v1",
-        "kind": "VirtualMachineInstance",
-        "metadata": {"name": "request"},
-        "spec": {
-            "domain": {
-                "memory": {"guest": "64Mi"},
-                // A machine whose last card goes does not get the usual one for it.
-                "devices": {"interfaces": list(CARDS), "autoattachPodInterface": false},
-            },
-            "networks": list(NETWORKS),
-        },
-    });
-    let manifests = Manifests::parse("request", &manifest.to_string()).map_err(|errors| {
-        errors.first().map_or_else(|| "the object cannot be read".to_owned(), |error| devices::chain(error))
-    })?;
-    let document = manifests.documents.first().ok_or("the object cannot be read")?;
-    let verdict = spec::admit(document, &manifests);
-    if let Some(cause) = verdict.causes.first().filter(|_| !verdict.allowed) {
-        return Err(format!("{}: {}", cause.path, cause.message));
-    }
-    let spec = verdict.machine().map(|machine| &machine.spec).ok_or("the object cannot be read")?;
-    Ok(NewCards { interfaces: spec.domain.devices.interfaces.clone(), networks: spec.networks.clone() })
+    read::cards(&list(CARDS), &list(NETWORKS))
 }
 
 #[cfg(test)]

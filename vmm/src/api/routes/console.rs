@@ -1,6 +1,7 @@
 //! The serial console: as a WebSocket for whoever types, as text for whoever reads.
 
 use super::machine::named;
+use super::operate::subresource;
 use crate::api::console::{ConsoleText, Session};
 use crate::api::http::{Method, Response};
 use crate::api::router::{Call, Route, Shape};
@@ -18,7 +19,7 @@ pub(crate) const TYPIST: &str = "typist";
 pub(super) const ROUTES: &[Route] = &[
     Route {
         method: Method::Get,
-        path: "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}/console",
+        path: subresource!(machine "console"),
         id: "v1Console",
         about: "The serial console as a WebSocket of bytes. Many may read; one types: the first, until it leaves.",
         query: &[
@@ -32,7 +33,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::Get,
-        path: "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}/consolelog",
+        path: subresource!(machine "consolelog"),
         id: "kubevmmConsoleLog",
         about: "What the guest said on its serial console: the last 256 KiB.",
         query: &[
@@ -46,10 +47,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn console(call: &Call<'_>) -> Answer {
-    match try_console(call) {
-        Ok(answer) => answer,
-        Err(response) => Answer::Now(response),
-    }
+    try_console(call).unwrap_or_else(Answer::Now)
 }
 
 fn try_console(call: &Call<'_>) -> Result<Answer, Response> {

@@ -1,17 +1,13 @@
 //! Subresources about the machine's memory and disks (KubeVirt: `pkg/virt-api/rest/volumes.go`; the last three are ours).
 
-use devices::chain;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use spec::Manifests;
-use spec::api::{Quantity, VolumeSource};
+use serde_json::Value;
+use spec::api::Quantity;
 
-use super::machine::named;
-use super::operate::{DRY_RUN, ask, is_dry, put, subresource};
-use crate::api::http::Response;
+use super::operate::{DRY_RUN, answer, put, subresource};
 use crate::api::router::{Call, Route};
 use crate::api::{Answer, failure};
-use crate::hotplug::{DeviceChange, NewDisk};
+use crate::hotplug::{DeviceChange, NewDisk, read};
 use crate::state::Verb;
 
 const NAME: (&str, &str) = ("name", "the name of volume and disk");
@@ -109,52 +105,15 @@ fn set_memory(call: &Call<'_>) -> Answer {
     })
 }
 
-/// Asks for what `read` makes of the request, unless it is only to be tried.
-fn answer(call: &Call<'_>, read: impl FnOnce() -> Result<(Verb, Vec<String>), Response>) -> Answer {
-    match named(call).and_then(|_| read()) {
-        Ok((_, dry_run)) if is_dry(&dry_run) => Answer::Now(Response::empty(200)),
-        Ok((verb, _)) => ask(call, verb),
-        Err(response) => Answer::Now(response),
-    }
-}
-
-/// The disk that the options describe. They are read as a manifest that has this disk only, so that the same rules apply.
+/// The disk that the options describe.
 fn new_disk(options: &VolumeOptions) -> Result<NewDisk, String> {
-    let as_object = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (mut disk, mut volume) = (as_object(&options.disk), as_object(&options.volume_source));
-    disk.insert("name".into(), json!(options.name));
-    volume.insert("name".into(), json!(options.name));
-    let manifest = json!({
-        "apiVersion": "kubevirt.io/v1",
-        "kind": "VirtualMachineInstance",
-        "metadata": {"name": "request"},
-        "spec": {
-            "domain": {"memory": {"guest": "64Mi"}, "devices": {"disks": [disk]}},
-            "volumes": [volume],
-        },
-    });
-    let manifests = Manifests::parse("request", &manifest.to_string()).map_err(|errors| {
-        errors.first().map_or_else(|| "the request cannot be read".to_owned(), |error| chain(error))
-    })?;
-    let document = manifests.documents.first().ok_or("the request cannot be read")?;
-    let verdict = spec::admit(document, &manifests);
-    if let Some(cause) = verdict.causes.first().filter(|_| !verdict.allowed) {
-        return Err(format!("{}: {}", cause.path, cause.message));
-    }
-    let spec = verdict.machine().map(|machine| &machine.spec).ok_or("the request cannot be read")?;
-    let (disks, volumes) = (&spec.domain.devices.disks, &spec.volumes);
-    let (Some(disk), Some(volume)) = (disks.first(), volumes.first()) else {
-        return Err("disk and volumeSource are needed".into());
-    };
-    if matches!(volume.source, VolumeSource::PersistentVolumeClaim(_) | VolumeSource::DataVolume(_)) {
-        Ok(NewDisk { name: options.name.clone(), disk: disk.clone(), source: volume.source.clone() })
-    } else {
-        Err("volumeSource is to be a persistentVolumeClaim or a dataVolume".into())
-    }
+    read::disk(&options.name, &options.disk, &options.volume_source)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read(options: Value) -> Result<NewDisk, String> {

@@ -5,38 +5,46 @@ use serde_json::{Value, json};
 
 use crate::api::Answer;
 use crate::api::http::{Method, Response};
-use crate::api::router::{Call, Route, Shape};
+use crate::api::router::{Route, Shape};
 
-const fn get(
-    path: &'static str,
-    id: &'static str,
-    about: &'static str,
-    handle: fn(&Call<'_>) -> Answer,
-) -> Route {
-    let answer = Shape::Object("Discovery");
-    Route { method: Method::Get, path, id, about, query: &[], body: &[], answer, handle }
-}
+/// What they answer.
+const DISCOVERY: Shape = Shape::Object("Discovery");
 
 const MACHINES: &str = "kubevirt.io";
 const SUBRESOURCES: &str = "subresources.kubevirt.io";
 
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
-    get("/api", "getCoreAPIVersions", "Versions of the core group.", |_| core()),
-    get("/api/v1", "getCoreV1APIResources", "Resources of the core group.", |_| core_resources()),
-    get("/apis", "getAPIVersions", "Groups of the API.", |_| groups()),
-    get("/apis/kubevirt.io", "getKubevirtAPIGroup", "Versions of this group.", |_| say(group(MACHINES))),
-    get("/apis/kubevirt.io/v1", "getKubevirtV1APIResources", "Resources of this group.", |_| machines()),
-    get("/apis/subresources.kubevirt.io", "getSubresourcesAPIGroup", "Versions of this group.", |_| {
-        say(group(SUBRESOURCES))
+    Route::get("/api", "getCoreAPIVersions", "Versions of the core group.", DISCOVERY, |_| core()),
+    Route::get("/api/v1", "getCoreV1APIResources", "Resources of the core group.", DISCOVERY, |_| {
+        core_resources()
     }),
-    get(
+    Route::get("/apis", "getAPIVersions", "Groups of the API.", DISCOVERY, |_| groups()),
+    Route::get("/apis/kubevirt.io", "getKubevirtAPIGroup", "Versions of this group.", DISCOVERY, |_| {
+        say(group(MACHINES))
+    }),
+    Route::get(
+        "/apis/kubevirt.io/v1",
+        "getKubevirtV1APIResources",
+        "Resources of this group.",
+        DISCOVERY,
+        |_| machines(),
+    ),
+    Route::get(
+        "/apis/subresources.kubevirt.io",
+        "getSubresourcesAPIGroup",
+        "Versions of this group.",
+        DISCOVERY,
+        |_| say(group(SUBRESOURCES)),
+    ),
+    Route::get(
         "/apis/subresources.kubevirt.io/v1",
         "getSubresourcesV1APIResources",
         "Resources of this group.",
+        DISCOVERY,
         |_| subresources(),
     ),
-    get("/version", "getVersion", "Version of kubevmm.", |_| version()),
+    Route::get("/version", "getVersion", "Version of kubevmm.", DISCOVERY, |_| version()),
 ];
 
 fn say(value: Value) -> Answer {
@@ -71,6 +79,10 @@ fn machines() -> Answer {
             "name": "virtualmachineinstances", "singularName": "virtualmachineinstance", "namespaced": true,
             "kind": "VirtualMachineInstance", "shortNames": ["vmi", "vmis"], "categories": ["all"],
             "verbs": ["get", "list", "watch", "patch", "delete"],
+        }, {
+            "name": "virtualmachineinstancemigrations", "singularName": "virtualmachineinstancemigration",
+            "namespaced": true, "kind": "VirtualMachineInstanceMigration", "shortNames": ["vmim", "vmims"],
+            "categories": ["all"], "verbs": ["get", "list", "watch", "create", "delete"],
         }]}),
     )
 }

@@ -34,10 +34,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn list(call: &Call<'_>) -> Answer {
-    match try_list(call) {
-        Ok(answer) => answer,
-        Err(response) => Answer::Now(response),
-    }
+    try_list(call).unwrap_or_else(Answer::Now)
 }
 
 fn try_list(call: &Call<'_>) -> Result<Answer, Response> {

@@ -1,23 +1,20 @@
 //! Whether the process and its guest are well.
 
-use crate::api::http::{Method, Response};
+use crate::api::http::Response;
 use crate::api::router::{Call, Route, Shape};
 use crate::api::{Answer, failure};
 
-const fn get(
-    path: &'static str,
-    id: &'static str,
-    about: &'static str,
-    handle: fn(&Call<'_>) -> Answer,
-) -> Route {
-    Route { method: Method::Get, path, id, about, query: &[], body: &[], answer: Shape::Text, handle }
-}
-
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
-    get("/healthz", "healthz", "Whether the process answers.", alive),
-    get("/livez", "livez", "Whether the process answers.", alive),
-    get("/readyz", "readyz", "Whether the machine is Ready, as its conditions say.", ready),
+    Route::get("/healthz", "healthz", "Whether the process answers.", Shape::Text, alive),
+    Route::get("/livez", "livez", "Whether the process answers.", Shape::Text, alive),
+    Route::get(
+        "/readyz",
+        "readyz",
+        "Whether the machine is Ready, as its conditions say.",
+        Shape::Text,
+        ready,
+    ),
 ];
 
 fn alive(_: &Call<'_>) -> Answer {

@@ -84,10 +84,7 @@ fn subject(name: &str) -> Subject<'_> {
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    match try_list(call) {
-        Ok(answer) => answer,
-        Err(response) => Answer::Now(response),
-    }
+    try_list(call).unwrap_or_else(Answer::Now)
 }
 
 fn try_list(call: &Call<'_>) -> Result<Answer, Response> {
@@ -139,10 +136,7 @@ struct DeleteOptions {
 }
 
 fn delete(call: &Call<'_>) -> Answer {
-    match try_delete(call) {
-        Ok(answer) => answer,
-        Err(response) => Answer::Now(response),
-    }
+    try_delete(call).unwrap_or_else(Answer::Now)
 }
 
 fn try_delete(call: &Call<'_>) -> Result<Answer, Response> {

@@ -19,6 +19,6 @@ pub(super) const ROUTES: &[Route] = &[Route {
 
 fn metrics(call: &Call<'_>) -> Answer {
     let context = call.context;
-    let text = context.metrics.render(&context.board.current(), &context.console);
+    let text = context.metrics.render(&context.board, &context.console);
     Answer::Now(Response { content_type: CONTENT_TYPE, ..Response::text(text) })
 }

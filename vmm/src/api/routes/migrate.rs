@@ -4,22 +4,41 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::machine::named;
-use super::operate::{DRY_RUN, ask, is_dry, put, subresource};
+use super::operate::{DRY_RUN, answer, ask, is_dry, put, subresource};
 use crate::api::http::Response;
+use crate::api::migration::admitted;
 use crate::api::router::{Call, Route};
 use crate::api::{Answer, failure};
-use crate::migration::{MigrationOptions, MigrationRequest};
+use crate::migration::transport::Address;
+use crate::migration::{MigrationOptions, MigrationRequest, implied};
 use crate::state::Verb;
 
 const OPTIONS: &[(&str, &str)] = &[
     ("address", "where the destination listens: unix:PATH or tcp://HOST:PORT"),
     ("bandwidth", "most bytes a second"),
     ("downtimeMs", "how long the guest may stand still, in milliseconds"),
+    ("connections", "how many connections carry the memory, 1 to 16 (default 2)"),
     ("autoConverge", "slow the guest down if it writes faster than can be copied"),
     ("completionTimeoutPerGiB", "seconds for each GiB of memory that it may take"),
     ("progressTimeout", "seconds that it may go on without less being left"),
     ("allowWorkloadDisruption", "stop the guest for as long as it takes when the time is over"),
+    (
+        "postCopy",
+        "have memory follow the guest: never, whenLate (when the time is over, if the guest may be disturbed) or atOnce (after one round)",
+    ),
+    (
+        "tls",
+        "folder with ca.crt, tls.crt and tls.key on the machine's host: encrypt what goes over a network",
+    ),
+    ("tlsPeer", "name that the destination's certificate has to have (default: the host of the address)"),
+    ("copyStorage", "copy disks that are not the same storage on both sides"),
+    ("copyDisks", "names of disks that are copied, too, if it cannot be told whether they are the same"),
     ("insecure", "send over a network without encryption"),
+    ("policy", "name of the MigrationPolicy that some of this comes from"),
+    (
+        "migration",
+        "a VirtualMachineInstanceMigration with the name that it is to have; made if it is not given",
+    ),
     DRY_RUN,
 ];
 
@@ -39,6 +58,14 @@ pub(super) const ROUTES: &[Route] = &[
         &[("force", "take it back from a destination that does not answer"), DRY_RUN],
         cancel,
     ),
+    put(
+        subresource!(machine "evacuate/cancel"),
+        "v1EvacuateCancel",
+        "Has a machine stay whose process was to end, and which is to be moved for that.",
+        &[DRY_RUN],
+        stay,
+    ),
+    put(subresource!(vm "evacuate/cancel"), "v1vm-EvacuateCancel", "The same.", &[DRY_RUN], stay),
 ];
 
 fn migrate(call: &Call<'_>) -> Answer {
@@ -51,12 +78,18 @@ fn migrate(call: &Call<'_>) -> Answer {
 
 /// What is asked for; nothing if it is only to be looked at.
 fn request(call: &Call<'_>) -> Result<Option<MigrationRequest>, Response> {
-    let body: Map<String, Value> = call.body()?;
-    let (request, dry) = read(body).map_err(|message| failure::bad_request(&message))?;
-    Ok((!dry).then_some(request))
+    let mut body: Map<String, Value> = call.body()?;
+    let (namespace, name) = (call.parameter("namespace"), call.parameter("name"));
+    let object = body.remove("migration").unwrap_or_else(|| implied(namespace, name));
+    let (address, options, dry) = read(body).map_err(|message| failure::bad_request(&message))?;
+    let object = admitted(object)?;
+    if object.namespace() != namespace || object.spec.vmi_name != name {
+        return Err(failure::bad_request("migration: it is of another machine"));
+    }
+    Ok((!dry).then_some(MigrationRequest { address, options, object }))
 }
 
-fn read(mut body: Map<String, Value>) -> Result<(MigrationRequest, bool), String> {
+fn read(mut body: Map<String, Value>) -> Result<(Address, MigrationOptions, bool), String> {
     let mut take = |name: &str| body.remove(name).unwrap_or_default();
     let dry: Vec<String> = match take("dryRun") {
         Value::Null => Vec::new(),
@@ -68,7 +101,7 @@ fn read(mut body: Map<String, Value>) -> Result<(MigrationRequest, bool), String
     };
     let options: MigrationOptions =
         serde_json::from_value(Value::Object(body)).map_err(|error| error.to_string())?;
-    Ok((MigrationRequest { address, options }, is_dry(&dry)))
+    Ok((address, options, is_dry(&dry)))
 }
 
 #[derive(Default, Deserialize)]
@@ -79,11 +112,14 @@ struct Cancel {
 }
 
 fn cancel(call: &Call<'_>) -> Answer {
-    match named(call).and_then(|_| call.body::<Cancel>()) {
-        Ok(options) if is_dry(&options.dry_run) => Answer::Now(Response::empty(200)),
-        Ok(options) => ask(call, Verb::CancelMigration { force: options.force }),
-        Err(response) => Answer::Now(response),
-    }
+    answer(call, || {
+        let options: Cancel = call.body()?;
+        Ok((Verb::CancelMigration { force: options.force }, options.dry_run))
+    })
+}
+
+fn stay(call: &Call<'_>) -> Answer {
+    answer(call, || Ok((Verb::CancelEvacuation, call.body::<Cancel>()?.dry_run)))
 }
 
 #[cfg(test)]
@@ -94,18 +130,18 @@ mod tests {
 
     use super::*;
 
-    fn parse(body: Value) -> Result<(MigrationRequest, bool), String> {
+    fn parse(body: Value) -> Result<(Address, MigrationOptions, bool), String> {
         read(body.as_object().unwrap().clone())
     }
 
     #[test]
     fn a_request_names_an_address_and_known_options() {
-        let (request, dry) =
+        let (address, options, dry) =
             parse(json!({"address": "unix:/x", "downtimeMs": 40, "autoConverge": true})).unwrap();
-        assert_eq!(request.address.to_string(), "unix:/x");
-        assert_eq!(request.options.downtime, Duration::from_millis(40));
-        assert!(request.options.auto_converge && !request.options.insecure && !dry);
-        assert!(parse(json!({"address": "unix:/x", "dryRun": ["All"]})).unwrap().1);
+        assert_eq!(address.to_string(), "unix:/x");
+        assert_eq!(options.downtime, Duration::from_millis(40));
+        assert!(options.auto_converge && !options.insecure && !dry);
+        assert!(parse(json!({"address": "unix:/x", "dryRun": ["All"]})).unwrap().2);
         for (bad, word) in [
             (json!({}), "address"),
             (json!({"address": "here"}), "unix:PATH"),

@@ -11,11 +11,13 @@ mod health;
 mod machine;
 mod metrics;
 mod migrate;
+pub(in crate::api) mod migrations;
 mod openapi;
 mod operate;
 mod snapshot;
 
 pub(crate) use console::{ROLE as CONSOLE_ROLE, TYPIST as CONSOLE_TYPIST};
+pub(crate) use operate::subresource;
 
 use super::router::{Route, Routes};
 use crate::api::ApiContext;
@@ -30,6 +32,7 @@ pub const ALL: Routes<ApiContext> = &[
     cards::ROUTES,
     dump::ROUTES,
     migrate::ROUTES,
+    migrations::ROUTES,
     console::ROUTES,
     events::ROUTES,
     health::ROUTES,

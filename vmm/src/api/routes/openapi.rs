@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Answer;
 use crate::api::http::{Method, Response};
-use crate::api::router::{Call, Route, Shape};
+use crate::api::router::{Route, Shape};
 use crate::sys::heap;
 
 const PATH: &str = "/openapi/v3";
@@ -19,32 +19,36 @@ const GROUPS: [&str; 3] = ["api/v1", "apis/kubevirt.io/v1", "apis/subresources.k
 const DEFINITIONS: &str = "#/$defs/";
 const SCHEMAS: &str = "#/components/schemas/";
 const MACHINE: &str = "VirtualMachineInstance";
+const MIGRATION: &str = "VirtualMachineInstanceMigration";
 
-const fn get(
-    path: &'static str,
-    id: &'static str,
-    about: &'static str,
-    handle: fn(&Call<'_>) -> Answer,
-) -> Route {
-    let answer = Shape::Object("OpenAPI");
-    Route { method: Method::Get, path, id, about, query: &[], body: &[], answer, handle }
-}
+/// What they answer.
+const OPENAPI: Shape = Shape::Object("OpenAPI");
 
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
-    get(PATH, "getOpenAPIIndex", "Where the OpenAPI documents are.", |_| say(&index())),
-    get("/openapi/v3/kubevmm", "getOpenAPI", "The OpenAPI document of all paths.", |_| say(&document(None))),
-    get("/openapi/v3/api/v1", "getOpenAPICore", "The OpenAPI document of the core group.", |_| of_group(0)),
-    get(
+    Route::get(PATH, "getOpenAPIIndex", "Where the OpenAPI documents are.", OPENAPI, |_| say(&index())),
+    Route::get("/openapi/v3/kubevmm", "getOpenAPI", "The OpenAPI document of all paths.", OPENAPI, |_| {
+        say(&document(None))
+    }),
+    Route::get(
+        "/openapi/v3/api/v1",
+        "getOpenAPICore",
+        "The OpenAPI document of the core group.",
+        OPENAPI,
+        |_| of_group(0),
+    ),
+    Route::get(
         "/openapi/v3/apis/kubevirt.io/v1",
         "getOpenAPIKubevirt",
         "The OpenAPI document of this group.",
+        OPENAPI,
         |_| of_group(1),
     ),
-    get(
+    Route::get(
         "/openapi/v3/apis/subresources.kubevirt.io/v1",
         "getOpenAPISubresources",
         "The OpenAPI document of this group.",
+        OPENAPI,
         |_| of_group(2),
     ),
 ];
@@ -132,6 +136,8 @@ fn kind_at(path: &str) -> Option<Value> {
     let segment = |name: &str| path.split('/').any(|segment| segment == name);
     if path.starts_with("/apis/kubevirt.io/v1/") && segment("virtualmachineinstances") {
         Some(json!({"group": "kubevirt.io", "version": "v1", "kind": MACHINE}))
+    } else if path.starts_with("/apis/kubevirt.io/v1/") && segment("virtualmachineinstancemigrations") {
+        Some(json!({"group": "kubevirt.io", "version": "v1", "kind": MIGRATION}))
     } else if path.starts_with("/api/v1/") && segment("events") {
         Some(json!({"group": "", "version": "v1", "kind": "Event"}))
     } else {
@@ -162,7 +168,7 @@ fn schemas() -> Map<String, Value> {
     let mut all = spec::schema();
     let definitions =
         all.get_mut("$defs").and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
-    let mut wanted = vec![MACHINE.to_owned()];
+    let mut wanted = vec![MACHINE.to_owned(), MIGRATION.to_owned()];
     let mut seen = BTreeSet::new();
     let mut schemas = own_schemas();
     while let Some(name) = wanted.pop() {
@@ -172,8 +178,10 @@ fn schemas() -> Map<String, Value> {
         let Some(definition) = definitions.get(&name) else { continue };
         let mut definition = definition.clone();
         refer(&mut definition, &mut wanted);
-        if let Some(definition) = definition.as_object_mut().filter(|_| name == MACHINE) {
-            let kind = json!({"group": "kubevirt.io", "version": "v1", "kind": MACHINE});
+        if let Some(definition) =
+            definition.as_object_mut().filter(|_| [MACHINE, MIGRATION].contains(&&*name))
+        {
+            let kind = json!({"group": "kubevirt.io", "version": "v1", "kind": name});
             definition.insert(KIND.into(), json!([kind]));
         }
         schemas.insert(name, definition);
@@ -188,6 +196,8 @@ fn own_schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
     let machine = json!({"$ref": format!("{SCHEMAS}{MACHINE}")});
     schemas.insert("VirtualMachineInstanceList".into(), list(machine));
+    let migration = json!({"$ref": format!("{SCHEMAS}{MIGRATION}")});
+    schemas.insert("VirtualMachineInstanceMigrationList".into(), list(migration));
     schemas.insert("EventList".into(), list(json!({"type": "object", "description": "An Event (core/v1)."})));
     schemas.insert("Discovery".into(), json!({"type": "object", "description": "What clients ask first."}));
     schemas.insert(

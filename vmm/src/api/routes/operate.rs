@@ -36,7 +36,7 @@ macro_rules! subresource {
     };
 }
 
-pub(super) use subresource;
+pub(crate) use subresource;
 
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[
@@ -122,14 +122,20 @@ fn restart(call: &Call<'_>) -> Answer {
 }
 
 fn operate(call: &Call<'_>, verb: impl FnOnce(Option<Duration>) -> Result<Verb, Response>) -> Answer {
-    let asked = named(call).and_then(|_| {
+    answer(call, || {
         let options: Options = call.body()?;
-        let verb = verb(grace(options.grace_period)?)?;
-        Ok((!is_dry(&options.dry_run)).then_some(verb))
-    });
-    match asked {
-        Ok(Some(verb)) => ask(call, verb),
-        Ok(None) => Answer::Now(Response::empty(200)),
+        Ok((verb(grace(options.grace_period)?)?, options.dry_run))
+    })
+}
+
+/// Asks for what `read` makes of the request, unless it is only to be tried.
+pub(super) fn answer(
+    call: &Call<'_>,
+    read: impl FnOnce() -> Result<(Verb, Vec<String>), Response>,
+) -> Answer {
+    match named(call).and_then(|_| read()) {
+        Ok((_, dry_run)) if is_dry(&dry_run) => Answer::Now(Response::empty(200)),
+        Ok((verb, _)) => ask(call, verb),
         Err(response) => Answer::Now(response),
     }
 }

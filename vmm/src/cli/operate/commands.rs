@@ -31,6 +31,14 @@ const DISK: &[Opt] = &[
 ];
 
 const MIGRATE: &[Opt] = &[
+    letter(
+        'f',
+        option(
+            "filename",
+            "FILE",
+            "as the VirtualMachineInstanceMigration in FILE orders it; MigrationPolicies in it are looked at, too",
+        ),
+    ),
     option(
         "policy",
         "FILE",
@@ -38,6 +46,7 @@ const MIGRATE: &[Opt] = &[
     ),
     option("bandwidth", "SIZE", "send no more than this in a second, as in 64Mi"),
     option("downtime", "MILLISECONDS", "let the guest stand still no longer than this (default 300)"),
+    option("connections", "N", "send over so many connections at once (1 to 16; default 2)"),
     flag("auto-converge", "slow the guest down if it writes faster than can be copied"),
     option(
         "completion-timeout",
@@ -46,6 +55,27 @@ const MIGRATE: &[Opt] = &[
     ),
     option("progress-timeout", "SECONDS", "give up if no less is left to copy for so long (default 150)"),
     flag("allow-disruption", "instead of giving up, stop the guest for as long as it takes"),
+    flag(
+        "allow-post-copy",
+        "instead of giving up, let the guest run at the destination while the rest of its memory follows it",
+    ),
+    flag("post-copy", "do that as soon as all memory was copied once"),
+    option(
+        "tls",
+        "DIR",
+        "encrypt what goes by tcp://; DIR has ca.crt, tls.crt and tls.key, and the destination is to have a certificate of that CA",
+    ),
+    option(
+        "tls-peer",
+        "NAME",
+        "the destination's certificate is for NAME (default: for HOST of the address)",
+    ),
+    flag("copy-storage", "copy disks that are not the same storage on both sides; receive has to allow it"),
+    option(
+        "copy-disk",
+        "NAME",
+        "copy this disk, too, if it cannot be told whether it is the same storage (repeatable)",
+    ),
     flag("insecure", "send over a network without encryption"),
     flag("no-wait", "do not wait for the end"),
 ];
@@ -212,9 +242,11 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
         about: "save a machine that runs in a directory, from which kubevmm restore brings it back",
         details: "The machine goes on; it stands still for some milliseconds. Disks that are gone with the machine (container\n\
                   images, ephemeral and empty ones) are copied, others stay where they are: what the guest writes to them\n\
-                  afterwards is not undone. kubevmm snapshot inspect DIR explains a snapshot. Exit codes: 0 done, 1 refused or\n\
+                  afterwards is not undone. With - the directory goes to standard output as a tar archive, after it was made in\n\
+                  $TMPDIR or /var/tmp. kubevmm snapshot inspect DIR explains a snapshot;\n\
+                  kubevmm snapshot serve DIR lets machines be brought back from it elsewhere, until it is ended. Exit codes: 0 done, 1 refused or\n\
                   damaged, 2 usage, 3 there is no such machine, or it does not run.",
-        operands: "[NAMESPACE/]NAME DIR | inspect DIR",
+        operands: "[NAMESPACE/]NAME DIR|- | inspect DIR | serve DIR",
         options: &[
             &[
                 option(
@@ -228,7 +260,32 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
                 ),
                 flag("stop", "the machine does not go on"),
                 flag("copy-disks", "copy all disks"),
+                flag(
+                    "overlay-disks",
+                    "leave the claims' images as they are; the machine goes on in qcow2 images over them",
+                ),
+                flag(
+                    "freeze",
+                    "have the guest's agent freeze its file systems meanwhile, or take no snapshot",
+                ),
+                flag("no-freeze", "do not, even if disks are copied or overlaid and there is an agent"),
                 flag("check", "with inspect: read everything, and compare it with its checksums"),
+                option(
+                    "listen",
+                    "ADDRESS",
+                    "with serve: where kubevmm restore calls: unix:PATH or tcp://HOST:PORT",
+                ),
+                option(
+                    "tls",
+                    "DIR",
+                    "with serve: encrypt what goes by tcp://; DIR has ca.crt, tls.crt and tls.key",
+                ),
+                option(
+                    "tls-peer",
+                    "NAME",
+                    "with serve: serve only whose certificate is for NAME (default: all of that CA)",
+                ),
+                flag("insecure", "with serve: serve anybody over a network, without encryption"),
                 letter('o', option("output", "FORMAT", "with inspect: text (default), json or yaml")),
             ],
             WHERE,
@@ -302,7 +359,7 @@ pub(in crate::cli) const COMMANDS: &[Command] = &[
         details: "kubevmm receive waits for it at ADDRESS: unix:PATH or tcp://HOST:PORT. Until the destination has said that the\n\
                   machine runs there, it can stay here; after that it never runs here again. It is waited for the end unless --no-wait is\n\
                   given. Exit codes: 0 it has moved, 1 it stays, 2 usage, 3 there is no such machine, or it does not run.",
-        operands: "[NAMESPACE/]NAME ADDRESS",
+        operands: "[NAMESPACE/]NAME ADDRESS | -f FILE [ADDRESS]",
         options: &[MIGRATE, WHERE, HELP],
     },
     Command {

@@ -202,6 +202,9 @@ fn page(seen: &Seen) -> String {
     line("UID", seen.text("/metadata/uid"));
     line("Phase", &seen.phase());
     line("Reason", seen.text("/status/reason"));
+    if let Some(to) = seen.machine.handed_over_to() {
+        line("Handed over", &format!("to {to}: see there whether it runs"));
+    }
     line("Age", &age::since(seen.text("/metadata/creationTimestamp")));
     line("Process", &seen.pid());
     line("Machine", seen.text("/status/machine/type"));

@@ -2,7 +2,7 @@
 
 use devices::pci::ConfigState;
 use devices::platform::StateError;
-use devices::platform::{fw_cfg, i8042, nmi_status, pm, reset, rtc, serial};
+use devices::platform::{fw_cfg, i8042, nmi_status, pm, reset, rtc, serial, vmclock};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::chipset::Chipset;
@@ -30,6 +30,9 @@ pub struct ChipsetState {
     pub nmi_status: nmi_status::State,
     /// Firmware configuration.
     pub fw_cfg: fw_cfg::State,
+    /// The page that tells of disruptions; older machines have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vmclock: Option<vmclock::State>,
 }
 
 impl ChipsetState {
@@ -45,6 +48,7 @@ impl ChipsetState {
             i8042: chipset.i8042.save(),
             nmi_status: chipset.nmi_status.save(),
             fw_cfg: chipset.fw_cfg.save(),
+            vmclock: Some(chipset.vmclock.save()),
         }
     }
 
@@ -59,6 +63,7 @@ impl ChipsetState {
         chipset.serial.restore(&self.serial)?;
         chipset.i8042.restore(&self.i8042)?;
         chipset.nmi_status.restore(&self.nmi_status)?;
-        chipset.fw_cfg.restore(&self.fw_cfg)
+        chipset.fw_cfg.restore(&self.fw_cfg)?;
+        self.vmclock.as_ref().map_or(Ok(()), |state| chipset.vmclock.restore(state))
     }
 }

@@ -9,6 +9,7 @@ use super::save::{Results, VCPU};
 use super::{MachineState, VERSION, VcpuStateError};
 use crate::kvm::{KvmError, StoppedClocks};
 use crate::machine::Machine;
+use crate::machine::processor::Seen;
 use crate::machine::queues::QueueStop;
 use crate::vcpu::Errand;
 
@@ -66,6 +67,7 @@ impl Machine {
         state.chipset.restore(&self.chipset)?;
         self.load_devices(state)?;
         self.queue_stop = Some(QueueStop::stopped(self.functions.functions()));
+        self.disrupt_clock();
         self.clocks = Some(StoppedClocks { kvm: state.clock.kvm.saturating_add(passed), ..here });
         Ok(())
     }
@@ -96,7 +98,7 @@ impl Machine {
         Ok(())
     }
 
-    fn load_vcpus(&self, state: &MachineState, host_tsc: u64, passed: u64) -> Result<(), LoadError> {
+    fn load_vcpus(&mut self, state: &MachineState, host_tsc: u64, passed: u64) -> Result<(), LoadError> {
         let indices = self.hypervisor.msr_indices()?;
         let taken = Results::new(self.vcpus.len());
         let (of_errand, states) = (taken.clone(), state.vcpus.clone());
@@ -112,6 +114,9 @@ impl Machine {
             return Err(LoadError::NoVcpus);
         }
         taken.take()?;
+        if let Some(first) = state.vcpus.first() {
+            self.seen = Seen::brought(first);
+        }
         Ok(())
     }
 

@@ -42,10 +42,18 @@ struct World {
     destination_runs: bool,
     /// The guest has executed something at the destination, ever.
     moved: bool,
+    /// The destination has struck out that it has not run the machine.
+    struck: bool,
+    /// The source sees that, and whether the destination's process is gone.
+    sees: bool,
+    /// A part of the memory is nowhere but at the source.
+    lacks: bool,
+    /// The source has ended because nobody needs it any more.
+    ended: bool,
 }
 
 impl World {
-    fn first() -> Self {
+    fn first(sees: bool) -> Self {
         Self {
             source: Process::Lives(Source::Copying),
             destination: Process::Lives(Destination::Receiving),
@@ -60,7 +68,23 @@ impl World {
             source_runs: true,
             destination_runs: false,
             moved: false,
+            struck: false,
+            sees,
+            lacks: false,
+            ended: false,
         }
+    }
+
+    /// Whether it is for nobody but an operator to say that the destination, which is dead, has not run the machine.
+    fn leaves_doubt(&self) -> bool {
+        self.struck || !self.sees
+    }
+
+    /// The connection is lost with all that is on its way.
+    fn disconnect(&mut self) {
+        self.connected = false;
+        self.to_destination.clear();
+        self.to_source.clear();
     }
 
     fn send(&mut self, to_source: bool, note: Note) {
@@ -76,8 +100,10 @@ impl World {
         next.source = Process::Lives(after);
         match order {
             SourceOrder::Nothing | SourceOrder::Refuse | SourceOrder::Record => {}
-            SourceOrder::StopGuest => {
+            SourceOrder::Serve => next.source_asks = false,
+            SourceOrder::StopGuest(memory) => {
                 next.source_runs = false;
+                next.lacks = memory == Memory::Behind;
                 next.send(false, Note::State);
             }
             SourceOrder::HandOver => {
@@ -94,7 +120,7 @@ impl World {
                 (next.source_locks, next.source_runs) = (true, true);
             }
             SourceOrder::Ask => next.source_asks = true,
-            SourceOrder::End => next.source = Process::Dead,
+            SourceOrder::End => (next.source, next.source_asks, next.ended) = (Process::Dead, false, true),
         }
         Some(next)
     }
@@ -109,6 +135,7 @@ impl World {
             DestinationOrder::SayReady => next.send(true, Note::Ready),
             DestinationOrder::Run => {
                 assert!(!next.source_locks, "the disks cannot be had: {self:?}");
+                assert!(next.struck, "the source may think that it has not run: {self:?}");
                 (next.destination_locks, next.destination_runs, next.moved) = (true, true, true);
                 next.send(true, Note::Running);
             }
@@ -131,8 +158,15 @@ impl World {
         if let Process::Lives(state) = self.source {
             steps.extend(self.source_on(SourceEvent::Cancel));
             match state {
-                Source::Copying => steps.extend(self.source_on(SourceEvent::Converged)),
-                Source::Recording => {
+                Source::Copying => {
+                    steps.extend(self.source_on(SourceEvent::Converged(Memory::Before)));
+                    steps.extend(self.source_on(SourceEvent::Converged(Memory::Behind)));
+                }
+                Source::Serving if !self.lacks => steps.extend(self.source_on(SourceEvent::Served)),
+                Source::HandedOver(_) if self.destination == Process::Dead && !self.leaves_doubt() => {
+                    steps.extend(self.source_on(SourceEvent::NeverRan));
+                }
+                Source::Recording(_) => {
                     steps.extend(self.source_on(SourceEvent::Recorded));
                     steps.extend(self.source_on(SourceEvent::NotRecorded));
                 }
@@ -141,9 +175,7 @@ impl World {
             let mut dead = self.clone();
             (dead.source, dead.source_runs, dead.source_locks, dead.source_asks) =
                 (Process::Dead, false, false, false);
-            dead.connected = false;
-            dead.to_destination.clear();
-            dead.to_source.clear();
+            dead.disconnect();
             steps.push(dead);
             let mut next = self.clone();
             if let Some(note) = next.to_source.pop_front() {
@@ -159,9 +191,20 @@ impl World {
             }
         }
         if let Process::Lives(state) = self.destination {
+            if let (Process::Lives(source), true) = (self.source, self.lacks) {
+                // By connections of its own, which are made again when they are lost.
+                if source.has_memory() && state != Destination::Never {
+                    steps.push(Self { lacks: false, ..self.clone() });
+                }
+                // Unless the machine has not been handed over.
+                if matches!(state, Destination::Receiving | Destination::Ready) {
+                    steps.extend(self.destination_on(DestinationEvent::Lost));
+                }
+            }
             if state == Destination::Taking {
+                steps.push(Self { struck: true, ..self.clone() });
                 // The locks are the arbiter: without them, it does not run.
-                if !self.source_locks {
+                if self.struck && !self.source_locks {
                     steps.extend(self.destination_on(DestinationEvent::Taken));
                 }
                 steps.extend(self.destination_on(DestinationEvent::NotTaken));
@@ -171,9 +214,7 @@ impl World {
             }
             let mut dead = self.clone();
             (dead.destination, dead.destination_runs, dead.destination_locks) = (Process::Dead, false, false);
-            dead.connected = false;
-            dead.to_destination.clear();
-            dead.to_source.clear();
+            dead.disconnect();
             steps.push(dead);
             let mut next = self.clone();
             if let Some(note) = next.to_destination.pop_front() {
@@ -209,8 +250,8 @@ impl World {
 
 /// All worlds that can come about.
 fn worlds() -> HashSet<World> {
-    let mut seen = HashSet::from([World::first()]);
-    let mut left = vec![World::first()];
+    let mut left = vec![World::first(false), World::first(true)];
+    let mut seen: HashSet<_> = left.iter().cloned().collect();
     while let Some(world) = left.pop() {
         for next in world.steps() {
             if seen.insert(next.clone()) {
@@ -229,6 +270,7 @@ fn never_do_both_run_and_never_does_the_source_run_after_the_destination() {
         assert!(!(world.source_runs && world.destination_runs), "both run: {world:?}");
         assert!(!(world.source_locks && world.destination_locks), "both hold the disks: {world:?}");
         assert!(!(world.source_runs && world.moved), "the source runs what has moved: {world:?}");
+        assert!(!(world.ended && world.lacks), "memory is gone that is needed: {world:?}");
         assert!(!world.source_runs || world.source_locks, "it runs without its disks: {world:?}");
         assert!(!world.destination_runs || world.destination_locks, "it runs without its disks: {world:?}");
         if let Process::Lives(source) = world.source {
@@ -243,10 +285,11 @@ fn never_do_both_run_and_never_does_the_source_run_after_the_destination() {
 #[test]
 fn while_both_processes_live_the_machine_runs_in_the_end() {
     for world in worlds() {
-        let lives = |world: &World| world.source_runs || world.destination_runs;
+        let lives = |world: &World| world.source_runs || world.destination_runs && !world.lacks;
         let is_lost = |world: &World| {
-            world.source == Process::Dead && !world.moved && !world.destination_runs
+            world.source == Process::Dead && (world.lacks || !world.moved && !world.destination_runs)
                 || world.destination == Process::Dead
+                    && (world.leaves_doubt() || world.source == Process::Dead)
         };
         if is_lost(&world) {
             continue;
@@ -257,7 +300,8 @@ fn while_both_processes_live_the_machine_runs_in_the_end() {
         let mut reached = lives(&world);
         while let (false, Some(at)) = (reached, left.pop()) {
             for next in at.steps() {
-                let died = (next.source == Process::Dead && at.source != Process::Dead && !next.moved)
+                let needed = !next.moved || next.lacks;
+                let died = (next.source == Process::Dead && at.source != Process::Dead && needed)
                     || (next.destination == Process::Dead && at.destination != Process::Dead);
                 reached |= lives(&next);
                 if !died && seen.insert(next.clone()) {
@@ -273,8 +317,37 @@ fn while_both_processes_live_the_machine_runs_in_the_end() {
 fn a_source_that_cannot_know_stands_still() {
     // The destination dies after `Go`: whether it ran is not to be known, so the source asks for ever.
     let in_doubt = worlds().into_iter().filter(|world| {
-        world.destination == Process::Dead && world.source == Process::Lives(Source::HandedOver)
+        let is_handed_over = matches!(world.source, Process::Lives(Source::HandedOver(_)));
+        world.destination == Process::Dead && is_handed_over && world.leaves_doubt()
     });
-    let moved: BTreeSet<bool> = in_doubt.map(|world| world.moved).collect();
-    assert_eq!(moved, BTreeSet::from([false, true]));
+    let seen: BTreeSet<_> = in_doubt
+        .inspect(|world| assert!(world.steps().iter().all(|next| !next.source_runs), "it goes on: {world:?}"))
+        .map(|world| (world.sees, world.moved))
+        .collect();
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
+#[test]
+fn a_source_that_sees_that_its_machine_never_ran_goes_on_by_itself() {
+    let all = worlds();
+    let stands = all.iter().filter(|world| {
+        let is_handed_over = matches!(world.source, Process::Lives(Source::HandedOver(_)));
+        world.destination == Process::Dead && is_handed_over && !world.leaves_doubt()
+    });
+    assert!(stands.clone().count() > 0);
+    for world in stands {
+        assert!(!world.moved && world.steps().iter().any(|next| next.source_runs), "{world:?}");
+    }
+}
+
+#[test]
+fn a_machine_whose_memory_follows_it_dies_with_either_side_and_is_never_run_twice() {
+    let all = worlds();
+    let halves = |world: &&World| world.moved && world.lacks;
+    // The destination dies: what is here is old, and is not run.
+    let mut left = all.iter().filter(halves).filter(|world| world.destination == Process::Dead);
+    assert!(left.clone().any(|world| world.source == Process::Lives(Source::Serving)));
+    assert!(left.all(|world| !world.source_runs));
+    // The source dies: the machine there waits for ever for what it lacks.
+    assert!(all.iter().filter(halves).any(|world| world.source == Process::Dead && world.destination_runs));
 }

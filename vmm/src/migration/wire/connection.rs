@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 
 use super::frame::{HEADER, Header, Kind};
 use super::{Batch, Message, WireError};
+use crate::migration::storage::Part;
 
 /// So much memory is had for a frame before more of it has come.
 const STEP: usize = 256 << 10;
@@ -30,9 +31,23 @@ impl<R: Read> Reader<R> {
 
     /// The next message.
     pub fn read(&mut self) -> Result<Message, WireError> {
+        self.read_if(|_| Ok(()))
+    }
+
+    /// The first message of somebody who is not known yet. Of anything but a greeting no more than the header is read: others may have
+    /// many MiB.
+    pub fn read_greeting(&mut self) -> Result<Message, WireError> {
+        self.read_if(|kind| match kind.is_greeting() {
+            true => Ok(()),
+            false => Err(WireError::Unexpected("something else than a greeting")),
+        })
+    }
+
+    fn read_if(&mut self, allow: impl FnOnce(Kind) -> Result<(), WireError>) -> Result<Message, WireError> {
         let mut bytes = [0; HEADER];
         self.from.read_exact(&mut bytes).map_err(lost)?;
         let header = Header::read(&bytes, self.next)?;
+        allow(header.kind)?;
         let payload = self.payload(header.len)?;
         header.check(&bytes, &payload)?;
         self.next = header.number.wrapping_add(1);
@@ -76,6 +91,15 @@ impl<W: Write> Writer<W> {
     /// Writes a batch of pages; gives back how many bytes that took.
     pub fn write_pages(&mut self, batch: &Batch) -> Result<u64, WireError> {
         self.frame(Kind::Pages, &[&batch.head(), batch.data()])
+    }
+
+    /// Writes a part of a disk; gives back how many bytes that took.
+    pub fn write_blocks(&mut self, part: Part, batch: &Batch) -> Result<u64, WireError> {
+        let (kind, disk) = match part {
+            Part::Blocks(disk) => (Kind::Blocks, disk),
+            Part::Samples(disk) => (Kind::Samples, disk),
+        };
+        self.frame(kind, &[&batch.head(), batch.data(), &disk.to_le_bytes()])
     }
 
     fn frame(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<u64, WireError> {

@@ -46,10 +46,26 @@ pub(super) enum Kind {
     Ask = 12,
     Fate = 13,
     Settled = 14,
+    Join = 15,
+    Joined = 16,
+    Holds = 20,
+    Lacks = 21,
+    Want = 22,
+    Complete = 23,
+    Alive = 24,
+    Fetch = 25,
+    File = 26,
+    Part = 27,
+    Behind = 28,
+    Serve = 29,
+    Devices = 30,
+    DevicesTaken = 31,
+    Blocks = 32,
+    Samples = 33,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 30] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -64,17 +80,38 @@ impl Kind {
         Self::Ask,
         Self::Fate,
         Self::Settled,
+        Self::Join,
+        Self::Joined,
+        Self::Holds,
+        Self::Lacks,
+        Self::Want,
+        Self::Complete,
+        Self::Alive,
+        Self::Fetch,
+        Self::File,
+        Self::Part,
+        Self::Behind,
+        Self::Serve,
+        Self::Devices,
+        Self::DevicesTaken,
+        Self::Blocks,
+        Self::Samples,
     ];
 
-    fn of(number: u16) -> Option<Self> {
+    pub(super) fn of(number: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u16 == number)
+    }
+
+    /// Whether somebody says this who is not known yet.
+    pub(super) fn is_greeting(self) -> bool {
+        matches!(self, Self::Hello | Self::Ask | Self::Join | Self::Serve | Self::Fetch)
     }
 
     /// Most bytes that a frame of this kind may have behind its header.
     pub(super) fn limit(self) -> u32 {
         match self {
-            Self::Hello => GREETING,
-            Self::Pages => BATCH,
+            Self::Hello | Self::Devices | Self::DevicesTaken => GREETING,
+            Self::Pages | Self::Blocks | Self::Samples | Self::Holds | Self::Lacks | Self::Part => BATCH,
             Self::State => STATE,
             _ => CONTROL,
         }

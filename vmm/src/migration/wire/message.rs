@@ -6,13 +6,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
+use super::files::{FileHead, Part};
 use super::frame::Kind;
 use super::pages::Batch;
+use super::sets::{self, Piece};
+use crate::migration::storage::{Answer, Devices};
+use crate::migration::witness::Testimony;
 
 /// Format of the stream that is spoken here, and the oldest one that is understood.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Oldest format that is understood.
-pub const OLDEST_FORMAT: u32 = 1;
+pub const OLDEST_FORMAT: u32 = 2;
 
 /// One attempt to move a machine: both sides know it by this.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,33 @@ impl Session {
     /// A session of these random bytes.
     pub fn new(random: [u8; 16]) -> Self {
         Self(random)
+    }
+}
+
+/// What a connection shows that joins a session: nobody but its two sides knows it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(Session);
+
+impl Key {
+    /// A key of these random bytes.
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(Session::new(random))
+    }
+}
+
+impl PartialEq for Key {
+    /// Takes as long whatever is different.
+    fn eq(&self, other: &Self) -> bool {
+        (u128::from_ne_bytes(self.0.0) ^ u128::from_ne_bytes(other.0.0)) == 0
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
     }
 }
 
@@ -66,8 +97,25 @@ pub struct Hello {
     pub oldest: u32,
     /// The attempt.
     pub session: Session,
+    /// How many connections it would like to have, this one included.
+    pub connections: u8,
     /// What has to be the same on both sides, by name.
     pub facts: BTreeMap<String, String>,
+}
+
+/// The answer to a machine that may come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// Format spoken from now on.
+    pub format: u32,
+    /// How many connections it is to have, the first one included.
+    pub connections: u8,
+    /// What each further one shows.
+    pub key: Key,
+    /// What the destination tells of itself, for a source on the same host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub testimony: Option<Testimony>,
 }
 
 /// The end of a round of copying.
@@ -89,6 +137,30 @@ pub enum Fate {
     Open,
 }
 
+/// Contents of a disk: a batch whose addresses are bytes of the disk, then the disk's number (4 bytes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Its place among those that the source has told of.
+    pub disk: u32,
+    /// What is in it; a last page that reaches beyond the disk's end is zero there.
+    pub batch: Batch,
+}
+
+impl Blocks {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.batch.encode();
+        bytes.extend_from_slice(&self.disk.to_le_bytes());
+        bytes
+    }
+
+    fn decode(mut payload: Vec<u8>) -> Result<Self, WireError> {
+        let (rest, disk) = payload.split_last_chunk().ok_or(WireError::Senseless)?;
+        let (len, disk) = (rest.len(), u32::from_le_bytes(*disk));
+        payload.truncate(len);
+        Ok(Self { disk, batch: Batch::decode(payload)? })
+    }
+}
+
 /// Why something was refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Why {
@@ -102,10 +174,7 @@ pub enum Message {
     /// Source: this machine is to come.
     Hello(Hello),
     /// Destination: it may.
-    Welcome {
-        /// Format spoken from now on.
-        format: u32,
-    },
+    Welcome(Welcome),
     /// Either: that is not possible.
     Refused(String),
     /// Source: contents of pages.
@@ -130,6 +199,38 @@ pub enum Message {
     Fate(Fate),
     /// Source: it knows what became of the session, and will not ask again.
     Settled,
+    /// Source: this connection, too, carries pages of the session with this key.
+    Join(Key),
+    /// Destination: it does.
+    Joined,
+    /// Who has pages: these can be had.
+    Holds(Piece),
+    /// Who needs pages: these of them it has not got.
+    Lacks(Piece),
+    /// Who needs pages: somebody waits for the pages at these addresses.
+    Want(Vec<u64>),
+    /// Who needs pages: it has all of them.
+    Complete,
+    /// Either: it is there, and has nothing to say.
+    Alive,
+    /// Who wants a snapshot: the memory of the one with this identifier, or else all but the memory of the one that is there.
+    Fetch(Option<String>),
+    /// Who has a snapshot: this file follows.
+    File(FileHead),
+    /// Who has a snapshot: a part of the file. What is in none is zero.
+    Part(Part),
+    /// Source: a part of the memory is served by a connection of its own, and follows the machine.
+    Behind,
+    /// Source, first on a connection of its own: it serves pages of this session's machine.
+    Serve(Session),
+    /// Source: these are its disks.
+    Devices(Devices),
+    /// Destination: this is to become of each.
+    DevicesTaken(Vec<Answer>),
+    /// Source: contents of a disk.
+    Blocks(Blocks),
+    /// Source: contents of a disk that the destination has as well.
+    Samples(Blocks),
 }
 
 impl Message {
@@ -138,7 +239,7 @@ impl Message {
         let why = |message: &str| json(&Why { message: shorten(message) });
         Ok(match self {
             Self::Hello(hello) => (Kind::Hello, json(hello)?),
-            Self::Welcome { format } => (Kind::Welcome, json(format)?),
+            Self::Welcome(welcome) => (Kind::Welcome, json(welcome)?),
             Self::Refused(message) => (Kind::Refused, why(message)?),
             Self::Pages(batch) => (Kind::Pages, batch.encode()),
             Self::Round(round) => (Kind::Round, json(round)?),
@@ -151,6 +252,22 @@ impl Message {
             Self::Ask(session) => (Kind::Ask, json(session)?),
             Self::Fate(fate) => (Kind::Fate, json(fate)?),
             Self::Settled => (Kind::Settled, Vec::new()),
+            Self::Join(key) => (Kind::Join, json(key)?),
+            Self::Joined => (Kind::Joined, Vec::new()),
+            Self::Holds(piece) => (Kind::Holds, piece.encode()),
+            Self::Lacks(piece) => (Kind::Lacks, piece.encode()),
+            Self::Want(pages) => (Kind::Want, sets::encode_words(pages)),
+            Self::Complete => (Kind::Complete, Vec::new()),
+            Self::Alive => (Kind::Alive, Vec::new()),
+            Self::Fetch(id) => (Kind::Fetch, json(id)?),
+            Self::File(head) => (Kind::File, json(head)?),
+            Self::Part(part) => (Kind::Part, part.encode()),
+            Self::Behind => (Kind::Behind, Vec::new()),
+            Self::Serve(session) => (Kind::Serve, json(session)?),
+            Self::Devices(devices) => (Kind::Devices, json(devices)?),
+            Self::DevicesTaken(answers) => (Kind::DevicesTaken, json(answers)?),
+            Self::Blocks(blocks) => (Kind::Blocks, blocks.encode()),
+            Self::Samples(blocks) => (Kind::Samples, blocks.encode()),
         })
     }
 
@@ -159,7 +276,7 @@ impl Message {
         let empty = |message| if payload.is_empty() { Ok(message) } else { Err(WireError::Senseless) };
         Ok(match kind {
             Kind::Hello => Self::Hello(parse(&payload)?),
-            Kind::Welcome => Self::Welcome { format: parse(&payload)? },
+            Kind::Welcome => Self::Welcome(parse(&payload)?),
             Kind::Refused => Self::Refused(reason(&payload)?),
             Kind::Pages => Self::Pages(Batch::decode(payload)?),
             Kind::Round => Self::Round(parse(&payload)?),
@@ -172,6 +289,22 @@ impl Message {
             Kind::Ask => Self::Ask(parse(&payload)?),
             Kind::Fate => Self::Fate(parse(&payload)?),
             Kind::Settled => empty(Self::Settled)?,
+            Kind::Join => Self::Join(parse(&payload)?),
+            Kind::Joined => empty(Self::Joined)?,
+            Kind::Holds => Self::Holds(Piece::decode(&payload)?),
+            Kind::Lacks => Self::Lacks(Piece::decode(&payload)?),
+            Kind::Want => Self::Want(sets::decode_words(&payload)?),
+            Kind::Complete => empty(Self::Complete)?,
+            Kind::Alive => empty(Self::Alive)?,
+            Kind::Fetch => Self::Fetch(parse(&payload)?),
+            Kind::File => Self::File(parse(&payload)?),
+            Kind::Part => Self::Part(Part::decode(&payload)?),
+            Kind::Behind => empty(Self::Behind)?,
+            Kind::Serve => Self::Serve(parse(&payload)?),
+            Kind::Devices => Self::Devices(parse(&payload)?),
+            Kind::DevicesTaken => Self::DevicesTaken(parse(&payload)?),
+            Kind::Blocks => Self::Blocks(Blocks::decode(payload)?),
+            Kind::Samples => Self::Samples(Blocks::decode(payload)?),
         })
     }
 }

@@ -3,17 +3,21 @@
 //! Everything that comes from the other side is checked before it is used, and takes no more memory than has arrived.
 
 mod connection;
+mod files;
 mod frame;
 mod message;
 mod pages;
+mod sets;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 
 pub use connection::{Reader, Writer};
-pub use message::{FORMAT, Fate, Hello, Message, OLDEST_FORMAT, Round, Session};
+pub use files::{FileHead, Part};
+pub use message::{Blocks, FORMAT, Fate, Hello, Key, Message, OLDEST_FORMAT, Round, Session, Welcome};
 pub use pages::{Batch, Run};
+pub use sets::Piece;
 
 /// The other side cannot be heard, or says what makes no sense.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ use super::WireError;
 
 /// Most pages with bytes in one batch.
 pub(super) const MOST_PAGES: usize = 256;
+/// Pages with bytes that make a batch full: so many are still in a processor's cache when they have been looked at.
+const FULL: usize = 64;
 /// Most runs of one batch.
 pub(super) const MOST_RUNS: usize = 4096;
 /// Bytes of a run.
@@ -37,9 +39,12 @@ impl Run {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     runs: Vec<Run>,
+    /// Memory, of which some is in use.
     data: Vec<u8>,
-    /// Bytes of `data` that come before the pages: a batch that was received keeps its whole frame.
+    /// Where in `data` the pages begin: a batch that was received keeps its whole frame.
     head: usize,
+    /// How many bytes of it all pages have.
+    len: usize,
 }
 
 impl PartialEq for Batch {
@@ -58,36 +63,69 @@ impl Batch {
 
     /// Whether no more pages fit in.
     pub fn is_full(&self) -> bool {
-        self.data().len() >= MOST_PAGES * PAGE || self.runs.len() >= MOST_RUNS
+        self.len >= FULL * PAGE || self.runs.len() > MOST_RUNS - MOST_PAGES
     }
 
     /// Empties it.
     pub fn clear(&mut self) {
         self.runs.clear();
-        self.data.clear();
-        self.head = 0;
+        (self.head, self.len) = (0, 0);
     }
 
-    /// Adds the page at `start`, whose bytes `fill` puts into memory that is zero. Says whether they are all zero.
-    pub fn add<E>(&mut self, start: u64, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<bool, E> {
-        let before = self.data.len();
-        self.data.resize(before + PAGE, 0);
-        let page = self.data.get_mut(before..).unwrap_or_default();
-        if let Err(error) = fill(page) {
-            self.data.truncate(before);
-            return Err(error);
+    /// How many more pages it takes before it is full. It takes some more all the same.
+    pub fn room(&self) -> usize {
+        if self.is_full() { 0 } else { FULL - self.len / PAGE }
+    }
+
+    /// Adds so many pages from `start` on, all of whose bytes `fill` writes. Says how many of them are zero.
+    pub fn add<E>(
+        &mut self,
+        start: u64,
+        pages: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let from = self.head + self.len;
+        let to = from + pages * PAGE;
+        if self.data.len() < to {
+            self.data.resize(to, 0);
         }
-        let zero = is_zero(page);
-        if zero {
-            self.data.truncate(before);
+        fill(self.data.get_mut(from..to).unwrap_or_default())?;
+        let mut zeroes = 0;
+        for (number, at) in (0..).zip((from..to).step_by(PAGE)) {
+            let page = at..at + PAGE;
+            let zero = is_zero(self.data.get(page.clone()).unwrap_or_default());
+            self.note(start + number * PAGE as u64, zero);
+            if zero {
+                zeroes += 1;
+                continue;
+            }
+            let end = self.head + self.len;
+            if end < at {
+                self.data.copy_within(page, end);
+            }
+            self.len += PAGE;
         }
+        Ok(zeroes)
+    }
+
+    /// Adds a page to the last run, or to a new one.
+    fn note(&mut self, start: u64, zero: bool) {
         match self.runs.last_mut() {
             Some(run) if run.zero == zero && start.checked_sub(run.bytes()) == Some(run.start) => {
-                run.pages += 1
+                run.pages += 1;
             }
             _ => self.runs.push(Run { start, pages: 1, zero }),
         }
-        Ok(zero)
+    }
+
+    /// Adds so many pages of zeroes, at least one, from `start` on.
+    pub fn add_zeroes(&mut self, start: u64, pages: u32) {
+        self.runs.push(Run { start, pages, zero: true });
+    }
+
+    /// Bytes of its pages that are not zero.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.data().len()).unwrap_or(u64::MAX)
     }
 
     /// Its runs, with the bytes of those that have any.
@@ -122,7 +160,7 @@ impl Batch {
 
     /// The contents of pages.
     pub(super) fn data(&self) -> &[u8] {
-        self.data.get(self.head..).unwrap_or_default()
+        self.data.get(self.head..self.head + self.len).unwrap_or_default()
     }
 
     /// Its memory, for the next one.
@@ -144,7 +182,8 @@ impl Batch {
         if u64::try_from(data.len()) != Ok(expected) || data.len() > MOST_PAGES * PAGE {
             return Err(WireError::Senseless);
         }
-        Ok(Self { runs, data: payload, head: 4 + count * RUN })
+        let len = data.len();
+        Ok(Self { runs, data: payload, head: 4 + count * RUN, len })
     }
 }
 

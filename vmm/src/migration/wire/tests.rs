@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use proptest::prelude::*;
 
 use super::frame::{HEADER, Header, Kind};
 use super::*;
+use crate::migration::storage::{Answer, Devices, Verdict};
 
 const PAGE: usize = ram::PAGE;
 
@@ -18,7 +20,7 @@ fn batch(pages: &[(u64, u8)]) -> Batch {
     let mut batch = Batch::default();
     for (start, byte) in pages {
         batch
-            .add::<Infallible>(*start, |to| {
+            .add::<Infallible>(*start, 1, |to| {
                 to.fill(*byte);
                 Ok(())
             })
@@ -30,9 +32,17 @@ fn batch(pages: &[(u64, u8)]) -> Batch {
 fn examples() -> Vec<Message> {
     let facts = [("memory".to_owned(), "\"much\"".to_owned())].into();
     let session = Session::new([7; 16]);
+    let testimony = r#"{"host":"h","process":1,"namespace":[4,2],"path":"/run/x","file":[3,5]}"#;
+    let testimony = serde_json::from_str(testimony).unwrap();
     vec![
-        Message::Hello(Hello { format: FORMAT, oldest: OLDEST_FORMAT, session: session.clone(), facts }),
-        Message::Welcome { format: FORMAT },
+        Message::Hello(Hello {
+            format: FORMAT,
+            oldest: OLDEST_FORMAT,
+            session: session.clone(),
+            connections: 4,
+            facts,
+        }),
+        Message::Welcome(Welcome { format: FORMAT, connections: 2, key: Key::new([9; 16]), testimony }),
         Message::Refused("no".into()),
         Message::Pages(batch(&[(0, 0), (0x1000, 0), (0x2000, 1), (0x3000, 2), (0x9000, 3)])),
         Message::Round(Round { number: 1 }),
@@ -45,6 +55,28 @@ fn examples() -> Vec<Message> {
         Message::Ask(session),
         Message::Fate(Fate::Never),
         Message::Settled,
+        Message::Join(Key::new([9; 16])),
+        Message::Joined,
+        Message::Holds(Piece { start: 1 << 32, words: vec![1, 0, u64::MAX], last: false }),
+        Message::Lacks(Piece { start: 0, words: Vec::new(), last: true }),
+        Message::Want(vec![0x1000, u64::MAX]),
+        Message::Complete,
+        Message::Alive,
+        Message::Fetch(Some("id".into())),
+        Message::Fetch(None),
+        Message::File(FileHead { name: "sums".into(), bytes: 7 }),
+        Message::Part(Part { offset: u64::MAX, bytes: vec![1, 2] }),
+        Message::Behind,
+        Message::Serve(Session::new([8; 16])),
+        Message::Devices(Devices {
+            host: "here".into(),
+            secret: u64::MAX,
+            added: Vec::new(),
+            disks: Vec::new(),
+        }),
+        Message::DevicesTaken(vec![Answer { name: "d".into(), verdict: Verdict::CopyDifferences }]),
+        Message::Blocks(Blocks { disk: 3, batch: batch(&[(0, 0), (0x1000, 4)]) }),
+        Message::Samples(Blocks { disk: u32::MAX, batch: batch(&[(0x1000, 4)]) }),
     ]
 }
 
@@ -58,6 +90,37 @@ fn messages_arrive_as_they_were_sent() {
     assert!(matches!(reader.read(), Err(WireError::Lost(_))));
 }
 
+/// A message as the fuzz target `stream` takes it: kind, zero, length, payload.
+fn seed(message: Message) -> Vec<u8> {
+    let message = if let Message::State(_) = message { Message::State(b"{}".to_vec()) } else { message };
+    let frame = written(&[message]);
+    let (header, payload) = frame.split_at(HEADER);
+    let length = u16::try_from(payload.len()).unwrap();
+    [&[header[4], 0], &length.to_le_bytes(), payload].concat()
+}
+
+/// The kinds of the messages in a seed, behind its first byte.
+fn kinds(mut seed: &[u8]) -> BTreeSet<u8> {
+    let mut kinds = BTreeSet::new();
+    while let [kind, _, low, high, rest @ ..] = seed {
+        kinds.insert(*kind);
+        seed = rest.get(usize::from(u16::from_le_bytes([*low, *high]))..).unwrap_or_default();
+    }
+    kinds
+}
+
+/// `UPDATE=1` writes the seed anew.
+#[test]
+fn all_kinds_of_messages_are_in_a_seed_of_the_fuzz_target() {
+    let all: Vec<u8> = examples().into_iter().flat_map(seed).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/stream/messages");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, [&[0], all.as_slice()].concat()).unwrap();
+    }
+    let there = kinds(std::fs::read(path).unwrap().get(1..).unwrap_or_default());
+    assert!(there.is_superset(&kinds(&all)), "UPDATE=1 writes the seed anew");
+}
+
 #[test]
 fn neighbours_of_one_kind_are_one_run_and_zeroes_take_no_bytes() {
     let batch = batch(&[(0, 0), (0x1000, 0), (0x2000, 1), (0x3000, 2), (0x9000, 3)]);
@@ -65,8 +128,40 @@ fn neighbours_of_one_kind_are_one_run_and_zeroes_take_no_bytes() {
         batch.runs().map(|(run, bytes)| (run.start, run.pages, run.zero, bytes.len())).collect();
     assert_eq!(runs, [(0, 2, true, 0), (0x2000, 2, false, 2 * PAGE), (0x9000, 1, false, PAGE)]);
     let mut batch = batch;
-    assert_eq!(batch.add(0xa000, |_| Err("cannot be read")), Err("cannot be read"));
+    assert_eq!(batch.add(0xa000, 2, |_| Err("cannot be read")), Err("cannot be read"));
     assert_eq!(batch.runs().count(), 3);
+}
+
+proptest! {
+    /// Whichever pages are zero, and in however many pieces they are added.
+    #[test]
+    fn pages_come_out_of_a_batch_as_they_went_in(kinds in prop::collection::vec(0..3u8, 1..40), piece in 1..9usize) {
+        let mut batch = Batch::default();
+        let mut zeroes = 0;
+        for (number, kinds) in (0u64..).zip(kinds.chunks(piece)) {
+            let start = number * (piece * PAGE) as u64;
+            let fill = |to: &mut [u8]| {
+                to.chunks_mut(PAGE).zip(kinds).for_each(|(page, kind)| page.fill(*kind));
+                Ok::<_, Infallible>(())
+            };
+            zeroes += batch.add(start, kinds.len(), fill).unwrap();
+        }
+        let mut seen = Vec::new();
+        for (run, bytes) in batch.runs() {
+            prop_assert_eq!(run.start, (seen.len() * PAGE) as u64);
+            if run.zero {
+                seen.extend((0..run.pages).map(|_| 0));
+            } else {
+                prop_assert_eq!(bytes.len() as u64, run.bytes());
+                for page in bytes.chunks(PAGE) {
+                    prop_assert!(page.iter().all(|byte| *byte == page[0]) && page[0] != 0);
+                    seen.push(page[0]);
+                }
+            }
+        }
+        prop_assert_eq!(zeroes, kinds.iter().filter(|kind| **kind == 0).count() as u64);
+        prop_assert_eq!(seen, kinds);
+    }
 }
 
 #[test]
@@ -142,17 +237,12 @@ fn runs_that_make_no_sense_are_refused() {
 proptest! {
     #[test]
     fn nothing_that_comes_is_too_much(
-        kind in 0..16u16,
+        kind in 0..48u16,
         payload in prop::collection::vec(any::<u8>(), 0..200),
         noise in prop::collection::vec(any::<u8>(), 0..100),
     ) {
         let _ = Reader::new(noise.as_slice()).read();
-        let Some(kind) = (1..15u16).find(|known| *known == kind) else { return Ok(()) };
-        let kind = match kind {
-            1 => Kind::Hello, 2 => Kind::Welcome, 3 => Kind::Refused, 4 => Kind::Pages, 5 => Kind::Round,
-            6 => Kind::RoundTaken, 7 => Kind::State, 8 => Kind::Ready, 9 => Kind::Go, 10 => Kind::Running,
-            11 => Kind::Failed, 12 => Kind::Ask, 13 => Kind::Fate, _ => Kind::Settled,
-        };
+        let Some(kind) = Kind::of(kind) else { return Ok(()) };
         let _ = Reader::new(frame(kind, &payload).as_slice()).read();
     }
 
@@ -171,5 +261,27 @@ proptest! {
             }
         }
         prop_assert_eq!(seen, pages);
+    }
+}
+
+#[test]
+fn of_somebody_who_is_not_known_nothing_but_a_greeting_is_read() {
+    for message in examples() {
+        let bytes = written(std::slice::from_ref(&message));
+        let mut rest = bytes.as_slice();
+        let read = Reader::new(&mut rest).read_greeting();
+        match message {
+            Message::Hello(_)
+            | Message::Ask(_)
+            | Message::Join(_)
+            | Message::Serve(_)
+            | Message::Fetch(_) => {
+                assert_eq!(read.unwrap(), message);
+            }
+            _ => {
+                assert!(matches!(read, Err(WireError::Unexpected(_))), "{read:?}");
+                assert_eq!(rest.len(), bytes.len() - HEADER, "more than the header was read");
+            }
+        }
     }
 }

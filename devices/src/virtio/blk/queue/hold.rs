@@ -7,8 +7,8 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{BlkQueue, DiskFault, InFlight, RETRY};
+use crate::lock;
 use crate::virtio::RingError;
-use crate::virtio::notice::lock;
 use crate::virtio::worker::Watch;
 
 impl BlkQueue {

@@ -11,6 +11,7 @@ pub(super) const MSIX: u64 = 0x4000;
 pub(super) const PENDING: u64 = 0x7000;
 
 pub(super) const STATUS: u64 = COMMON + 0x14;
+pub(super) const GENERATION: u64 = COMMON + 0x15;
 pub(super) const QUEUE_SIZE: u64 = COMMON + 0x18;
 pub(super) const QUEUE_VECTOR: u64 = COMMON + 0x1a;
 pub(super) const QUEUE_ENABLE: u64 = COMMON + 0x1c;

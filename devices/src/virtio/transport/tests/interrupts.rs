@@ -33,7 +33,7 @@ fn the_status_byte_is_cleared_by_reading_it() {
     assert_eq!(rig.read(ISR, 1), 1);
     assert_eq!(rig.read(ISR, 1), 0);
     // A ring that cannot go on.
-    (0..17).for_each(|_| driver.offer(0));
+    driver.offer_times(0, 17);
     rig.write(rig.doorbell(), 2, 0);
     rig.wait_fired(0);
     assert_eq!(rig.status() & NEEDS_RESET, NEEDS_RESET);

@@ -5,6 +5,7 @@ use super::devices::Kind;
 use super::driver::*;
 use super::machine::{Rig, WINDOW};
 use crate::irq::MsiMessage;
+use crate::virtio::testing::DATA;
 
 fn travelled(state: &TransportState) -> TransportState {
     let text = serde_json::to_string(state).unwrap();
@@ -39,6 +40,32 @@ fn a_ring_goes_on_in_another_process() {
     }
 }
 
+/// The process ends while the device has all of some requests, a part of them, or none.
+#[test]
+fn requests_in_flight_are_answered_once_by_one_process_or_the_next() {
+    const REQUESTS: usize = 4;
+    for kind in Kind::all() {
+        let mut rig = Rig::new(kind);
+        let mut driver = rig.start();
+        rig.machine.fill(DATA, &[0; 16]);
+        for round in 0..30 {
+            let mut heads: Vec<u16> = (0..REQUESTS).map(|_| driver.add(&rig.kind.request())).collect();
+            rig.write(rig.doorbell(), 2, rig.kind.queue().into());
+            let mut answers: Vec<_> = (0..round % 3).map(|_| driver.wait_used()).collect();
+            rig.function.pause();
+            let state = travelled(&rig.function.save());
+            rig = rig.reborn(&state);
+            rig.function.resume();
+            answers.extend((answers.len()..REQUESTS).map(|_| driver.wait_used()));
+            answers.sort_unstable();
+            heads.sort_unstable();
+            let wanted: Vec<_> = heads.into_iter().map(|head| (head, rig.kind.answer())).collect();
+            assert_eq!((answers, driver.used()), (wanted, None), "round {round}");
+        }
+        rig.request(&mut driver);
+    }
+}
+
 #[test]
 fn a_pending_interrupt_and_a_failure_travel_too() {
     let rig = Rig::new(Kind::Rng);
@@ -46,7 +73,7 @@ fn a_pending_interrupt_and_a_failure_travel_too() {
     rig.write(MSIX + 16 + 12, 4, 1);
     rig.request(&mut driver);
     rig.machine.wait("the pending bit", || rig.read(PENDING, 8) == 2);
-    (0..17).for_each(|_| driver.offer(0));
+    driver.offer_times(0, 17);
     rig.write(rig.doorbell(), 2, 0);
     rig.machine.wait("the need of a reset", || rig.status() & NEEDS_RESET != 0);
     rig.function.pause();
@@ -56,6 +83,26 @@ fn a_pending_interrupt_and_a_failure_travel_too() {
     assert_eq!(rig.status() & NEEDS_RESET, NEEDS_RESET);
     rig.write(MSIX + 16 + 12, 4, 0);
     assert_eq!(rig.fired(1), 1);
+}
+
+#[test]
+fn a_driver_hears_of_what_changed_on_the_way_though_no_queue_runs_yet() {
+    let rig = Rig::new(Kind::blk());
+    let _driver = rig.start();
+    rig.function.pause();
+    let state = travelled(&rig.function.save());
+    let rig = rig.reborn(&state);
+    let before = rig.read(GENERATION, 1);
+    assert_eq!((rig.fired(0), rig.read(ISR, 1)), (0, 0));
+    rig.function.config_changed();
+    // It moves on before it has run.
+    let state = travelled(&rig.function.save());
+    let rig = rig.reborn(&state);
+    assert_eq!(rig.read(GENERATION, 1), before + 1);
+    assert_eq!(rig.read(ISR, 1), 2);
+    rig.function.config_changed();
+    assert_eq!((rig.fired(0), rig.fired(1)), (1, 0), "by the vector that the driver chose for it");
+    assert_eq!(rig.read(GENERATION, 1), before + 2);
 }
 
 #[test]

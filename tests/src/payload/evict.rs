@@ -1,0 +1,67 @@
+//! Machines whose process is to end, and that move for it.
+
+use serde_json::json;
+
+use super::SOON;
+use super::migrate::{address, kernel, manifest, migration, number, waiting};
+use crate::case::Ctx;
+use crate::ensure;
+use crate::failure::{Failure, Outcome};
+use crate::vm::Vm;
+use crate::wait::until;
+
+/// A machine that counts, and goes to `refuge` by this strategy; it has `grace` seconds to power off.
+fn evictable(ctx: &Ctx, strategy: &str, grace: u64) -> Result<Vm, Failure> {
+    let mut manifest = manifest().grace(grace);
+    manifest.set("/spec/evictionStrategy", json!(strategy));
+    ctx.claim("data", 1 << 20, 1)?;
+    let refuge = address(ctx, "refuge");
+    let vm = Vm::start(ctx, &manifest, &["--kernel", &kernel(ctx)?, "--evict-to", &refuge])?;
+    vm.console().wait_for("payload: counts\n", SOON)?;
+    Ok(vm)
+}
+
+fn node(vm: &Vm) -> Result<bool, Failure> {
+    Ok(vm.object()?["status"]["evacuationNodeName"].as_str().is_some_and(|node| !node.is_empty()))
+}
+
+/// SIGTERM moves it, tries again, or shuts it down, as its strategy says; a second one shuts it down.
+pub(super) fn strategies(ctx: &Ctx) -> Outcome {
+    let mut vm = evictable(ctx, "LiveMigrate", 600)?;
+    // Nobody is there: it stays, and tries again, unless somebody says that it is to stay.
+    vm.signal(libc::SIGTERM)?;
+    until("a failed attempt", || Ok(vm.errors().contains("another attempt is made in 5 s")))?;
+    until("the mark", || node(&vm))?;
+    until("the attempt's end", || Ok(migration(&vm)?["failed"] == true))?;
+    vm.operate("evacuate/cancel")?;
+    ensure!(!node(&vm)?, "it is marked still: {}", vm.object()?["status"]);
+    ensure!(vm.ask("evacuate/cancel")?.status == 404, "what is not marked has nothing to cancel");
+    number(&mut vm)?;
+    // Somebody is.
+    let mut refuge = waiting(ctx, "refuge")?;
+    let before = number(&mut vm)?;
+    vm.signal(libc::SIGTERM)?;
+    vm.wait_exit(SOON)?.expect(0, "migrated")?;
+    let after = number(&mut refuge)?;
+    ensure!(after > before, "{before} became {after}");
+    refuge.type_in("q")?;
+    refuge.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
+    // Where nobody comes, it insists for as long as its guest may take to power off.
+    let mut vm = evictable(ctx, "LiveMigrate", 1)?;
+    vm.signal(libc::SIGTERM)?;
+    let ended = vm.wait_exit(SOON)?;
+    ended.expect(5, "killed")?;
+    let said = ended.errors.contains("another attempt") && ended.errors.contains("no other attempt is made");
+    ensure!(said, "it ended with {}", ended.errors);
+    // It does not insist: the guest, which cares for no button, is stopped when its second is over.
+    let mut vm = evictable(ctx, "LiveMigrateIfPossible", 1)?;
+    vm.signal(libc::SIGTERM)?;
+    vm.wait_exit(SOON)?.expect(5, "killed")?;
+    // Whoever asks twice wants it to end.
+    let mut vm = evictable(ctx, "External", 1)?;
+    vm.signal(libc::SIGTERM)?;
+    until("the mark", || node(&vm))?;
+    number(&mut vm)?;
+    vm.signal(libc::SIGTERM)?;
+    vm.wait_exit(SOON)?.expect(5, "killed").map(drop)
+}

@@ -1,0 +1,61 @@
+//! Blocks by which two sides tell whether they have the same storage.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use block::{HostFile, Written};
+use ram::PAGE;
+
+use crate::migration::wire::Batch;
+
+const PAGE_BYTES: u64 = PAGE as u64;
+/// Blocks that are picked at random.
+const RANDOM: usize = 62;
+/// Blocks that were written last, which no older copy has.
+const RECENT: usize = 64;
+
+/// Reads blocks of a file: the first, the last, some at random, and some of those that were written while its disk was watched.
+/// Nobody writes to it meanwhile.
+pub(super) fn take(file: &HostFile, secret: u64, recent: &Written) -> io::Result<Batch> {
+    let pages = file.bytes()? / PAGE_BYTES;
+    let mut picked = BTreeSet::new();
+    if let Some(last) = pages.checked_sub(1) {
+        picked.extend([0, last]);
+        let mut state = secret | 1;
+        picked.extend((0..RANDOM).map(|_| random(&mut state) % pages));
+        let recent = recent.parts().map(|part| part.start / PAGE_BYTES).filter(|page| *page < pages);
+        picked.extend(recent.take(RECENT));
+    }
+    let mut batch = Batch::default();
+    for page in picked {
+        batch.add(page * PAGE_BYTES, 1, |to| file.read(page * PAGE_BYTES, to))?;
+    }
+    Ok(batch)
+}
+
+/// Whether a file has these blocks as well.
+pub(super) fn are_in(file: &HostFile, samples: &Batch) -> io::Result<bool> {
+    let mut here = vec![0; PAGE];
+    for (run, bytes) in samples.runs() {
+        let mut theirs = bytes.chunks(PAGE);
+        for number in 0..u64::from(run.pages) {
+            file.read(run.start.saturating_add(number * PAGE_BYTES), &mut here)?;
+            let same = match run.zero {
+                true => block::ops::is_zero(&here),
+                false => theirs.next() == Some(&here),
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The next of a row of numbers that look like random ones (xorshift64).
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
