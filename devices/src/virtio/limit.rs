@@ -131,9 +131,9 @@ mod tests {
                 assert_eq!(buckets.wait(), None);
                 buckets.charge(bytes);
             }
-            (0..100).for_each(|_| buckets.charge(bytes));
+            (0..10_000).for_each(|_| buckets.charge(bytes));
             let wait = buckets.wait().unwrap();
-            assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
+            assert!(wait > Duration::from_secs(50) && wait <= Duration::from_secs(100), "{wait:?}");
         }
     }
 

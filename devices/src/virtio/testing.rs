@@ -21,7 +21,7 @@ pub(crate) const RAM: u64 = 4 << 20;
 /// Queues lie in the first MiB, 64 KiB each; buffers of tests come after them.
 pub(crate) const DATA: u64 = 1 << 20;
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct NoRoutes;

@@ -157,20 +157,47 @@ fn read(watchdog: &Watchdog, offset: u64) -> u16 {
     u16::from_le_bytes(data)
 }
 
-#[test]
-fn the_host_hears_of_it_once_and_the_next_life_too() {
+/// What comes of an attempt with a timer of so many ticks in each stage, the first one for which this thread was not kept waiting so long
+/// that the timer ended meanwhile.
+fn in_time<T>(attempt: impl FnMut(u32) -> Option<T>) -> T {
+    (0..8)
+        .map(|doubled| 40 << doubled)
+        .find_map(attempt)
+        .expect("this thread is kept waiting again and again")
+}
+
+/// Whether a timer of so many ticks in each stage that was started or wound up after `since` cannot have ended yet. There are 1007 in a
+/// second.
+fn is_early(since: Instant, ticks: u32) -> bool {
+    since.elapsed() < ticks * MS * 19 / 10
+}
+
+/// Starts a timer and winds it up in time; longer than it would have taken without that is over afterwards.
+fn wind_up(ticks: u32) -> Option<(Machine, Arc<Watchdog>)> {
     let machine = Machine::new();
     let watchdog = machine.watchdog();
-    start(&watchdog, 20, 2);
-    std::thread::sleep(20 * MS);
+    let begun = Instant::now();
+    start(&watchdog, ticks, 2);
+    std::thread::sleep(ticks * MS * 5 / 4);
+    let wound = Instant::now();
     set(&watchdog, place::RELOAD, &0x100u16.to_le_bytes());
-    std::thread::sleep(30 * MS);
-    assert_eq!(machine.expired.load(Ordering::SeqCst), 0, "it was wound up");
-    for _ in 0..500 {
+    let was_running = is_early(begun, ticks);
+    std::thread::sleep(ticks * MS * 5 / 4);
+    let expired = machine.expired.load(Ordering::SeqCst);
+    let is_running = is_early(wound, ticks);
+    if !was_running || !is_running {
+        return None;
+    }
+    assert_eq!(expired, 0, "it was wound up");
+    Some((machine, watchdog))
+}
+
+#[test]
+fn the_host_hears_of_it_once_and_the_next_life_too() {
+    let (machine, watchdog) = in_time(wind_up);
+    let end = Instant::now() + Duration::from_secs(60);
+    while machine.expired.load(Ordering::SeqCst) == 0 && Instant::now() < end {
         std::thread::sleep(2 * MS);
-        if machine.expired.load(Ordering::SeqCst) != 0 {
-            break;
-        }
     }
     std::thread::sleep(100 * MS);
     assert_eq!(machine.expired.load(Ordering::SeqCst), 1);
@@ -183,17 +210,29 @@ fn the_host_hears_of_it_once_and_the_next_life_too() {
 
 #[test]
 fn a_pause_holds_the_timer_and_a_stop_ends_it() {
-    let machine = Machine::new();
-    let watchdog = machine.watchdog();
-    start(&watchdog, 10, 2);
-    watchdog.pause();
-    std::thread::sleep(100 * MS);
-    assert_eq!(machine.expired.load(Ordering::SeqCst), 0);
-    watchdog.resume();
-    watchdog.stop();
-    std::thread::sleep(100 * MS);
-    assert_eq!(machine.expired.load(Ordering::SeqCst), 0);
-    watchdog.stop();
+    in_time(|ticks| {
+        let machine = Machine::new();
+        let watchdog = machine.watchdog();
+        let begun = Instant::now();
+        start(&watchdog, ticks, 2);
+        watchdog.pause();
+        if !is_early(begun, ticks) {
+            return None;
+        }
+        let ran = begun.elapsed();
+        std::thread::sleep(3 * ticks * MS);
+        assert_eq!(machine.expired.load(Ordering::SeqCst), 0);
+        let resumed = Instant::now();
+        watchdog.resume();
+        watchdog.stop();
+        if !is_early(resumed.checked_sub(ran).unwrap(), ticks) {
+            return None;
+        }
+        std::thread::sleep(3 * ticks * MS);
+        assert_eq!(machine.expired.load(Ordering::SeqCst), 0);
+        watchdog.stop();
+        Some(())
+    });
 }
 
 #[test]
@@ -212,17 +251,21 @@ fn locked_is_locked_until_the_machine_is_reset() {
 fn state_makes_the_round_trip() {
     let machine = Machine::new();
     let watchdog = machine.watchdog();
-    start(&watchdog, 5000, 3);
+    let begun = Instant::now();
+    start(&watchdog, 60_000, 3);
     let _ = watchdog.write_config(4, &[2, 0]);
     let _ = watchdog.write(place::RELOAD, &[0x80]);
     watchdog.pause();
+    let ran = begun.elapsed();
     let saved = watchdog.save();
     let other = machine.watchdog();
     assert!(matches!(other.restore(&saved), Some(Action::Remap(_))));
     assert_eq!(other.save(), saved);
     let (stage, left) = saved.stage.unwrap();
     assert_eq!(stage, 0);
-    assert!((4_000_000_000..5_000_000_000).contains(&left), "{left}");
+    // 59.58 s are a stage.
+    let left = Duration::from_nanos(left);
+    assert!(left <= 59_600 * MS && left + ran >= 59_500 * MS, "{left:?} after {ran:?}");
     assert!(other.restore(&WatchdogState { version: 9, ..saved }).is_none());
 }
 
