@@ -11,7 +11,7 @@ use guest::protocol::{Answer, Extent, Identity, Output, Reply, Request};
 use crate::failure::{Doing, Failure};
 
 /// How long one operation may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A connection to the guest's program.
 pub struct Agent {

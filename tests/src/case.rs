@@ -31,6 +31,8 @@ pub struct Case {
     pub limit: Duration,
     /// Runs with no other case beside it: it counts time or needs much memory.
     pub alone: bool,
+    /// Long, and about what no KVM has a part in: the test host leaves it out where it has passed on the local KVM.
+    pub once: bool,
     /// How often it may be tried until it passes; every failure is told all the same.
     pub attempts: u32,
     /// The test itself.
@@ -42,13 +44,21 @@ impl Case {
     /// and a failure that comes again is ours.
     #[must_use]
     pub const fn host(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Host, limit: Duration::from_secs(180), alone: false, attempts: 2, run }
+        Self {
+            name,
+            tier: Tier::Host,
+            limit: Duration::from_secs(180),
+            alone: false,
+            once: false,
+            attempts: 2,
+            run,
+        }
     }
 
     /// A case for any KVM.
     #[must_use]
     pub const fn payload(name: &'static str, run: fn(&Ctx) -> Outcome) -> Self {
-        Self { name, tier: Tier::Payload, limit: Duration::from_secs(300), alone: false, attempts: 1, run }
+        Self { tier: Tier::Payload, limit: Duration::from_secs(300), attempts: 1, ..Self::host(name, run) }
     }
 
     /// The longest that all its attempts may take.
@@ -78,6 +88,23 @@ impl Case {
     #[must_use]
     pub const fn within(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// The same, left out where it has passed on another KVM.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    /// The same for the test host, which may be slow by itself, and whose emulator slips now and then.
+    #[must_use]
+    pub const fn in_test_host(mut self) -> Self {
+        self.limit = self.limit.saturating_mul(3);
+        if matches!(self.tier, Tier::Payload) {
+            self.attempts = 2;
+        }
         self
     }
 

@@ -22,9 +22,9 @@ use crate::report::ExitReport;
 use crate::wait::until;
 
 /// How long a guest may take to its own program.
-pub const BOOT: Duration = Duration::from_secs(120);
+pub const BOOT: Duration = Duration::from_secs(300);
 /// How long the process may take to end once it should.
-pub const END: Duration = Duration::from_secs(60);
+pub const END: Duration = Duration::from_secs(180);
 
 /// A process of `kubevmm run`, killed when dropped.
 pub struct Vm {

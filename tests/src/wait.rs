@@ -7,7 +7,7 @@ use crate::ensure;
 use crate::failure::{Failure, Outcome};
 
 /// How long things may take that take a moment. Nothing that works comes near it, on a slow machine with other work beside it, either.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(180);
 
 /// Waits until `done`, which is looked at again and again.
 ///

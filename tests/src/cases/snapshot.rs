@@ -30,6 +30,8 @@ const MAC: &str = "02:00:00:aa:bb:01";
 /// The battery-backed clock, in seconds, and how far it may be from the host's.
 const BATTERY: &str = "/sys/class/rtc/rtc0/since_epoch";
 const BATTERY_SLACK: Duration = Duration::from_secs(3);
+/// Two processors on the one of an emulated host that may be slow: only what takes a minute is a lockup.
+const PATIENT: &str = "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60";
 /// What the guest's kernel must not say.
 const COMPLAINTS: &str = "soft lockup|self-detected stall|hung task|blocked for more than|timekeeping watchdog|\
      clocksource: .*unstable|EXT4-fs (error|warning)|EXT4-fs .*(error|corrupt)|JBD2: .*(error|fail)|I/O error|segfault|general protection";
@@ -48,7 +50,11 @@ fn huge_pages_and_vhost(ctx: &Ctx) -> Outcome {
 }
 
 fn guest(ctx: &Ctx) -> Manifest {
-    Manifest::linux("vm", &ctx.guest_image(), "vmlinux").tap("lan", MAC).cores(2).memory("192Mi")
+    Manifest::linux("vm", &ctx.guest_image(), "vmlinux")
+        .tap("lan", MAC)
+        .cores(2)
+        .memory("192Mi")
+        .kernel_args(PATIENT)
 }
 
 /// A guest of two processors that keeps time, holds a conversation over TCP, writes files with fsync, compiles programs and holds a file

@@ -111,7 +111,7 @@ fn run_cases(selection: &Selection, sink: &Sink<'_>) -> Result<u8, Failure> {
             && case.matches(&selection.filter)
             && !selection.done.iter().any(|done| done == case.name)
     };
-    let selected: Vec<_> = cases::all().into_iter().filter(wanted).collect();
+    let selected: Vec<_> = cases::all().into_iter().filter(wanted).map(Case::in_test_host).collect();
     let totals = supervisor::run_all(&selected, &places, selection.jobs, &|line| {
         if let Line::Case(verdict) = line
             && (selection.keep || verdict.result != CaseResult::Passed)

@@ -47,7 +47,7 @@ pub(super) fn strategies(ctx: &Ctx) -> Outcome {
     refuge.type_in("q")?;
     refuge.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
     // Where nobody comes, it insists for as long as its guest may take to power off.
-    let mut vm = evictable(ctx, "LiveMigrate", 1)?;
+    let mut vm = evictable(ctx, "LiveMigrate", 5)?;
     vm.signal(libc::SIGTERM)?;
     let ended = vm.wait_exit(SOON)?;
     ended.expect(5, "killed")?;

@@ -133,7 +133,7 @@ pub(super) fn stays_while_needed(ctx: &Ctx) -> Outcome {
 pub(super) fn guest_ends(ctx: &Ctx) -> Outcome {
     let mut first = counting(ctx)?;
     let mut second = waiting(ctx, "second")?;
-    part(ctx, &mut first, "512Ki")?;
+    part(ctx, &mut first, "256Ki")?;
     until("the destination to say what is missing", || {
         Ok(missing(&second).is_ok_and(|bytes| bytes > Some(0)))
     })?;

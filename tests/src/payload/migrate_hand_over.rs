@@ -18,7 +18,7 @@ use crate::vm::Vm;
 use crate::wait::until;
 
 /// By so much, connections after the first are late.
-const LATER: Duration = Duration::from_millis(500);
+const LATER: Duration = Duration::from_secs(3);
 
 /// Moves the machine by way of somebody who does harm when `Go` passes; it is not waited for.
 fn by_link(ctx: &Ctx, to: &str, deed: Deed) -> Result<Link, Failure> {
@@ -89,7 +89,7 @@ pub(super) fn dies_behind(ctx: &Ctx) -> Outcome {
         Ok::<_, Failure>(())
     };
     vm.type_in("c")?;
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_secs(3));
     stands(&vm)?;
     let refused = vm.ask("unpause")?;
     ensure!(refused.status == 409, "unpause is answered by {refused:?}");

@@ -110,7 +110,9 @@ pub(super) fn memory_follows(ctx: &Ctx) -> Outcome {
     let there = address()?;
     let listen = ["--kernel", &kernel(ctx)?, "--listen", &there, "--tls", &node];
     let mut second = Vm::receive(ctx, "second", "payload", &listen)?;
-    let order = ["migrate", "payload", &there, "--tls", &node, "--post-copy", "--downtime", "1"];
+    // Slow enough for the guest to write something meanwhile.
+    let slowly = ["--post-copy", "--downtime", "1", "--bandwidth", "4Mi"];
+    let order = [&["migrate", "payload", &there, "--tls", &node], slowly.as_slice()].concat();
     let (code, text) = beside(ctx, "run", &order)?;
     ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
     ensure!(migrate::migration(&vm)?["mode"] == "PostCopy", "{}", migrate::migration(&vm)?);

@@ -15,7 +15,7 @@ use crate::payload::demand::Server;
 use crate::vm::{BOOT, END, Vm, command};
 
 /// How long all of a machine's memory may take.
-const COMING: Duration = Duration::from_secs(150);
+const COMING: Duration = Duration::from_secs(400);
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

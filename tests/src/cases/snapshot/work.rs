@@ -20,7 +20,7 @@ const FOLDER: &str = "/work";
 const DISK: &str = "work";
 const ADDRESS: &str = "10.77.0.1:5001";
 /// How long all that is under way may take to its end.
-const END: Duration = Duration::from_secs(120);
+const END: Duration = Duration::from_secs(300);
 /// What clocks are read too late by, at most.
 const SLACK: Duration = Duration::from_secs(1);
 

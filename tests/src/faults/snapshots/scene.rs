@@ -21,7 +21,7 @@ use crate::payload::{code, elf};
 use crate::vm::{Vm, command, wait};
 
 /// How long things may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(200);
 /// Room for two snapshots.
 const ROOM: u64 = 300 << 20;
 /// Where a snapshot is made, and where a stream goes to, in the scratch folder.
