@@ -1,5 +1,6 @@
 //! `kubevmm snapshot`.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -19,7 +20,7 @@ use crate::cli::output::{Format, print, say, yaml_document};
 use crate::cli::receive::protection;
 use crate::client::Machine;
 use crate::migration::transport::{Address, Gate};
-use crate::snapshot::{OpenFiles, Snapshot, check, describe, serve};
+use crate::snapshot::{OpenFiles, Snapshot, SnapshotError, check, describe, serve};
 use crate::sys::poll::{Interest, wait, wait_until_readable};
 use crate::sys::signals::{Signals, Wish};
 
@@ -126,7 +127,7 @@ fn send(args: &Args, machine: &str) -> Result<u8, Failure> {
     let told = if args.has("stop") {
         let directory = parent.join(format!("kubevmm-snapshot-{}", std::process::id()));
         let told = ask(&machine, &order(args, &directory)?)?;
-        hand_over(&directory, output.lock())?;
+        hand_over(&directory, output.lock(), || make_durable(&io::stdout()))?;
         told
     } else {
         // Before there is anything that a signal would leave.
@@ -185,11 +186,29 @@ fn copy_out(directory: &Path, to: impl Write) -> Result<(), Failure> {
     removed
 }
 
-/// Sends a snapshot whose machine has ended. It is all that there is of that machine, and stays until all of it was sent.
-fn hand_over(directory: &Path, to: impl Write) -> Result<(), Failure> {
-    let sent = OpenFiles::open(directory).and_then(|files| files.write(to));
+/// Sends a snapshot whose machine has ended. It is all that there is of that machine, and stays until all of it was sent, and is where
+/// no failure of the host's can take it away: `settle` sees to that.
+fn hand_over(
+    directory: &Path,
+    to: impl Write,
+    settle: impl FnOnce() -> io::Result<()>,
+) -> Result<(), Failure> {
+    let sent = OpenFiles::open(directory).and_then(|files| files.write(to)).and_then(|()| {
+        let output = PathBuf::from("standard output");
+        settle().map_err(|source| SnapshotError::File { doing: "made durable", path: output, source })
+    });
     sent.map_err(|source| Failure::Unsent { directory: directory.to_owned(), source })?;
     remove(directory)
+}
+
+/// Has what was written be on storage, if that is where it goes: some file systems say only then that they had no room for it.
+fn make_durable(output: &impl AsFd) -> io::Result<()> {
+    let synced = File::from(output.as_fd().try_clone_to_owned()?).sync_all();
+    match synced.as_ref().map_err(io::Error::raw_os_error) {
+        // A pipe, a socket, a device: who reads there has the rest of it.
+        Err(Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => Ok(()),
+        _ => synced,
+    }
 }
 
 fn remove(directory: &Path) -> Result<(), Failure> {
@@ -230,17 +249,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = unpack(SNAPSHOT, &folder.path().join("one")).unwrap();
         for bytes in [0, 4096] {
-            let failure = hand_over(&path, Leaving(bytes)).unwrap_err();
+            let failure = hand_over(&path, Leaving(bytes), || Ok(())).unwrap_err();
             assert!(chain(&failure).contains(&path.display().to_string()), "{}", chain(&failure));
             check(&Snapshot::open(&path).unwrap()).unwrap();
         }
+        let full = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        assert!(matches!(hand_over(&path, io::sink(), full), Err(Failure::Unsent { .. })));
+        check(&Snapshot::open(&path).unwrap()).unwrap();
         let mut sent = Vec::new();
-        hand_over(&path, &mut sent).unwrap();
+        hand_over(&path, &mut sent, || Ok(())).unwrap();
         assert!(!path.exists());
         unpack(&*sent, &path).unwrap();
         fs::write(path.join("sums"), "no snapshot").unwrap();
-        assert!(matches!(hand_over(&path, io::sink()), Err(Failure::Unsent { .. })));
+        assert!(matches!(hand_over(&path, io::sink(), || Ok(())), Err(Failure::Unsent { .. })));
         assert!(path.join("memory").exists(), "what cannot be sent is lost");
+    }
+
+    #[test]
+    fn what_goes_to_storage_is_made_durable_and_what_goes_to_a_program_is_not() {
+        let (reader, writer) = io::pipe().unwrap();
+        make_durable(&writer).unwrap();
+        make_durable(&UnixStream::pair().unwrap().0).unwrap();
+        make_durable(&tempfile::tempfile().unwrap()).unwrap();
+        drop(reader);
     }
 
     #[test]
