@@ -12,7 +12,7 @@ use super::leftovers;
 use super::manifest::{Manifest, VERSION};
 use super::saved::SavedMemory;
 use super::server::is_memory;
-use super::sums::{Sum, Sums};
+use super::sums::{Sum, Summed, Sums};
 use crate::machine::MachineState;
 
 /// What a snapshot is made of, besides its disks.
@@ -31,7 +31,7 @@ pub(super) mod name {
     pub(in super::super) const INDEX: &str = "memory.index";
 }
 
-/// Bytes of a file that is read as a whole, at most.
+/// Bytes of a file that is kept as a whole, at most. The index of memory may be longer: it has a record for each run of pages.
 const WHOLE: u64 = 256 << 20;
 
 /// A snapshot that is being written, under a hidden name. Dropped, it is gone.
@@ -76,6 +76,9 @@ impl NewSnapshot {
 
     /// Adds a file with these contents.
     pub(super) fn add(&mut self, name: &str, contents: &[u8]) -> Result<(), SnapshotError> {
+        if name != name::INDEX && contents.len() as u64 > WHOLE {
+            return Err(SnapshotError::file("written", &self.place(name))(too_long()));
+        }
         let mut file = self.file(name)?;
         let written = file.write_all(contents).and_then(|()| file.sync_all());
         written.map_err(SnapshotError::file("written", &self.partial.join(name)))?;
@@ -220,9 +223,24 @@ impl Snapshot {
         if found != length || self.sums.get(name::MEMORY).is_none() {
             return Err(self.damaged(format!("memory has {found} bytes instead of {length}")));
         }
-        let index = Index::parse(&self.contents(name::INDEX)?, length);
-        let index = index.map_err(|why| self.damaged(why.to_owned()))?;
-        Ok(SavedMemory { snapshot: self.path.clone(), file, index })
+        Ok(SavedMemory { snapshot: self.path.clone(), file, index: self.index(length)? })
+    }
+
+    /// Which pages of its memory file, which has `length` bytes, are data.
+    fn index(&self, length: u64) -> Result<Index, SnapshotError> {
+        let sum = self.sums.get(name::INDEX);
+        let sum = sum.ok_or_else(|| self.damaged("it has no index of its memory".to_owned()))?;
+        let path = self.path.join(name::INDEX);
+        let file = File::open(&path).map_err(SnapshotError::file("opened", &path))?;
+        let mut summed = Summed::new(file.take(sum.bytes));
+        let index = Index::read(&mut summed, length).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => self.damaged(error.to_string()),
+            _ => SnapshotError::file("read", &path)(error),
+        })?;
+        if sum.crc != Some(summed.crc()) {
+            return Err(self.damaged(format!("{} was altered", name::INDEX)));
+        }
+        Ok(index)
     }
 
     /// The snapshot that this one adds to, if any.
@@ -248,8 +266,12 @@ impl Snapshot {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(WHOLE).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    File::open(path)?.take(WHOLE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > WHOLE { Err(too_long()) } else { Ok(bytes) }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {} MiB", WHOLE >> 20))
 }
 
 fn checked(path: &Path, sums: &Sums, name: &str) -> Result<Vec<u8>, SnapshotError> {

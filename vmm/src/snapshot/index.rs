@@ -1,5 +1,7 @@
 //! Which pages of a snapshot's memory file are data, and their checksums.
 
+use std::io::{self, Read};
+
 use ram::PAGE;
 
 /// Longest extent, in bytes: what is read, checked and copied in one go.
@@ -7,6 +9,8 @@ pub(super) const EXTENT: u64 = 1 << 21;
 const PAGE_BYTES: u64 = PAGE as u64;
 /// Bytes of one extent in the file: offset, pages, checksum, little-endian.
 const RECORD: usize = 16;
+/// Bytes that are read in one go: whole records.
+const STEP: u64 = 4096 * RECORD as u64;
 
 /// Neighbouring pages of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,12 @@ impl Extent {
     /// Length in bytes.
     pub(super) fn bytes(self) -> u64 {
         u64::from(self.pages) * PAGE_BYTES
+    }
+
+    fn parse(record: [u8; RECORD]) -> Self {
+        let value = u128::from_le_bytes(record);
+        let part = |shift: u32| u32::try_from(value >> shift & 0xffff_ffff).unwrap_or_default();
+        Self { offset: u64::from(part(0)) | u64::from(part(32)) << 32, pages: part(64), crc: part(96) }
     }
 }
 
@@ -43,32 +53,31 @@ impl Index {
         self.0.iter().flat_map(record).collect()
     }
 
-    /// Reads one of a memory file of `length` bytes.
+    /// Reads one of a memory file of `length` bytes. What is wrong with it is found before more of it is kept.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub(super) fn parse(bytes: &[u8], length: u64) -> Result<Self, &'static str> {
-        if !bytes.len().is_multiple_of(RECORD) {
-            return Err("the index of its memory is cut off");
-        }
-        let mut end = 0;
-        let mut extents = Vec::with_capacity(bytes.len() / RECORD);
-        for record in bytes.chunks_exact(RECORD) {
-            let value = u128::from_le_bytes(record.try_into().unwrap_or_default());
-            let part = |shift: u32| u32::try_from(value >> shift & 0xffff_ffff).unwrap_or_default();
-            let offset = u64::from(part(0)) | u64::from(part(32)) << 32;
-            let extent = Extent { offset, pages: part(64), crc: part(96) };
-            let last = offset.checked_add(extent.bytes());
-            let fits = extent.pages != 0
-                && extent.bytes() <= EXTENT
-                && offset.is_multiple_of(PAGE_BYTES)
-                && offset >= end
-                && last.is_some_and(|last| last <= length);
-            if !fits {
-                return Err("the index of its memory names impossible pages");
+    /// It cannot be read; of kind `InvalidData`: what is wrong with it.
+    pub(super) fn read(mut from: impl Read, length: u64) -> io::Result<Self> {
+        let wrong = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
+        let (mut end, mut extents, mut bytes) = (0, Vec::new(), Vec::new());
+        while from.by_ref().take(STEP).read_to_end(&mut bytes)? != 0 {
+            let (records, rest) = bytes.as_chunks();
+            if !rest.is_empty() {
+                return Err(wrong("the index of its memory is cut off"));
             }
-            end = last.unwrap_or(u64::MAX);
-            extents.push(extent);
+            for record in records {
+                let extent = Extent::parse(*record);
+                let last = extent.offset.checked_add(extent.bytes());
+                let fits = extent.pages != 0
+                    && extent.bytes() <= EXTENT
+                    && extent.offset.is_multiple_of(PAGE_BYTES)
+                    && extent.offset >= end;
+                end = last
+                    .filter(|last| fits && *last <= length)
+                    .ok_or_else(|| wrong("the index of its memory names impossible pages"))?;
+                extents.push(extent);
+            }
+            bytes.clear();
         }
         Ok(Self(extents))
     }
@@ -91,7 +100,7 @@ mod tests {
     fn an_index_comes_back_and_impossible_ones_do_not() {
         let extent = |offset, pages| Extent { offset, pages, crc: 0xdead_beef };
         let index = Index(vec![extent(0, 1), extent(0x1000, 512), extent(LENGTH - 0x1000, 1)]);
-        assert_eq!(Index::parse(&index.to_bytes(), LENGTH), Ok(index.clone()));
+        assert_eq!(Index::read(&*index.to_bytes(), LENGTH).unwrap(), index);
         assert_eq!(index.bytes(), 514 * PAGE_BYTES);
         let bad = [
             vec![extent(0, 0)],
@@ -102,15 +111,24 @@ mod tests {
             vec![extent(0, 2), extent(0x1000, 1)],
         ];
         for extents in bad {
-            assert!(Index::parse(&Index(extents.clone()).to_bytes(), LENGTH).is_err(), "{extents:?}");
+            assert!(Index::read(&*Index(extents.clone()).to_bytes(), LENGTH).is_err(), "{extents:?}");
         }
-        assert!(Index::parse(&index.to_bytes()[..20], LENGTH).is_err());
+        assert!(Index::read(&index.to_bytes()[..20], LENGTH).is_err());
+    }
+
+    #[test]
+    fn as_many_as_there_are_pages_are_read_and_holes_are_not() {
+        let extents =
+            (0..20_000).map(|page| Extent { offset: page * PAGE_BYTES, pages: 1, crc: 7 }).collect();
+        let index = Index(extents);
+        assert_eq!(Index::read(&*index.to_bytes(), 20_000 * PAGE_BYTES).unwrap(), index);
+        assert!(Index::read(io::repeat(0), u64::MAX).is_err(), "it has no end");
     }
 
     proptest! {
         #[test]
         fn whatever_is_read_lies_in_the_file(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(index) = Index::parse(&bytes, LENGTH) {
+            if let Ok(index) = Index::read(&*bytes, LENGTH) {
                 prop_assert!(index.0.iter().all(|extent| extent.offset + extent.bytes() <= LENGTH));
             }
         }

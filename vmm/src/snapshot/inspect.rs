@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader};
 use std::iter;
 
 use super::SnapshotError;
@@ -11,7 +11,10 @@ use super::disks::path_of;
 use super::layers::check_below;
 use super::manifest::KeptDisk;
 use super::restore::ancestors;
-use super::sums::Sum;
+use super::sums::{Sum, Summed};
+
+/// Bytes that are read in one go.
+const STEP: usize = 256 << 10;
 
 /// A snapshot for people.
 ///
@@ -87,13 +90,8 @@ pub(super) fn check_file(snapshot: &Snapshot, sum: &Sum) -> Result<File, Snapsho
 }
 
 /// CRC-32 of a whole file.
-fn crc_of_all(mut file: &File) -> io::Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize()),
-            read => hasher.update(buffer.get(..read).unwrap_or_default()),
-        }
-    }
+fn crc_of_all(file: &File) -> io::Result<u32> {
+    let mut summed = Summed::new(file);
+    io::copy(&mut BufReader::with_capacity(STEP, &mut summed), &mut io::sink())?;
+    Ok(summed.crc())
 }

@@ -113,6 +113,29 @@ fn a_file_that_was_altered_cut_or_taken_away_is_noticed() {
     }
 }
 
+/// Some file systems keep holes of any length, and what is in them is nothing to be kept here.
+#[test]
+fn a_file_that_nobody_would_keep_as_a_whole_is_neither_written_nor_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(&folder.path().join("one"), &golden());
+    let sums = fs::read_to_string(path.join(name::SUMS)).unwrap();
+    let long = (256u64 << 20) + 1;
+    for (file, word) in [(name::STATE, "read"), (name::INDEX, "impossible pages")] {
+        fs::File::options().write(true).open(path.join(file)).unwrap().set_len(long).unwrap();
+        let mut listed = sums::Sums::default();
+        for sum in sums::Sums::parse(&sums).unwrap().all() {
+            listed.add(&sum.name, fs::metadata(path.join(&sum.name)).unwrap().len(), sum.crc);
+        }
+        fs::write(path.join(name::SUMS), listed.to_text()).unwrap();
+        let found = Snapshot::open(&path).unwrap();
+        let error =
+            if file == name::STATE { found.state().unwrap_err() } else { found.memory().unwrap_err() };
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let mut new = NewSnapshot::create(&folder.path().join("two")).unwrap();
+    assert!(new.add(name::STATE, &vec![0; usize::try_from(long).unwrap()]).is_err());
+}
+
 #[test]
 fn a_newer_one_and_what_is_none_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -209,7 +232,7 @@ fn pages_that_become_zero_are_zero_in_the_file() {
     let mut word = [1; 8];
     file.read_exact_at(&mut word, 0x5000).unwrap();
     assert_eq!(word, [0; 8]);
-    assert_eq!(Index::parse(&writer.index().unwrap().to_bytes(), 2 << 20).unwrap().bytes(), 2 << 20);
+    assert_eq!(Index::read(&*writer.index().unwrap().to_bytes(), 2 << 20).unwrap().bytes(), 2 << 20);
 }
 
 /// A stream of the golden snapshot.
