@@ -12,8 +12,8 @@ use std::ops::Range;
 const MAX_NAME: u64 = 4096;
 /// Longest pax record block taken, in bytes: names and times, not whole extended attributes of any size.
 const MAX_PAX: u64 = 1 << 20;
-/// Most pieces of a sparse file.
-const MAX_PIECES: u64 = 1 << 20;
+/// Most pieces of a sparse file that are taken.
+pub const MAX_PIECES: u64 = 1 << 20;
 const BLOCK: u64 = 512;
 const HEADER: usize = 512;
 

@@ -5,11 +5,12 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::iter;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use block::ops::data_pieces;
 use image::archive;
-use image::tarball::{Entry, EntryKind, Tarball, sparse_map};
+use image::tarball::{Entry, EntryKind, MAX_PIECES, Tarball, sparse_map};
 
 use super::SnapshotError;
 use super::directory::{NewSnapshot, Snapshot, name};
@@ -61,7 +62,8 @@ impl OpenFiles {
         archive::file(&mut to, name::SUMS, MODE, &self.sums, sums).map_err(fail(name::SUMS))?;
         for (sum, file) in &self.files {
             let pieces = data_pieces(file, sum.bytes).map_err(fail(&sum.name))?;
-            let pieces = joined(pieces);
+            // One more says where the file ends.
+            let pieces = joined(pieces, MAX_PIECES - 1);
             let is_whole = pieces.first().is_some_and(|piece| *piece == (0..sum.bytes)) || sum.bytes == 0;
             let sent = if is_whole {
                 let mut file = file;
@@ -75,12 +77,24 @@ impl OpenFiles {
     }
 }
 
-/// The pieces, those with only short holes between them as one.
-fn joined(pieces: Vec<std::ops::Range<u64>>) -> Vec<std::ops::Range<u64>> {
-    let mut all: Vec<std::ops::Range<u64>> = Vec::new();
+/// The pieces, those with only short holes between them as one, so that there are `most` at most: who reads takes no more.
+fn joined(pieces: Vec<Range<u64>>, most: u64) -> Vec<Range<u64>> {
+    let (mut all, mut shortest) = (pieces, SHORTEST);
+    loop {
+        all = joined_over(all, shortest);
+        if all.len() as u64 <= most.max(1) {
+            return all;
+        }
+        shortest = shortest.saturating_mul(2);
+    }
+}
+
+/// The pieces, those with holes between them that are shorter than `shortest` as one.
+fn joined_over(pieces: Vec<Range<u64>>, shortest: u64) -> Vec<Range<u64>> {
+    let mut all: Vec<Range<u64>> = Vec::new();
     for piece in pieces {
         match all.last_mut() {
-            Some(last) if piece.start - last.end < SHORTEST => last.end = piece.end,
+            Some(last) if piece.start - last.end < shortest => last.end = piece.end,
             _ => all.push(piece),
         }
     }
@@ -149,4 +163,20 @@ fn take(archive: &mut Tarball<impl Read>, entry: &Entry, sum: &Sum, file: &File)
         contents.read_exact(part)?;
         write_sparse(file, part, at)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_joined_over_short_holes_until_there_are_few() {
+        const KIB: u64 = 1 << 10;
+        let pieces = vec![0..4 * KIB, 8 * KIB..12 * KIB, 100 * KIB..200 * KIB, 1000 * KIB..1001 * KIB];
+        let all = joined(pieces.clone(), 9);
+        assert_eq!(all, [0..12 * KIB, 100 * KIB..200 * KIB, 1000 * KIB..1001 * KIB]);
+        assert_eq!(joined(pieces.clone(), 2), [0..200 * KIB, 1000 * KIB..1001 * KIB]);
+        assert!(joined(pieces, 1).into_iter().eq(iter::once(0..1001 * KIB)));
+        assert!(joined(Vec::new(), 1).is_empty());
+    }
 }
