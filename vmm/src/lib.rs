@@ -26,4 +26,5 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod sys;
+mod turns;
 pub mod vcpu;

@@ -6,6 +6,7 @@ use super::Machine;
 use super::disks::DiskHandle;
 use super::queues::QueueStop;
 use crate::kvm::StoppedClocks;
+use crate::turns::in_turns;
 use crate::vcpu::VcpuThread;
 
 /// How long vCPUs may take to stop.
@@ -68,7 +69,7 @@ impl Machine {
             return Err(error);
         }
         let queues = queues.map_err(|_| PauseError::Queue(QUEUES))?;
-        let stopped = queues.wait(QUEUES);
+        let stopped = in_turns(QUEUES, |turn| queues.wait(turn).then_some(())).is_some();
         self.queue_stop = Some(queues);
         if stopped { Ok(()) } else { Err(PauseError::Queue(QUEUES)) }
     }
@@ -149,7 +150,8 @@ mod tests {
     fn vcpus_that_come_late_have_stopped() {
         let waits = Cell::new(0);
         let stand = |_| waits.replace(waits.get() + 1) == 3;
-        assert_eq!(vcpus_stop(stand, || true, SHORT), Ok(()));
+        let patient = Patience { busy: Duration::from_secs(600), ..SHORT };
+        assert_eq!(vcpus_stop(stand, || true, patient), Ok(()));
         waits.set(2);
         assert_eq!(vcpus_stop(stand, || false, SHORT), Ok(()), "while it was looked at");
     }

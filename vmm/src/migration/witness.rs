@@ -21,6 +21,7 @@ use super::wire::Session;
 use crate::sys::inotify::is_of_one_host;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::process::Process;
+use crate::turns::in_turns;
 
 /// Name of the file, in the destination's runtime directory.
 const FILE: &str = "arriving";
@@ -157,7 +158,7 @@ fn within<T: Send + 'static>(
     let looking = thread::Builder::new().name("witness".into()).stack_size(128 << 10);
     // Whoever has not waited is not to be told.
     looking.spawn(move || drop(tell.send(look())))?;
-    told.recv_timeout(limit).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    in_turns(limit, |turn| told.recv_timeout(turn).ok()).ok_or(io::ErrorKind::TimedOut)?
 }
 
 /// Opens a file whose place somebody else has told, if it is the one that was meant and no other host can have it. Nothing but a file is
