@@ -270,7 +270,7 @@ fn what_is_said_of_another_session_settles_none() {
         facts: Facts::new(),
     };
     writer.write(&Message::Hello(hello)).unwrap();
-    let mut incoming = reception.greet(Duration::from_secs(2)).unwrap();
+    let mut incoming = reception.greet(Duration::from_secs(30)).unwrap();
     // The source goes where it cannot know any more that its machine will not run.
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(incoming.take_over(|| Ok(()), || {}).is_err());

@@ -4,6 +4,7 @@ use super::super::wire::{
     FORMAT, Fate, Hello, Key, Message, OLDEST_FORMAT, Reader, Round, WireError, Writer,
 };
 use super::*;
+use crate::turns::in_turns;
 
 /// Pages of which each of some connections gets some.
 const MANY: usize = 3000;
@@ -65,7 +66,7 @@ fn nobody_joins_without_the_key_and_no_more_than_were_agreed_on() {
     let (answer, _reader, mut writer) = say(&Message::Hello(hello));
     let Ok(Message::Welcome(welcome)) = answer else { panic!("{answer:?}") };
     assert_eq!(welcome.connections, 16);
-    let mut incoming = reception.greet(Duration::from_secs(5)).unwrap();
+    let mut incoming = reception.greet(Duration::from_secs(60)).unwrap();
     assert!(say(&Message::Join(Key::new([0; 16]))).0.is_err());
     let mut joined: Vec<_> = (2..=16).map(|_| say(&Message::Join(welcome.key.clone()))).collect();
     assert!(joined.iter().all(|(answer, ..)| matches!(answer, Ok(Message::Joined))));
@@ -104,7 +105,7 @@ fn those_who_say_nothing_do_not_keep_a_source_out() {
     };
     writer.write(&Message::Hello(hello)).unwrap();
     // Less than a caller may be silent.
-    assert!(reception.greet(Duration::from_secs(5)).is_some());
+    assert!(in_turns(Duration::from_secs(5), |turn| reception.greet(turn)).is_some());
     let gone = silent.into_iter().filter(|stream| {
         stream.set_nonblocking(true).unwrap();
         // Whoever is still heard would have to wait.
@@ -120,7 +121,7 @@ fn whoever_has_said_what_it_wants_is_not_cut_for_those_who_say_nothing() {
     let _reception = reception(&path);
     let call = |message| {
         let stream = UnixStream::connect(&path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (mut reader, mut writer) =
             (Reader::new(stream.try_clone().unwrap()), Writer::new(stream.try_clone().unwrap()));
         writer.write(&message).unwrap();

@@ -265,17 +265,26 @@ fn agree(incoming: &mut Incoming, disks: &[Arc<MarkedDisk>; 2]) -> Result<(), No
     incoming.agree(agreed.answers, agreed.sinks)
 }
 
-/// Receives a machine at a socket, as a process would.
+/// Receives a machine at a socket, as a process would. Nobody comes any more once the source is over.
 fn destination(
     path: &Path,
     world: Arc<World>,
     ram: GuestRam,
     disks: [Arc<MarkedDisk>; 2],
     faults: Faults,
+    is_over: Arc<AtomicBool>,
 ) -> thread::JoinHandle<Result<bool, NotCome>> {
     let reception = reception(path);
     thread::spawn(move || {
-        let Some(mut incoming) = reception.greet(Duration::from_secs(2)) else { return Ok(false) };
+        let mut incoming = loop {
+            // Whoever has come before that was said is found below.
+            let is_last = is_over.load(Ordering::SeqCst);
+            match reception.greet(Duration::from_millis(20)) {
+                Some(incoming) => break incoming,
+                None if is_last => return Ok(false),
+                None => {}
+            }
+        };
         let mut follows = Vec::new();
         let came = (|| {
             agree(&mut incoming, &disks)?;
@@ -403,7 +412,9 @@ fn trial_with(
     let (near, far) = (directory.path().join("near"), directory.path().join("far"));
     let Stage { world, ours, theirs, here, away, files: [source, copy] } =
         Stage::set(directory.path(), pages);
-    let there = destination(&far, Arc::clone(&world), theirs.clone(), away.clone(), faults);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let there =
+        destination(&far, Arc::clone(&world), theirs.clone(), away.clone(), faults, Arc::clone(&is_over));
     let said = breaking_proxy(near.clone(), far, which, forward, backward);
     let seen = Arc::default();
     let mut guest = Guest {
@@ -425,6 +436,7 @@ fn trial_with(
     let dial = || UnixStream::connect(&near).map(Stream::Unix);
     let session = Session::new([5; 16]);
     let result = depart(&mut guest, &dial, session.clone(), Facts::new(), &options, &Cancel::default());
+    is_over.store(true, Ordering::SeqCst);
     let is_untold = matches!(&result, Err(stayed) if stayed.is_untold);
     while is_untold && !there.is_finished() {
         tell_stayed(&dial, &session, Duration::ZERO);

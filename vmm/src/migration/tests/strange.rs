@@ -12,7 +12,7 @@ use super::*;
 type Spoken = (Reader<UnixStream>, Writer<UnixStream>);
 
 /// How long something takes at most that does not hang.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A source, and the destination that it has greeted.
 struct Scene {

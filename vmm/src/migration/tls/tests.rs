@@ -26,7 +26,12 @@ fn credentials(who: &str, ca: &str) -> Credentials {
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// For those who are found to be too slow.
+fn at_once() -> Instant {
+    Instant::now() + Duration::from_millis(200)
 }
 
 fn sockets() -> (TcpStream, TcpStream) {
@@ -105,13 +110,13 @@ fn who_shows_nothing_is_sent_away() {
     assert!(there.unwrap_err().contains("shows no certificate"));
 }
 
-/// What a server finds of somebody who says these bytes and no more, and goes or stays.
-fn heard(bytes: &[u8], stays: bool) -> TlsError {
+/// What a server that waits until `limit` finds of somebody who says these bytes and no more, and goes or stays.
+fn heard(bytes: &[u8], stays: bool, limit: Instant) -> TlsError {
     let (mut near, far) = sockets();
     near.write_all(bytes).unwrap();
     let kept = stays.then_some(near);
     let server = credentials("node", "ca").server(None).unwrap();
-    let error = server.greet(far, Instant::now() + Duration::from_millis(200)).unwrap_err();
+    let error = server.greet(far, limit).unwrap_err();
     drop(kept);
     error
 }
@@ -119,35 +124,41 @@ fn heard(bytes: &[u8], stays: bool) -> TlsError {
 #[test]
 fn others_are_told_from_the_first_bytes_and_nobody_takes_long() {
     let plain = b"KVMM\x01\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0{}";
-    assert!(matches!(heard(plain, true), TlsError::Foreign(_)));
-    assert!(matches!(heard(b"GET / HTTP/1.1\r\n\r\n", true), TlsError::Foreign(_)));
-    assert!(matches!(heard(b"", true), TlsError::Slow));
-    assert!(matches!(heard(b"", false), TlsError::Lost(_)));
+    assert!(matches!(heard(plain, true, soon()), TlsError::Foreign(_)));
+    assert!(matches!(heard(b"GET / HTTP/1.1\r\n\r\n", true, soon()), TlsError::Foreign(_)));
+    assert!(matches!(heard(b"", true, at_once()), TlsError::Slow));
+    assert!(matches!(heard(b"", false, soon()), TlsError::Lost(_)));
     // The beginning of a greeting.
     let client = credentials("node", "ca").client("node.test").unwrap();
     let (near, mut far) = sockets();
-    let there = thread::spawn(move || client.greet(near, Instant::now() + Duration::from_millis(200)));
+    let caller = client.clone();
+    let there = thread::spawn(move || caller.greet(near, soon()));
     let mut hello = vec![0; 100];
     far.read_exact(&mut hello).unwrap();
-    for (count, stays) in [(1, true), (5, true), (99, true)] {
-        assert!(matches!(heard(&hello[..count], stays), TlsError::Slow), "{count}");
+    drop(far);
+    assert!(matches!(there.join().unwrap(), Err(TlsError::Lost(_))));
+    for count in [1, 5, 99] {
+        assert!(matches!(heard(&hello[..count], true, at_once()), TlsError::Slow), "{count}");
     }
-    assert!(matches!(heard(&hello[..50], false), TlsError::Lost(_)));
-    assert!(matches!(there.join().unwrap(), Err(TlsError::Slow)));
+    assert!(matches!(heard(&hello[..50], false, soon()), TlsError::Lost(_)));
+    // Somebody who is called, and says nothing.
+    let (near, _far) = sockets();
+    assert!(matches!(client.greet(near, at_once()), Err(TlsError::Slow)));
     // Bytes that come one by one do not make it longer.
     let (near, far) = sockets();
     let dripping = thread::spawn(move || {
         let mut near = near;
         for byte in hello {
             if near.write_all(&[byte]).is_err() {
-                return;
+                break;
             }
             thread::sleep(Duration::from_millis(20));
         }
+        // It stays until it was found to be slow.
+        near
     });
     let server = credentials("node", "ca").server(None).unwrap();
-    let began = Instant::now();
-    let error = server.greet(far, began + Duration::from_millis(200)).unwrap_err();
+    let error = server.greet(far, at_once()).unwrap_err();
     assert!(matches!(error, TlsError::Slow), "{error}");
     dripping.join().unwrap();
 }
