@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(30);
-    const LONG: Duration = Duration::from_secs(10);
+    const LONG: Duration = Duration::from_secs(60);
 
     /// A function that hangs until it is let go.
     #[derive(Default)]

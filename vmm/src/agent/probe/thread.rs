@@ -170,7 +170,7 @@ mod tests {
             action,
             initial_delay: Duration::ZERO,
             period: Duration::from_millis(20),
-            timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
             success_threshold: 1,
             failure_threshold: 2,
         };

@@ -52,7 +52,7 @@ fn start() -> Option<(Setup, Real)> {
         .spawn()
         .unwrap();
     let real = Real { child, _folder: folder };
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let agent = loop {
         match std::os::unix::net::UnixStream::connect(&socket) {
             Ok(stream) => break stream,
