@@ -359,7 +359,7 @@ fn reach(server: &Namespace, bind: &str, client: &Namespace, target: &str) -> St
     use std::net::{TcpListener, TcpStream};
     let listener = server.run(|| TcpListener::bind(bind).unwrap()).unwrap();
     let stream = client.run(|| {
-        TcpStream::connect_timeout(&target.parse().unwrap(), std::time::Duration::from_secs(5)).unwrap()
+        TcpStream::connect_timeout(&target.parse().unwrap(), std::time::Duration::from_secs(60)).unwrap()
     });
     let (_, from) = listener.accept().unwrap();
     drop(stream.unwrap());

@@ -162,7 +162,7 @@ fn a_macvtap_is_opened_without_sysfs_and_nodes_of_its_namespace() {
         crate::testing::send_raw("two", &frame);
         let mut memory = [0; 200];
         let mut queues = (0..2).map(|pair| tap.open_queue(pair).unwrap()).collect::<Vec<_>>();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         let len = loop {
             let mut received = queues.iter_mut().map(|queue| queue.receive(&[io_buf(&mut memory)]));
             match received.find_map(Result::ok) {

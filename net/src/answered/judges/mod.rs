@@ -21,7 +21,7 @@ use crate::{MacAddress, Tap};
 type Told = BTreeMap<String, String>;
 
 const PATH: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A lease with everything in it.
 fn full() -> Answers {
