@@ -293,8 +293,11 @@ fn those_who_still_wait_at_the_end_are_answered() {
     while server.answered.load(Ordering::Relaxed) == 0 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(1));
     }
-    drop(server.thread.take());
+    let thread = server.thread.take();
+    let ending = thread::spawn(move || drop(thread));
     assert_eq!(read(&mut client), (200, "later".into()));
+    drop(client);
+    ending.join().unwrap();
 }
 
 #[test]
