@@ -18,6 +18,7 @@ use crate::migration::bandwidth::Bandwidth;
 use crate::migration::transport::Stream;
 use crate::migration::wire::Message;
 use crate::sys::memory::discard;
+use crate::sys::userfault::is_allowed;
 
 const PAGES: u64 = 600;
 const SOON: Duration = Duration::from_secs(60);
@@ -164,6 +165,9 @@ impl Came {
 
 #[test]
 fn all_comes_by_itself_and_the_other_side_is_free() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Generous]);
     for page in (0..PAGES).rev() {
         assert_eq!(came.page(page), byte(page), "page {page}");
@@ -178,6 +182,9 @@ fn all_comes_by_itself_and_the_other_side_is_free() {
 
 #[test]
 fn only_what_is_touched_comes_and_the_order_is_known() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Sparing]);
     assert_eq!((came.page(101), came.page(7), came.page(103)), (byte(101), byte(7), byte(103)));
     assert_eq!(came.demand.lacking_bytes(), (PAGES + 1 - 8) << 12);
@@ -194,6 +201,9 @@ fn only_what_is_touched_comes_and_the_order_is_known() {
 
 #[test]
 fn a_limit_holds_back_nothing_that_is_waited_for() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Slow]);
     // The first pages that nobody waits for are on their way, and take a long time.
     while came.demand.lacking_bytes() == (PAGES + 1) << 12 {
@@ -209,6 +219,9 @@ fn a_limit_holds_back_nothing_that_is_waited_for() {
 
 #[test]
 fn what_was_dropped_is_not_filled_with_what_it_was() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Sparing]);
     assert_eq!(came.page(1), byte(1));
     discard(&came.ram, GuestAddress(0), 0x8000).unwrap();
@@ -219,6 +232,9 @@ fn what_was_dropped_is_not_filled_with_what_it_was() {
 
 #[test]
 fn pages_that_are_dropped_while_they_come_are_zero_or_nothing() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Generous]);
     let dropper = {
         let ram = came.ram.clone();
@@ -241,6 +257,9 @@ fn pages_that_are_dropped_while_they_come_are_zero_or_nothing() {
 
 #[test]
 fn when_the_other_side_is_lost_whoever_waits_goes_on_waiting_until_it_is_back() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Sparing, Mood::Away]);
     assert_eq!(came.page(3), byte(3));
     came.lose();
@@ -282,6 +301,9 @@ fn hand_over(to: &mpsc::Sender<Stream>) -> Connection {
 
 #[test]
 fn what_is_touched_while_the_connection_is_made_anew_is_asked_for() {
+    if !is_allowed() {
+        return;
+    }
     // So large that the names of all pages are more than a socket takes in: whoever says them waits until they are read.
     let ram: GuestRam = Arc::new(Ram::from_ranges(&[(GuestAddress(0), 64 << 30)]).unwrap());
     let holds = PageSet::all(&ram);
@@ -310,6 +332,9 @@ fn what_is_touched_while_the_connection_is_made_anew_is_asked_for() {
 
 #[test]
 fn who_needs_nothing_for_long_says_that_it_is_there_however_busy_it_is() {
+    if !is_allowed() {
+        return;
+    }
     let (sender, link) = mpsc::channel();
     let mut library = hand_over(&sender);
     let ram = memory();
@@ -336,6 +361,9 @@ fn who_needs_nothing_for_long_says_that_it_is_there_however_busy_it_is() {
 
 #[test]
 fn who_ends_waits_for_nobody_who_cannot_be_reached() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Sparing, Mood::Away]);
     came.lose();
     assert!(matches!(came.news(), News::Lost(_)));
@@ -347,6 +375,9 @@ fn who_ends_waits_for_nobody_who_cannot_be_reached() {
 
 #[test]
 fn a_memory_that_is_let_go_of_while_somebody_may_need_it_is_kept_by_the_other_side() {
+    if !is_allowed() {
+        return;
+    }
     let came = Came::begin(&[Mood::Sparing]);
     drop(came.demand);
     assert!(came.served.recv_timeout(SOON).unwrap().ended.is_err());
@@ -354,6 +385,9 @@ fn a_memory_that_is_let_go_of_while_somebody_may_need_it_is_kept_by_the_other_si
 
 #[test]
 fn nobody_there_is_an_error() {
+    if !is_allowed() {
+        return;
+    }
     let (moods, served) = (Arc::new(Mutex::new(vec![Mood::Away])), mpsc::channel().0);
     let post = Post { library: full(), moods, there: Arc::default(), served };
     let error = Demand::begin(&memory(), Before::Untouched, Box::new(post)).unwrap_err();

@@ -82,8 +82,9 @@ fn there_are() -> Option<u64> {
 /// Says that the test of this thread is left out, and why. It is seen of a test that passes, too: that hides what the macros print alone.
 pub(crate) fn skipped(why: &impl Display) {
     let thread = thread::current();
-    // Nobody is there to be told.
-    let _ = writeln!(io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("a test"));
+    let line = format!("skipped: {}: {why}\n", thread.name().unwrap_or("a test"));
+    // In one piece, as other tests say something, too; nobody may be there to be told.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 mod tests {

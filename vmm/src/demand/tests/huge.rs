@@ -21,6 +21,9 @@ fn fill(ram: &GuestRam) {
 
 #[test]
 fn huge_pages_come_when_they_are_touched_as_a_whole() {
+    if !is_allowed() {
+        return;
+    }
     let Some(memory) = HugeMemory::new(HUGE_PAGES) else { return };
     let came = Came::from(memory.ram.clone(), library(), Before::Untouched, &[Mood::Sparing]).unwrap();
     assert_eq!(came.demand.lacking_bytes(), PAGES << 12);
@@ -36,6 +39,9 @@ fn huge_pages_come_when_they_are_touched_as_a_whole() {
 
 #[test]
 fn huge_pages_come_by_themselves_and_after_the_other_side_was_lost() {
+    if !is_allowed() {
+        return;
+    }
     let Some(memory) = HugeMemory::new(HUGE_PAGES) else { return };
     // The first one ends in the midst of a huge page.
     let moods = [Mood::Torn(300), Mood::Away, Mood::Generous];
@@ -52,6 +58,9 @@ fn huge_pages_come_by_themselves_and_after_the_other_side_was_lost() {
 
 #[test]
 fn what_was_in_huge_pages_before_is_not_seen_and_parts_of_them_are_refused() {
+    if !is_allowed() {
+        return;
+    }
     let Some(theirs) = HugeMemory::new(HUGE_PAGES) else { return };
     fill(&theirs.ram);
     let Some(ours) = theirs.more() else { return };

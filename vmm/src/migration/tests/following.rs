@@ -1,6 +1,7 @@
 //! Memory that follows its machine.
 
 use super::*;
+use crate::sys::userfault::is_allowed;
 
 /// Moves a machine whose memory follows it, while one of its connections breaks.
 fn following(
@@ -13,6 +14,9 @@ fn following(
 
 #[test]
 fn memory_may_follow_its_machine() {
+    if !is_allowed() {
+        return;
+    }
     let trial = following((0, None, None), Faults::default(), false);
     check(&trial, "nothing goes wrong");
     assert_eq!(trial.result.unwrap().progress.rounds, 1, "{:?}", trial.seen);
@@ -31,6 +35,9 @@ fn memory_may_follow_its_machine() {
 
 #[test]
 fn wherever_a_connection_breaks_one_side_has_the_machine_and_all_memory_follows_it() {
+    if !is_allowed() {
+        return;
+    }
     let mut moved = 0;
     // The first one: greeting, memory, state, `Go`.
     let said = following((0, None, None), Faults::default(), false).said;
