@@ -66,13 +66,20 @@ pub struct Served {
     pub ended: Result<(), String>,
     /// Pages that were waited for, in that order.
     pub touched: Vec<PageRun>,
+    /// The other side lacked all that is here, so that those are what it needed first.
+    pub from_start: bool,
     /// Bytes that were sent.
     pub sent: u64,
 }
 
 impl Served {
     fn not(why: String) -> Self {
-        Self { ended: Err(why), touched: Vec::new(), sent: 0 }
+        Self::at_once(Err(why))
+    }
+
+    /// Nothing was sent.
+    fn at_once(ended: Result<(), String>) -> Self {
+        Self { ended, touched: Vec::new(), from_start: false, sent: 0 }
     }
 }
 
@@ -97,9 +104,10 @@ pub fn serve(
     }
     let lacks = match receive_lacks(&mut reader, &holds) {
         Ok(Some(lacks)) => lacks,
-        Ok(None) => return Served { ended: Ok(()), touched: Vec::new(), sent: 0 },
+        Ok(None) => return Served::at_once(Ok(())),
         Err(why) => return Served::not(why),
     };
+    let from_start = lacks == holds;
     let agenda = Agenda::new(lacks, &service);
     let mut sent = 0;
     let ended = thread::scope(|scope| {
@@ -141,7 +149,7 @@ pub fn serve(
         cut.cut();
         ended
     });
-    Served { ended, touched: agenda.touched(), sent }
+    Served { ended, touched: agenda.touched(), from_start, sent }
 }
 
 /// Hears what the other side asks for, until it has all, or is gone.

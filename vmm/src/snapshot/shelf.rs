@@ -142,7 +142,8 @@ impl Link for LocalLink {
     }
 }
 
-/// Serves a snapshot, and notes what was needed first if that was not known; `sent` is told of bytes of its memory.
+/// Serves a snapshot, and notes what was needed first if that was not known; `sent` is told of bytes of its memory. What is needed on a
+/// later connection of a machine is not what it needed first, and what is noted once is believed for ever.
 pub(super) fn serve_and_learn(
     connection: Connection,
     shelf: &mut SnapshotShelf,
@@ -154,8 +155,61 @@ pub(super) fn serve_and_learn(
     let served = serve(connection, shelf, service, sent);
     if is_new
         && served.ended.is_ok()
+        && served.from_start
+        && !served.touched.is_empty()
         && let Err(error) = working_set::write(path, id, &served.touched)
     {
         say!("kubevmm: what the guest needs first could not be noted in {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migration::wire::{Message, Reader, Writer};
+    use crate::snapshot::unpack;
+
+    const SNAPSHOT: &[u8] = include_bytes!("golden/format-1.tar");
+
+    /// Whether it is noted what a machine needs first that lacks all of its memory, or all but a page, and asks for one, or none.
+    fn is_noted(lacks_all: bool, asks: bool) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::open(&unpack(SNAPSHOT, &folder.path().join("one")).unwrap()).unwrap();
+        let (path, id) = (snapshot.path.clone(), snapshot.manifest.id.clone());
+        let (here, there) = UnixStream::pair().unwrap();
+        let (mut reader, mut writer) = (Reader::new(here.try_clone().unwrap()), Writer::new(here));
+        let connection = Connection::new(Stream::Unix(there)).unwrap();
+        let server = thread::spawn(move || {
+            let mut shelf = SnapshotShelf::open(&snapshot).unwrap();
+            serve_and_learn(connection, &mut shelf, &snapshot.path, &snapshot.manifest.id, &mut |_| {});
+        });
+        let mut page = None;
+        loop {
+            let Message::Holds(mut piece) = reader.read().unwrap() else { panic!("it says nothing") };
+            if page.is_none() && !lacks_all {
+                piece.words[0] &= piece.words[0] - 1;
+            }
+            page = page
+                .or(piece.words.first().map(|word| piece.start + (u64::from(word.trailing_zeros()) << 12)));
+            let is_last = piece.last;
+            writer.write(&Message::Lacks(piece)).unwrap();
+            if is_last {
+                break;
+            }
+        }
+        if asks {
+            writer.write(&Message::Want(vec![page.unwrap()])).unwrap();
+            while !matches!(reader.read().unwrap(), Message::Pages(_)) {}
+        }
+        writer.write(&Message::Complete).unwrap();
+        server.join().unwrap();
+        working_set::read(&path, &id).is_some()
+    }
+
+    #[test]
+    fn what_is_needed_first_is_noted_of_machines_that_have_nothing_yet() {
+        assert!(is_noted(true, true));
+        assert!(!is_noted(false, true), "it came back after a connection was lost");
+        assert!(!is_noted(true, false), "it has needed nothing");
     }
 }
