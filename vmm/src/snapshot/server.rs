@@ -14,6 +14,7 @@ use devices::{chain, say};
 
 use super::SnapshotError;
 use super::directory::{Snapshot, name};
+use super::restore::ancestors;
 use super::shelf::{SnapshotShelf, serve_and_learn};
 use crate::demand::{Connection, PATIENCE};
 use crate::migration::transport::{Caller, Callers, Listener, Place, Stream};
@@ -51,7 +52,9 @@ impl fmt::Display for Totals {
 /// It is none, or is damaged, or the host has no thread left.
 pub fn serve(path: &Path, listener: Listener) -> Result<Arc<Totals>, SnapshotError> {
     // Opened again for each caller; this one tells early what is wrong.
-    let path = Snapshot::open(path).map(|snapshot| snapshot.path)?;
+    let snapshot = Snapshot::open(path)?;
+    ancestors(&snapshot)?;
+    let path = snapshot.path;
     let totals = Arc::<Totals>::default();
     let desk = Arc::new(Desk {
         path: path.clone(),
@@ -91,6 +94,12 @@ struct Desk {
     totals: Arc<Totals>,
 }
 
+/// What a caller gets.
+enum Goods {
+    Files(Snapshot),
+    Memory(Snapshot, SnapshotShelf),
+}
+
 /// One of the machines that are served, until it is dropped.
 struct Served<'a>(&'a AtomicUsize);
 
@@ -118,46 +127,63 @@ impl Desk {
             _ => return Err("it says what makes no sense".into()),
         };
         stream.set_patience(PATIENCE).map_err(lost)?;
-        let served = Served::enter(&self.served).ok_or_else(|| format!("{MOST} are served already"))?;
+        let mut writer = Writer::new(stream.try_clone().map_err(lost)?);
+        let served = Served::enter(&self.served);
+        let served = served.ok_or_else(|| refuse(&mut writer, format!("{MOST} are served already")))?;
         // From here on it is not cut for somebody who comes later.
         drop(place);
-        let given = self.give(wanted, reader, stream);
+        let given = self.give(wanted, (reader, writer, stream));
         drop(served);
         given
     }
 
     /// Gives all but the memory, or the memory.
-    fn give(&self, wanted: Option<String>, reader: Reader<Stream>, stream: Stream) -> Result<(), String> {
-        let lost = |error: std::io::Error| format!("the connection was lost: {error}");
-        let mut writer = Writer::new(stream.try_clone().map_err(lost)?);
-        let opened =
-            Snapshot::open(&self.path).map_err(|error| chain(&error)).and_then(|snapshot| match wanted {
-                Some(id) if id != snapshot.manifest.id => Err("another snapshot is served here".to_owned()),
-                wanted => Ok((snapshot, wanted)),
-            });
-        let (snapshot, wanted) = match opened {
-            Ok(opened) => opened,
-            Err(why) => {
-                writer.write(&Message::Failed(why.clone())).map_err(|error| chain(&error))?;
-                return Err(why);
-            }
-        };
-        match wanted {
-            None => {
-                send_files(&snapshot, &mut writer)?;
+    fn give(
+        &self,
+        wanted: Option<String>,
+        (reader, mut writer, stream): (Reader<Stream>, Writer<Stream>, Stream),
+    ) -> Result<(), String> {
+        match self.find(wanted).map_err(|why| refuse(&mut writer, why))? {
+            Goods::Files(snapshot) => {
+                send_files(&snapshot, &mut writer).map_err(|why| refuse(&mut writer, why))?;
                 self.totals.machines.fetch_add(1, Ordering::Relaxed);
-                Ok(())
             }
-            Some(id) => {
-                let mut shelf = SnapshotShelf::open(&snapshot).map_err(|error| chain(&error))?;
-                let connection = Connection::greeted(reader, writer, stream).map_err(lost)?;
-                serve_and_learn(connection, &mut shelf, &snapshot.path, &id, &mut |bytes| {
-                    self.totals.memory.fetch_add(bytes, Ordering::Relaxed);
-                });
-                Ok(())
+            Goods::Memory(snapshot, mut shelf) => {
+                let connection = Connection::greeted(reader, writer, stream);
+                let connection = connection.map_err(|error| format!("the connection was lost: {error}"))?;
+                serve_and_learn(
+                    connection,
+                    &mut shelf,
+                    &snapshot.path,
+                    &snapshot.manifest.id,
+                    &mut |bytes| {
+                        self.totals.memory.fetch_add(bytes, Ordering::Relaxed);
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// All but the memory, or the memory of the snapshot with this identifier.
+    fn find(&self, wanted: Option<String>) -> Result<Goods, String> {
+        let snapshot = Snapshot::open(&self.path).map_err(|error| chain(&error))?;
+        match wanted {
+            None => Ok(Goods::Files(snapshot)),
+            Some(id) if id != snapshot.manifest.id => Err("another snapshot is served here".to_owned()),
+            Some(_) => {
+                let shelf = SnapshotShelf::open(&snapshot).map_err(|error| chain(&error))?;
+                Ok(Goods::Memory(snapshot, shelf))
             }
         }
     }
+}
+
+/// Tells a caller why it gets nothing, or nothing more: without that it would call again and never know.
+fn refuse(writer: &mut Writer<Stream>, why: String) -> String {
+    // If it does not arrive, the connection's end says the same.
+    let _ = writer.write(&Message::Failed(why.clone()));
+    why
 }
 
 impl<'a> Served<'a> {
@@ -242,6 +268,39 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         drop(silent);
+    }
+
+    /// What is said to somebody who calls for the memory of this snapshot, and the connection.
+    fn called(socket: &Path, id: &str) -> (Message, UnixStream) {
+        let stream = UnixStream::connect(socket).unwrap();
+        Writer::new(stream.try_clone().unwrap()).write(&Message::Fetch(Some(id.into()))).unwrap();
+        (Reader::new(stream.try_clone().unwrap()).read().unwrap(), stream)
+    }
+
+    #[test]
+    fn who_gets_nothing_is_told_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = unpack(SNAPSHOT, &folder.path().join("one")).unwrap();
+        let id = Snapshot::open(&path).unwrap().manifest.id;
+        let socket = folder.path().join("socket");
+        let gate = Gate::new(Address::Unix(socket.clone()), &Protection::default()).unwrap();
+        serve(&path, gate.listen().unwrap()).unwrap();
+        let served: Vec<_> = (0..MOST).map(|_| called(&socket, &id)).collect();
+        assert!(served.iter().all(|(said, _)| matches!(said, Message::Holds(_))));
+        let is_refused = |id: &str, word: &str| {
+            let said = called(&socket, id).0;
+            assert!(matches!(&said, Message::Failed(why) if why.contains(word)), "{said:?} has no {word:?}");
+        };
+        is_refused(&id, "32 are served already");
+        drop(served);
+        let begun = Instant::now();
+        while matches!(called(&socket, "other").0, Message::Failed(why) if why.contains("already")) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "those that have gone are served for ever");
+            thread::sleep(Duration::from_millis(10));
+        }
+        is_refused("other", "another snapshot");
+        File::options().write(true).open(path.join(name::INDEX)).unwrap().write_all_at(b"x", 0).unwrap();
+        is_refused(&id, "damaged");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::memory::{MemoryWriter, Zeroes};
 use super::*;
 use crate::dirty::PageSet;
 use crate::machine::{MachineState, map_memory, map_memory_file};
+use crate::migration::transport::{Address, Gate, Protection};
 use crate::plan::MemoryPlan;
 
 /// Written by the first program that took snapshots, and read by all that follow.
@@ -160,6 +161,18 @@ fn a_parent_has_to_be_the_one_that_is_meant() {
     assert!(child("right", "golden").parent().unwrap().is_some());
     let said = child("wrong", "other").parent().unwrap_err().to_string();
     assert!(said.contains("is another one"), "{said}");
+}
+
+#[test]
+fn one_whose_parent_is_gone_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = golden();
+    manifest["parent"] = json!({"id": "golden", "path": "gone"});
+    let path = write(&folder.path().join("one"), &manifest);
+    let address = Address::Unix(folder.path().join("socket"));
+    let listener = Gate::new(address, &Protection::default()).unwrap().listen().unwrap();
+    let said = devices::chain(&serve(&path, listener).unwrap_err());
+    assert!(said.contains("gone"), "{said}");
 }
 
 #[test]
