@@ -6,13 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
+use super::crc::Summed;
 use super::index::Index;
 use super::layout::Layout;
 use super::leftovers;
-use super::manifest::{Manifest, VERSION};
+use super::manifest::{KeptDisk, Manifest, VERSION};
 use super::saved::SavedMemory;
 use super::server::is_memory;
-use super::sums::{Sum, Summed, Sums};
+use super::sums::{Sum, Sums};
 use crate::machine::MachineState;
 
 /// What a snapshot is made of, besides its disks.
@@ -241,6 +242,20 @@ impl Snapshot {
             return Err(self.damaged(format!("{} was altered", name::INDEX)));
         }
         Ok(index)
+    }
+
+    /// How long a file of this name can be; `None` if it is no part of the snapshot.
+    pub(super) fn longest(&self, name: &str) -> Option<u64> {
+        let memory = Layout::of(&self.manifest.plan.memory.ram).bytes();
+        match name {
+            name::MANIFEST | name::MACHINE | name::STATE => Some(WHOLE),
+            name::MEMORY => Some(memory),
+            name::INDEX => Some(Index::longest(memory)),
+            _ => self.manifest.disks.iter().find_map(|disk| match &disk.contents {
+                KeptDisk::Copied { file } if file == name => Some(disk.bytes),
+                _ => None,
+            }),
+        }
     }
 
     /// The snapshot that this one adds to, if any.

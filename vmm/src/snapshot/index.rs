@@ -82,6 +82,11 @@ impl Index {
         Ok(Self(extents))
     }
 
+    /// Bytes of the longest one of a memory file of `length` bytes.
+    pub(super) fn longest(length: u64) -> u64 {
+        (length / PAGE_BYTES).saturating_mul(RECORD as u64)
+    }
+
     /// Bytes of all pages.
     pub(super) fn bytes(&self) -> u64 {
         self.0.iter().map(|extent| extent.bytes()).sum()

@@ -2,19 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufReader};
 use std::iter;
 
 use super::SnapshotError;
-use super::directory::Snapshot;
+use super::crc::of_file;
+use super::directory::{Snapshot, name};
 use super::disks::path_of;
 use super::layers::check_below;
 use super::manifest::KeptDisk;
 use super::restore::ancestors;
-use super::sums::{Sum, Summed};
-
-/// Bytes that are read in one go.
-const STEP: usize = 256 << 10;
+use super::sums::Sum;
 
 /// A snapshot for people.
 ///
@@ -78,20 +75,22 @@ fn check_alone(snapshot: &Snapshot) -> Result<(), SnapshotError> {
     snapshot.sums.all().iter().try_for_each(|sum| check_file(snapshot, sum).map(drop))
 }
 
-/// The same of one of its files, which is given back.
+/// The same of one of its files, which is given back. Guest memory is checked by its index.
 pub(super) fn check_file(snapshot: &Snapshot, sum: &Sum) -> Result<File, SnapshotError> {
-    let path = snapshot.path.join(&sum.name);
-    let read = || File::open(&path).and_then(|file| Ok((crc_of_all(&file)?, file)));
-    let (crc, file) = read().map_err(SnapshotError::file("read", &path))?;
-    if sum.crc.is_some_and(|wanted| wanted != crc) {
-        return Err(snapshot.damaged(format!("{} was altered", sum.name)));
+    let Sum { name, bytes, crc } = sum;
+    let longest = snapshot.longest(name);
+    let longest = longest.ok_or_else(|| snapshot.damaged(format!("{name} is no part of a snapshot")))?;
+    if *bytes > longest {
+        return Err(snapshot.damaged(format!("{name} has {bytes} bytes, and should have {longest} at most")));
     }
-    Ok(file)
-}
-
-/// CRC-32 of a whole file.
-fn crc_of_all(file: &File) -> io::Result<u32> {
-    let mut summed = Summed::new(file);
-    io::copy(&mut BufReader::with_capacity(STEP, &mut summed), &mut io::sink())?;
-    Ok(summed.crc())
+    let path = snapshot.path.join(name);
+    let file = File::open(&path).map_err(SnapshotError::file("read", &path))?;
+    match crc {
+        None if name == name::MEMORY => Ok(file),
+        None => Err(snapshot.damaged(format!("it has no checksum of {name}"))),
+        Some(wanted) if of_file(&file, *bytes).map_err(SnapshotError::file("read", &path))? == *wanted => {
+            Ok(file)
+        }
+        Some(_) => Err(snapshot.damaged(format!("{name} was altered"))),
+    }
 }

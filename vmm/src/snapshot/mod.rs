@@ -4,6 +4,7 @@
 //! believes nothing in it before its checksums and its ranges were checked.
 
 mod copy;
+mod crc;
 mod directory;
 mod disks;
 mod error;

@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::iter;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use devices::GuestRam;
-use image::archive::in_parts;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress, ReadVolatile};
 
 use super::SnapshotError;
+use super::crc;
 use super::directory::name;
 use super::index::{Extent, Index};
 use super::layout::Layout;
@@ -64,13 +63,7 @@ impl SavedMemory {
 
 /// CRC-32 of an extent of a file.
 pub(super) fn crc_of(file: &File, extent: Extent) -> io::Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    in_parts(iter::once(extent.offset..extent.offset + extent.bytes()), |at, part| {
-        file.read_exact_at(part, at)?;
-        hasher.update(part);
-        Ok(())
-    })?;
-    Ok(hasher.finalize())
+    crc::of_part(file, extent.offset..extent.offset + extent.bytes())
 }
 
 /// Copies an extent of a file into guest memory, and gives back the CRC-32 of what is there then.

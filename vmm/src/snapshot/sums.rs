@@ -1,7 +1,7 @@
 //! Lengths and checksums of a snapshot's files.
 
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io;
 
 use super::manifest::is_plain_name;
 
@@ -80,31 +80,6 @@ impl Sum {
         let bytes = words.next()?.parse().ok()?;
         let name = words.next().filter(|name| is_plain_name(name))?.to_owned();
         Some(Self { name, bytes, crc })
-    }
-}
-
-/// What is read from `from`, counted into a checksum.
-pub(super) struct Summed<R> {
-    from: R,
-    hasher: crc32fast::Hasher,
-}
-
-impl<R: Read> Summed<R> {
-    pub(super) fn new(from: R) -> Self {
-        Self { from, hasher: crc32fast::Hasher::new() }
-    }
-
-    /// CRC-32 of what was read.
-    pub(super) fn crc(self) -> u32 {
-        self.hasher.finalize()
-    }
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(buffer)?;
-        self.hasher.update(buffer.get(..read).unwrap_or_default());
-        Ok(read)
     }
 }
 

@@ -138,6 +138,34 @@ fn a_file_that_nobody_would_keep_as_a_whole_is_neither_written_nor_read() {
 }
 
 #[test]
+fn files_that_are_no_part_of_it_and_copies_without_a_checksum_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = golden();
+    let copy = json!({"name": "data", "bytes": 5, "contents": {"kind": "copied", "file": "copy"}});
+    manifest["disks"] = json!([copy]);
+    let path = write(&folder.path().join("one"), &manifest);
+    let sums = fs::read_to_string(path.join(name::SUMS)).unwrap();
+    let check_with = |file: &str, bytes, crc| {
+        let mut listed = sums::Sums::parse(&sums).unwrap();
+        listed.add(file, bytes, crc);
+        fs::File::create(path.join(file)).unwrap().set_len(bytes).unwrap();
+        fs::write(path.join(name::SUMS), listed.to_text()).unwrap();
+        check(&Snapshot::open(&path).unwrap())
+    };
+    let crc = Some(crc32fast::hash(&[0; 5]));
+    check_with("copy", 5, crc).unwrap();
+    for (file, bytes, crc, word) in [
+        ("more", 1 << 43, Some(0), "more is no part of a snapshot"),
+        ("copy", 6, crc, "copy has 6 bytes"),
+        ("copy", 5, None, "no checksum of copy"),
+        ("copy", 4, crc, "copy was altered"),
+    ] {
+        let said = check_with(file, bytes, crc).unwrap_err().to_string();
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
 fn a_newer_one_and_what_is_none_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let mut newer = golden();
