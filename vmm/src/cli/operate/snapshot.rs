@@ -139,7 +139,7 @@ fn send(args: &Args, machine: &str) -> Result<u8, Failure> {
         })?;
         let (place, order) = (passing.place(), order(args, &passing.place())?);
         let asked = machine.clone();
-        unless_told_to_end(&signals, move || {
+        unless_told_to_end(&signals, broken_off(args.has("overlay-disks")), move || {
             let told = ask(&asked, &order)?;
             copy_out(&place, io::stdout().lock())?;
             Ok(told)
@@ -152,6 +152,7 @@ fn send(args: &Args, machine: &str) -> Result<u8, Failure> {
 /// Does what may take long, unless a signal ends it: then whoever called goes on at once, and the rest ends with the process.
 fn unless_told_to_end<T: Send + 'static>(
     signals: &Signals,
+    broken_off: &str,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let host = |what| move |source| Failure::Host { what, source };
@@ -163,7 +164,7 @@ fn unless_told_to_end<T: Send + 'static>(
         drop(theirs);
     });
     thread.map_err(host("the host has no thread for it"))?;
-    let broken_off = || Failure::NotSo("the snapshot was broken off, and nothing is left of it".into());
+    let broken_off = || Failure::NotSo(broken_off.to_owned());
     loop {
         let all: [(&dyn AsRawFd, Interest); 2] =
             [(&signals.as_fd(), Interest::Read), (&done, Interest::Read)];
@@ -174,6 +175,16 @@ fn unless_told_to_end<T: Send + 'static>(
         if signals.next() == Some(Wish::End) {
             return Err(broken_off());
         }
+    }
+}
+
+/// What is said of a snapshot that was broken off; it may have had the machine go on in overlays of its disks.
+fn broken_off(overlaid: bool) -> &'static str {
+    if overlaid {
+        "the snapshot was broken off, and nothing is left of it; the machine's disks may go on in overlays: if so, disk.qcow2 in the folder of \
+         a claim is over disk.ID.img or disk.ID.qcow2 there, and needs it"
+    } else {
+        "the snapshot was broken off, and nothing is left of it"
     }
 }
 
