@@ -47,5 +47,5 @@ fuzz_target!(|data: &[u8]| {
     let _ = describe(&snapshot);
     let _ = check(&snapshot);
     let memory = if flags & 1 == 1 { MemoryChoice::Eager } else { MemoryChoice::Mapped };
-    let _ = restore(&FOLDER, &RestoreOptions { memory, ..RestoreOptions::default() });
+    let _ = restore(&FOLDER, &RestoreOptions { memory: Some(memory), ..RestoreOptions::default() });
 });

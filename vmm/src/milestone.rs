@@ -63,6 +63,11 @@ impl Milestones {
         }
     }
 
+    /// Whether `milestone` was reached.
+    pub fn has_reached(&self, milestone: Milestone) -> bool {
+        self.stamps.get(milestone as usize).is_some_and(|stamp| stamp.load(Ordering::Acquire) != 0)
+    }
+
     /// Names and nanoseconds of the milestones that were reached.
     pub fn reached(&self) -> impl Iterator<Item = (&'static str, u64)> {
         ALL.iter().zip(&self.stamps).filter_map(|((_, name), stamp)| {

@@ -189,6 +189,14 @@ pub(super) fn served(ctx: &Ctx) -> Outcome {
         says(ctx, 2, &[&["restore", &address, "--into", &into, "--console", "off"], &mac[..]].concat())?;
     ensure!(unfit.contains("nowhere"), "of a card that is not there it says {unfit:?}");
     ensure!(!Path::new(&into).exists(), "something is left of what came for nothing");
+    // Nor of one that came and whose machine could not be started.
+    let log = ["--console-log", "/nowhere/log"];
+    let unheard =
+        says(ctx, 3, &[&["restore", &address, "--into", &into, "--console", "off"], &log[..]].concat())?;
+    ensure!(unheard.contains("/nowhere/log"), "of a log that cannot be there it says {unheard:?}");
+    ensure!(!Path::new(&into).exists(), "something is left of a machine that was not started");
+    let mapped = says(ctx, 2, &["restore", &address, "--into", &into, "--memory", "mapped"])?;
+    ensure!(mapped.contains("comes on demand"), "of memory that is elsewhere it says {mapped:?}");
     let state = fs::read(second.join("state.json"))?;
     fs::write(second.join("state.json"), vec![b' '; state.len()]).doing("altering a snapshot")?;
     let into = text(&ctx.scratch.join("altered"));

@@ -17,7 +17,9 @@ use crate::machine::PassedTime;
 use crate::migration::transport::Route;
 use crate::milestone::{Milestone, Milestones};
 use crate::open::clean_network;
-use crate::snapshot::{Checking, Fetched, MemoryChoice, RestoreOptions, Restored, restore, unpack};
+use crate::snapshot::{
+    Checking, Fetched, FetchedFiles, MemoryChoice, RestoreOptions, Restored, restore, unpack,
+};
 use crate::sys::{fds, heap};
 
 /// Brings the machine back and waits for its end.
@@ -35,7 +37,7 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
         Place::Here(directory) => restore(&directory, &options)?,
         Place::Far(fetched) => fetched.restore(&options)?,
     };
-    let Restored { plan, object, arrival, awakening, unchecked } = restored;
+    let Restored { plan, object, arrival, awakening, unchecked, fetched } = restored;
     milestones.reach(Milestone::Parsed);
     let mut planned = Planned::saved(plan, object, manifest::networks(args)?)?;
     planned.refuge = refuge(args, &planned.machine(), &Manifests::default())?;
@@ -43,6 +45,9 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     let (namespace, name) = (planned.plan.namespace.clone(), planned.plan.name.clone());
     let depot = planned.depot(args, places);
     let ended = boot(planned, depot, &milestones, signals, Origin::Snapshot(arrival, awakening, unchecked));
+    if ended.outcome.is_ok() || milestones.has_reached(Milestone::FirstInstruction) {
+        fetched.into_iter().for_each(FetchedFiles::keep);
+    }
     run::told(args, (&namespace, &name), ended, &milestones)
 }
 
@@ -63,7 +68,8 @@ fn place(args: &Args, options: &RestoreOptions) -> Result<Place, Failure> {
             "say where the stream is to be unpacked, with --into DIR: the machine's memory is read from there for as long as it runs",
         ),
         ([address], Some(into)) if is_address(address) => {
-            if options.memory == MemoryChoice::Eager || options.checking != Checking::Never {
+            let is_other = options.memory.is_some_and(|choice| choice != MemoryChoice::Demand);
+            if is_other || options.checking != Checking::Never {
                 return usage("the memory of a snapshot that is served comes on demand, and is checked");
             }
             let address = address.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
@@ -110,11 +116,7 @@ fn options(args: &Args) -> Result<RestoreOptions, Failure> {
         macs: args.pairs("mac")?.into_iter().map(mac).collect::<Result<_, _>>()?,
         disks: disks.into_iter().map(|(name, path)| (name, path.into())).collect(),
         taps: manifest::taps(args)?,
-        memory: match args.parsed("memory")? {
-            Some(choice) => choice,
-            None if args.has("eager") => MemoryChoice::Eager,
-            None => MemoryChoice::default(),
-        },
+        memory: args.parsed("memory")?.or_else(|| args.has("eager").then_some(MemoryChoice::Eager)),
         checking: match args.text("check")?.as_deref() {
             None => Checking::Never,
             Some("before") => Checking::Before,

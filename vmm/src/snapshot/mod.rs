@@ -40,7 +40,7 @@ pub use error::SnapshotError;
 pub use freeze::Freezing;
 pub use inspect::{check, describe};
 pub use manifest::{DiskRecord, FrozenBefore, KeptDisk, Layer, Manifest};
-pub use restore::{Fetched, MemoryChoice, RestoreOptions, Restored, restore};
+pub use restore::{Fetched, FetchedFiles, MemoryChoice, RestoreOptions, Restored, restore};
 pub use server::{Totals, serve};
 pub use stream::{OpenFiles, unpack};
 pub use take::{Disks, Taken, Wish, take};

@@ -44,8 +44,8 @@ pub struct RestoreOptions {
     pub disks: Vec<(String, PathBuf)>,
     /// What network cards are on now, by the names of their networks.
     pub taps: Vec<(String, TapSource)>,
-    /// How its memory comes.
-    pub memory: MemoryChoice,
+    /// How its memory comes, if that was said: mapped, or on demand from elsewhere.
+    pub memory: Option<MemoryChoice>,
     /// When memory is checked that is mapped.
     pub checking: Checking,
     /// Disks that stayed where they were may have been written to.
@@ -96,6 +96,8 @@ pub struct Restored {
     pub awakening: Awakening,
     /// Memory that is to be checked while it runs.
     pub unchecked: Option<Unchecked>,
+    /// What has come of the snapshot, if it is served elsewhere.
+    pub fetched: Option<FetchedFiles>,
 }
 
 /// Reads the snapshot at `path` and checks that it can run here; nothing but memory is taken of the host.
@@ -106,11 +108,32 @@ pub fn restore(path: &Path, options: &RestoreOptions) -> Result<Restored, Snapsh
     bring_back(&Snapshot::open(path)?, None, options)
 }
 
-/// A snapshot whose files have come here, and whose memory is served elsewhere.
+/// A snapshot whose files have come here, and whose memory is served elsewhere. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Fetched {
     snapshot: Snapshot,
+    files: FetchedFiles,
     route: Route,
+}
+
+/// The directory of such files. Dropped, it is gone: it can be had again, and without its memory it is of no use to anybody.
+#[derive(Debug)]
+pub struct FetchedFiles(Option<PathBuf>);
+
+impl FetchedFiles {
+    /// Leaves it where it is: its machine has run with it.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for FetchedFiles {
+    fn drop(&mut self) {
+        if let Some(directory) = self.0.take() {
+            // What is left is refused, and said to be there, when it is to come again.
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
 }
 
 impl Fetched {
@@ -120,7 +143,8 @@ impl Fetched {
     /// # Errors
     /// They do not come, or are damaged. Nothing is left of them.
     pub fn fetch(route: Route, into: &Path) -> Result<Self, SnapshotError> {
-        Ok(Self { snapshot: fetch(&route, into)?, route })
+        let snapshot = fetch(&route, into)?;
+        Ok(Self { files: FetchedFiles(Some(snapshot.path.clone())), snapshot, route })
     }
 
     /// As [`restore`]; the memory comes on demand.
@@ -128,11 +152,10 @@ impl Fetched {
     /// # Errors
     /// It is damaged, or does not fit this host. Nothing is left of what has come.
     pub fn restore(self, options: &RestoreOptions) -> Result<Restored, SnapshotError> {
-        let link = RemoteLink { route: self.route, id: self.snapshot.manifest.id.clone() };
-        bring_back(&self.snapshot, Some(Box::new(link)), options).inspect_err(|_| {
-            // It can be had again, and without its memory it is of no use to anybody.
-            let _ = fs::remove_dir_all(&self.snapshot.path);
-        })
+        let Self { snapshot, files, route } = self;
+        let link = RemoteLink { route, id: snapshot.manifest.id.clone() };
+        let restored = bring_back(&snapshot, Some(Box::new(link)), options)?;
+        Ok(Restored { fetched: Some(files), ..restored })
     }
 }
 
@@ -151,7 +174,10 @@ fn bring_back(
     let all = options.new_identity.unwrap_or(plan.name != *was);
     let identity = renew(&mut plan, was, &Renewal { all, macs: &options.macs })?;
     let awakening = Awakening { thaw: Some(snapshot.manifest.thaw_after()), identity };
-    let is_checked = options.memory != MemoryChoice::Mapped || options.checking == Checking::Never;
+    let choice = options.memory.unwrap_or_default();
+    // What is copied, or comes on demand, is checked on its way.
+    let is_mapped = choice == MemoryChoice::Mapped && plan.memory.backing == Backing::Anonymous;
+    let is_checked = !is_mapped || far.is_some() || options.checking == Checking::Never;
     let unchecked = (!is_checked).then(|| Unchecked::of(snapshot)).transpose()?;
     let unchecked = match unchecked {
         Some(memory) if options.checking == Checking::Before => {
@@ -160,12 +186,13 @@ fn bring_back(
         }
         memory => memory,
     };
-    let link = far.or_else(|| {
-        (options.memory == MemoryChoice::Demand).then(|| Box::new(LocalLink::new(snapshot)) as Box<dyn Link>)
-    });
-    let (ram, demand) = match (link, options.memory) {
-        (Some(link), _) => on_demand(&plan, link).map(|(ram, demand)| (ram, Some(demand)))?,
-        (None, choice) => (memory(snapshot, &plan, choice == MemoryChoice::Eager)?, None),
+    let (ram, demand) = match (far, choice) {
+        (Some(link), _) => on_demand(&plan, link, ELSEWHERE).map(|(ram, demand)| (ram, Some(demand)))?,
+        (None, MemoryChoice::Demand) => {
+            let link = Box::new(LocalLink::new(snapshot));
+            on_demand(&plan, link, HERE).map(|(ram, demand)| (ram, Some(demand)))?
+        }
+        (None, MemoryChoice::Mapped | MemoryChoice::Eager) => (memory(snapshot, &plan, is_mapped)?, None),
     };
     let (passed, id) = (options.passed, snapshot.manifest.id.clone());
     let moment = Moment { paused: options.paused, demand };
@@ -174,7 +201,14 @@ fn bring_back(
         Ok(machine.change_generation()?)
     });
     let arrival = if options.tracks { arrival.tracked(id) } else { arrival };
-    Ok(Restored { plan, object: snapshot.path.join(name::MACHINE), arrival, awakening, unchecked })
+    Ok(Restored {
+        plan,
+        object: snapshot.path.join(name::MACHINE),
+        arrival,
+        awakening,
+        unchecked,
+        fetched: None,
+    })
 }
 
 /// Whether this host has what the machine needs.
@@ -313,14 +347,22 @@ pub(super) fn ancestors(snapshot: &Snapshot) -> Result<Vec<Snapshot>, SnapshotEr
     Ok(all)
 }
 
-/// Memory that comes by way of `link` when it is touched.
-pub(super) fn on_demand(plan: &Plan, link: Box<dyn Link>) -> Result<(GuestRam, Demand), SnapshotError> {
+/// What to do about memory that does not come on demand, of a snapshot on this host and of one elsewhere.
+pub(super) const HERE: &str = "use --memory eager";
+pub(super) const ELSEWHERE: &str = "copy the directory that is served to this host, and restore that";
+
+/// Memory that comes by way of `link` when it is touched; `instead` says what to do if it is of a kind that does not.
+pub(super) fn on_demand(
+    plan: &Plan,
+    link: Box<dyn Link>,
+    instead: &str,
+) -> Result<(GuestRam, Demand), SnapshotError> {
     /// How long a page may take that this process needs itself.
     const FETCH: Duration = Duration::from_secs(30);
     if !plan.memory.backing.comes_on_demand() {
-        return Err(SnapshotError::Usage(
-            "--memory demand: the machine's memory is in huge pages of 1 GiB, which come whole or not at all: use --memory eager".into(),
-        ));
+        return Err(SnapshotError::Usage(format!(
+            "the machine's memory cannot come on demand: it is in huge pages of 1 GiB, which come whole or not at all: {instead}"
+        )));
     }
     let ram = map_memory(&plan.memory)?;
     let demand = Demand::begin(&ram, Before::Untouched, link)?;
@@ -329,14 +371,13 @@ pub(super) fn on_demand(plan: &Plan, link: Box<dyn Link>) -> Result<(GuestRam, D
     Ok((ram, demand))
 }
 
-/// The machine's memory, as it was: that of the first snapshot of the chain with the pages of all later ones.
-fn memory(snapshot: &Snapshot, plan: &Plan, eager: bool) -> Result<GuestRam, SnapshotError> {
+/// The machine's memory, as it was: that of the first snapshot of the chain, mapped or copied, with the pages of all later ones.
+fn memory(snapshot: &Snapshot, plan: &Plan, is_mapped: bool) -> Result<GuestRam, SnapshotError> {
     let before = ancestors(snapshot)?;
     let layout = Layout::of(&plan.memory.ram);
     let (first, between) =
         before.split_last().map_or((snapshot, [].as_slice()), |(first, between)| (first, between));
     let saved = first.memory()?;
-    let is_mapped = !eager && plan.memory.backing == Backing::Anonymous;
     let ram = if is_mapped {
         map_memory_file(&plan.memory, &saved.file)?
     } else {

@@ -178,6 +178,20 @@ fn a_newer_one_and_what_is_none_are_refused_by_name() {
 }
 
 #[test]
+fn who_cannot_have_memory_on_demand_is_told_what_goes_instead() {
+    use super::restore::{ELSEWHERE, HERE, on_demand};
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = Snapshot::open(&write(&folder.path().join("one"), &golden())).unwrap();
+    let mut plan = snapshot.manifest.plan.clone();
+    plan.memory.backing = crate::plan::Backing::HugePages { page_size: 1 << 30 };
+    for (instead, word) in [(HERE, "--memory eager"), (ELSEWHERE, "copy the directory")] {
+        let link = Box::new(shelf::LocalLink::new(&snapshot));
+        let said = on_demand(&plan, link, instead).unwrap_err().to_string();
+        assert!(said.contains("1 GiB") && said.contains(word), "{said}");
+    }
+}
+
+#[test]
 fn a_parent_has_to_be_the_one_that_is_meant() {
     let folder = tempfile::tempdir().unwrap();
     let base = write(&folder.path().join("base"), &golden());
