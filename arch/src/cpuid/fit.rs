@@ -16,6 +16,13 @@ const REGISTERS: [(u32, &str, &str); 2] = [
 /// Counters whose rates differ by less are taken for the same, as KVM itself does (`tsc_tolerance_ppm`).
 const TOLERANCE_PPM: u64 = 250;
 
+/// Whether a guest whose time stamp counter had the rate `seen` finds nothing changed where it has the rate `here`, both in kHz. A rate of
+/// 0 is not known, and taken for the same.
+pub fn is_same_rate(seen: u32, here: u32) -> bool {
+    let apart = u64::from(seen.abs_diff(here)).saturating_mul(1_000_000);
+    seen == 0 || here == 0 || apart <= u64::from(here).saturating_mul(TOLERANCE_PPM)
+}
+
 /// A guest's processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -164,10 +171,7 @@ impl HostCpu {
     /// Whether the guest's counter can go on at its rate.
     fn keeps_rate(&self, seen: &Self) -> Result<(), Misfit> {
         let (theirs, ours) = (&seen.limits, &self.limits);
-        let known = theirs.tsc_khz != 0 && ours.tsc_khz != 0;
-        let apart = u64::from(theirs.tsc_khz.abs_diff(ours.tsc_khz)).saturating_mul(1_000_000);
-        let is_near = apart <= u64::from(ours.tsc_khz).saturating_mul(TOLERANCE_PPM);
-        if known && !is_near && !ours.scales_tsc {
+        if !ours.scales_tsc && !is_same_rate(theirs.tsc_khz, ours.tsc_khz) {
             return Err(Misfit::Tsc { seen: theirs.tsc_khz, host: ours.tsc_khz });
         }
         Ok(())
@@ -335,5 +339,12 @@ mod tests {
         says(other(|there| there.limits.physical_bits = 52), "sizes");
         // The rate of its counter is KVM's to see to.
         assert_eq!(other(|there| there.limits.scales_tsc = true), None);
+    }
+
+    #[test]
+    fn rates_of_counters_are_the_same_within_what_kvm_tolerates() {
+        assert!(is_same_rate(2_596_124, 2_596_124) && is_same_rate(2_596_124, 2_596_700));
+        assert!(!is_same_rate(2_596_124, 2_597_124) && !is_same_rate(u32::MAX, 1));
+        assert!(is_same_rate(0, 2_596_124) && is_same_rate(2_596_124, 0), "a rate that is not known");
     }
 }

@@ -23,7 +23,7 @@ use kvm_bindings::kvm_cpuid_entry2;
 use serde::{Deserialize, Serialize};
 
 pub use features::{FeaturePolicy, feature_names, is_known_feature};
-pub use fit::{GuestCpu, IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES, Misfit, Offer};
+pub use fit::{GuestCpu, IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES, Misfit, Offer, is_same_rate};
 pub use host::{Baseline, HostCpu, Obstacle};
 pub use hyperv::{Enlightenment, HyperV};
 pub use limits::{Limits, XsavePart};

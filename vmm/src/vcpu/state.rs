@@ -17,8 +17,6 @@ use crate::kvm::{KvmError, Raw, failed, set_tsc_offset, tsc_offset};
 const IA32_TSC: u32 = 0x10;
 /// IA32_TSC_DEADLINE, of the local APIC's timer.
 const IA32_TSC_DEADLINE: u32 = 0x6e0;
-/// Counters whose rates differ by less are taken for the same, as KVM itself does (`tsc_tolerance_ppm`).
-const TSC_TOLERANCE_PPM: u64 = 250;
 
 /// A vCPU that does not run. All values are KVM's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,12 +115,11 @@ impl VcpuState {
     }
 
     fn check_rate(&self, vcpu: &VcpuFd) -> Result<(), KvmError> {
-        let (saved, here) = (u64::from(self.tsc_khz), u64::from(vcpu.get_tsc_khz().unwrap_or(0)));
-        let tolerance = saved * TSC_TOLERANCE_PPM / 1_000_000;
-        if saved == 0 || here == 0 || saved.abs_diff(here) <= tolerance {
+        let here = vcpu.get_tsc_khz().unwrap_or(0);
+        if arch::cpuid::is_same_rate(self.tsc_khz, here) {
             return Ok(());
         }
-        Err(KvmError::TscRate { saved: self.tsc_khz, here: u32::try_from(here).unwrap_or(u32::MAX) })
+        Err(KvmError::TscRate { saved: self.tsc_khz, here })
     }
 
     fn restore_tsc(&self, vcpu: &VcpuFd, host_tsc: u64) -> Result<(), KvmError> {
