@@ -1,12 +1,15 @@
 //! Machines whose process is to end, and that move for it.
 
+use std::os::unix::net::UnixListener;
+
 use serde_json::json;
 
 use super::SOON;
 use super::migrate::{address, kernel, manifest, migration, number, waiting};
 use crate::case::Ctx;
+use crate::commands::beside;
 use crate::ensure;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Doing, Failure, Outcome};
 use crate::vm::Vm;
 use crate::wait::until;
 
@@ -62,6 +65,40 @@ pub(super) fn strategies(ctx: &Ctx) -> Outcome {
     vm.signal(libc::SIGTERM)?;
     until("the mark", || node(&vm))?;
     number(&mut vm)?;
+    vm.signal(libc::SIGTERM)?;
+    vm.wait_exit(SOON)?.expect(5, "killed").map(drop)
+}
+
+/// A guest that powers off is left to it, and a move that somebody else has begun is not broken off for one that cannot begin.
+pub(super) fn others_have_a_say(ctx: &Ctx) -> Outcome {
+    // It takes whoever calls, and says nothing.
+    let silent = |root: &str| {
+        let path = ctx.scratch.join(format!("{root}.sock"));
+        UnixListener::bind(path).doing("listening as a destination that says nothing")
+    };
+    let mut vm = evictable(ctx, "LiveMigrateIfPossible", 600)?;
+    let _refuge = silent("refuge")?;
+    vm.signal(libc::SIGTERM)?;
+    until("the mark", || node(&vm))?;
+    vm.operate("stop")?;
+    until("the move's end", || Ok(migration(&vm)?["failed"] == true))?;
+    ensure!(!node(&vm)?, "it is marked still: {}", vm.object()?["status"]);
+    ensure!(!vm.errors().contains("no other attempt is made"), "it said {}", vm.errors());
+    number(&mut vm)?;
+    vm.type_in("q")?;
+    vm.wait_exit(SOON)?.expect(0, "terminated")?;
+    // Its second attempt, when its grace period is over, finds it on its way.
+    std::fs::remove_file(ctx.scratch.join("refuge.sock")).doing("taking the destination away")?;
+    let mut vm = evictable(ctx, "LiveMigrate", 2)?;
+    vm.signal(libc::SIGTERM)?;
+    until("a failed attempt", || Ok(vm.errors().contains("another attempt is made")))?;
+    let _other = silent("other")?;
+    let (code, text) = beside(ctx, "run", &["migrate", "payload", &address(ctx, "other"), "--no-wait"])?;
+    ensure!(code == Some(0), "migrate ended with {code:?} and {text:?}");
+    until("the second attempt", || Ok(vm.errors().contains("on its way already")))?;
+    ensure!(migration(&vm)?["completed"] != true, "{}", migration(&vm)?);
+    number(&mut vm)?;
+    // Whoever asks twice breaks it off.
     vm.signal(libc::SIGTERM)?;
     vm.wait_exit(SOON)?.expect(5, "killed").map(drop)
 }

@@ -100,6 +100,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-migrate-tls-memory-follows", migrate_tls::memory_follows),
     Case::payload("payload-migrate-object", migrate_object::posted),
     Case::payload("payload-migrate-evicted", evict::strategies),
+    Case::payload("payload-migrate-evicted-others", evict::others_have_a_say),
     Case::payload("payload-migrate-faults", crate::faults::selection).within(1800).once(),
     Case::payload("payload-snapshot-faults", crate::faults::snapshots::selection).within(1800).once(),
     Case::payload("payload-snapshot-hostile", snapshot::hostile),

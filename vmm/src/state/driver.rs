@@ -358,7 +358,12 @@ impl Driver {
         std::iter::from_fn(|| self.signals.next()).any(|wish| wish == Wish::End)
     }
 
+    /// What somebody asks for who wants the end. Whoever asks again, while the machine stands still, has lost patience, unless the
+    /// machine that was handed over may need what is here.
     pub(super) fn stop_request(&self) -> Input {
+        if self.ends_later && self.handed_over_to().is_none() {
+            return Input::Insist;
+        }
         Input::Terminate { patience: !self.usual_grace().is_zero() }
     }
 

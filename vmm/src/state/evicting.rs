@@ -7,7 +7,7 @@ use devices::{chain, say};
 use spec::api::EvictionStrategy;
 
 use super::driver::Driver;
-use super::policy::Input;
+use super::policy::{Input, Leaving};
 use super::{Done, Refusal, RefusalKind};
 use crate::machine::Machine;
 use crate::migration::transport::Address;
@@ -110,8 +110,8 @@ impl Driver {
     /// The process is to end. Whether that is seen to by moving the machine, or by whoever is to move it.
     pub(super) fn evict(&mut self, machine: &Machine) -> bool {
         let is_moving = self.migrating.is_some();
-        let step =
-            if self.state.leaving.is_some() { Step::ShutDown } else { self.eviction.on_signal(is_moving) };
+        let is_ending = self.state.leaving.is_some() || self.ends_later;
+        let step = if is_ending { Step::ShutDown } else { self.eviction.on_signal(is_moving) };
         match step {
             Step::Move => {
                 self.mark_for_eviction();
@@ -120,9 +120,8 @@ impl Driver {
             }
             Step::Join => {
                 self.mark_for_eviction();
-                say!("kubevmm: the machine is on its way already; another signal has its guest power off");
                 self.eviction.until = Instant::now().checked_add(self.plan.grace_period);
-                self.eviction.flight = Flight::Moving;
+                self.join_move();
                 true
             }
             Step::Mark => {
@@ -140,8 +139,19 @@ impl Driver {
         }
     }
 
+    /// The move that goes on is the attempt.
+    fn join_move(&mut self) {
+        say!("kubevmm: the machine is on its way already; another signal has its guest power off");
+        self.eviction.flight = Flight::Moving;
+    }
+
     /// Begins an attempt; false if the machine is to be shut down instead.
     fn flee(&mut self, machine: &Machine) -> bool {
+        // Somebody else may have begun to move it since the last one failed.
+        if self.migrating.is_some() {
+            self.join_move();
+            return true;
+        }
         let Some((_, Refuge { address, options })) = &self.eviction.way else { return false };
         let (address, options) = (address.clone(), options.clone());
         self.eviction.flight = Eviction::attempt(self.state.holds.saving);
@@ -169,6 +179,11 @@ impl Driver {
     /// A migration has failed; what the machine does now, if it was on its way out.
     pub(super) fn attempt_failed(&mut self) -> Option<Input> {
         if self.eviction.flight != Flight::Moving {
+            return None;
+        }
+        // Its end was asked for meanwhile, and follows as soon as the machine does not stand still any more.
+        if self.ends_later {
+            self.stop_fleeing();
             return None;
         }
         let until = self.eviction.until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -222,6 +237,13 @@ impl Driver {
 
     fn mark_for_eviction(&mut self) {
         self.keeper.update(|status| status.evacuation_node_name.clone_from(&status.node_name));
+    }
+
+    /// A guest that powers off does not move any more.
+    pub(super) fn stay_to_power_off(&mut self) {
+        if self.state.leaving == Some(Leaving::Stop) && self.eviction.flight != Flight::None {
+            self.stop_fleeing();
+        }
     }
 
     fn stop_fleeing(&mut self) {

@@ -27,6 +27,7 @@ impl Driver {
         let is_over = matches!(input, Input::Released);
         let (next, order) = self.rules.react(self.state, input);
         self.state = next;
+        self.stay_to_power_off();
         self.at_once |= !patience;
         if let Err(error) = self.carry_out(machine, &order, self.plan.grace_period) {
             // The vCPUs stand, and the rest follows as soon as it can: all that a disk's fault needs.
@@ -76,6 +77,7 @@ impl Driver {
             reply.send(Err(Refusal::new(RefusalKind::TimedOut, error.to_string())));
             return Order::Nothing;
         }
+        self.stay_to_power_off();
         let done = match order {
             Order::AskToPowerOff
             | Order::ResumeAndAskToPowerOff
@@ -186,7 +188,7 @@ impl Driver {
         let AgentReport::Probe(ProbeResult { kind: ProbeKind::Liveness, health: Err(why) }) = report else {
             return Order::Nothing;
         };
-        if self.hung.is_some() || self.state.leaving == Some(Leaving::Stop) {
+        if self.hung.is_some() || self.state.leaving == Some(Leaving::Stop) || self.ends_later {
             return Order::Nothing;
         }
         say!("kubevmm: the machine is ended because its liveness probe failed: {why}");

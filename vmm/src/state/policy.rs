@@ -82,6 +82,8 @@ pub(super) enum Input {
     Terminate {
         patience: bool,
     },
+    /// The same once more, of a machine that stands still and is to end later.
+    Insist,
     /// The guest's time is over.
     GraceOver,
     /// Whoever got the machine's state lets it go on.
@@ -134,6 +136,7 @@ impl Rules {
         match (state.leaving, input) {
             (_, Input::HostFailure(message)) => stay(Order::End(ExitReason::HostFailure { message })),
             (_, Input::Left(reason)) => stay(Order::End(reason)),
+            (_, Input::Insist) => stay(Order::End(ExitReason::Killed)),
             (_, Input::Released) if state.holds.saving => go_on(Holds { saving: false, ..state.holds }),
             (_, Input::Released) => stay(Order::Nothing),
             (_, Input::Terminate { patience: true }) if state.holds.saving => stay(Order::EndLater),

@@ -189,6 +189,7 @@ fn what_happens_in_every_state() {
         (SAVED_FAULTY, Input::DiskSeenTo, SAVED, Order::Nothing),
         (SAVED, patient(), SAVED, Order::EndLater),
         (SAVED, impatient(), SAVED, Order::End(Killed)),
+        (SAVED, Input::Insist, SAVED, Order::End(Killed)),
         (SAVED, Input::GuestReset, RUNNING, Order::BootAgain),
         (SAVED, Input::Left(Terminated), SAVED, Order::End(Terminated)),
     ];
