@@ -14,7 +14,7 @@ const OF_PROGRESS: [Gauge; 7] = [
     (
         "kubevirt_vmi_migration_data_total_bytes",
         "The total Guest OS data to be migrated to the new VM.",
-        |progress| progress.memory,
+        |progress| progress.memory.saturating_add(progress.disks),
     ),
     (
         "kubevirt_vmi_migration_data_processed_bytes",
@@ -108,7 +108,7 @@ mod tests {
             !text.contains("data_total") && text.contains("kubevirt_vmi_migrations_in_running_phase{} 0")
         );
         let mut text = Text::new(&[]);
-        write(Some(Progress { memory: 5, left: 3, ..Progress::default() }), &[], &mut text);
+        write(Some(Progress { memory: 3, disks: 2, left: 3, ..Progress::default() }), &[], &mut text);
         let text = text.finish();
         assert!(text.contains("data_total_bytes{} 5") && text.contains("data_remaining_bytes{} 3"), "{text}");
     }
