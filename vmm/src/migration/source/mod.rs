@@ -212,21 +212,21 @@ impl<'a> Departure<'a> {
             }
             Order::GoOn => {
                 self.behind = None;
-                let why = self.why.clone().unwrap_or_else(|| "the source has given up".into());
-                // If it does not arrive, the connection's end says the same.
-                let _ = self.sender.to.write(&Message::Failed(why));
                 self.machine.throttle(0);
                 self.machine.go_on();
+                let why = self.why.clone().unwrap_or_else(|| "the source has given up".into());
+                // The guest does not wait for a network that stalls. If it does not arrive, the connection's end says the same.
+                let _ = self.sender.to.write(&Message::Failed(why));
                 None
             }
             Order::TakeBack => {
                 self.behind = None;
-                // As below.
-                let _ = self.sender.to.write(&Message::Settled);
                 self.take_back();
                 self.cancel.taken_back();
                 self.machine.throttle(0);
                 self.machine.go_on();
+                // As below.
+                let _ = self.sender.to.write(&Message::Settled);
                 None
             }
             Order::End => {
