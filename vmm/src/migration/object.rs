@@ -7,6 +7,7 @@ use spec::api::VirtualMachineInstanceMigration;
 use spec::{Manifests, Object};
 
 use super::random;
+use crate::sys::line::random_uuid;
 
 /// Why an object is no order.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +45,10 @@ pub fn admit(mut object: Value) -> Result<VirtualMachineInstanceMigration, Objec
         Object::Migration(mut migration) => {
             // Whoever has given it one knows it by that.
             if migration.metadata.uid.is_empty() {
-                migration.metadata.uid = version_4(random()?);
+                migration.metadata.uid = random_uuid();
+            }
+            if migration.metadata.uid.is_empty() {
+                return Err(ObjectError::Host(io::ErrorKind::NotFound.into()));
             }
             Ok(*migration)
         }
@@ -87,21 +91,6 @@ fn name(object: &mut Value) -> io::Result<()> {
     let rest: String = random.iter().take(5).filter_map(letter).collect();
     metadata.insert("name".into(), format!("{base}{rest}").into());
     Ok(())
-}
-
-/// A random UUID (RFC 9562 §5.4) of these bytes.
-fn version_4(mut bytes: [u8; 16]) -> String {
-    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
-    *version = *version & 0x0F | 0x40;
-    *variant = *variant & 0x3F | 0x80;
-    let mut text = String::new();
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 #[cfg(test)]
