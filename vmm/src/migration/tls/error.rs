@@ -35,7 +35,7 @@ pub enum TlsError {
     Name(#[source] Error),
     /// It is not meant for this.
     #[error(
-        "the certificate of the other side may not be used for this: it wants both serverAuth and clientAuth to be moved by: {0}"
+        "the certificate of the other side may not be used for this: a destination has to have serverAuth, a source clientAuth: {0}"
     )]
     Purpose(#[source] Error),
     /// It does not take this side's certificate.

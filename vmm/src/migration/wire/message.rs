@@ -13,7 +13,7 @@ use super::sets::{self, Piece};
 use crate::migration::storage::{Answer, Devices};
 use crate::migration::witness::Testimony;
 
-/// Format of the stream that is spoken here, and the oldest one that is understood.
+/// Format of the stream that is spoken here.
 pub const FORMAT: u32 = 2;
 /// Oldest format that is understood.
 pub const OLDEST_FORMAT: u32 = 2;
