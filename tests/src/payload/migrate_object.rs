@@ -58,6 +58,8 @@ pub(super) fn posted(ctx: &Ctx) -> Outcome {
             Ok(metrics.lines().any(|line| line.starts_with(wanted) && !line.ends_with(" 0")))
         })?;
     }
+    let refused = ask(&vm, "POST", "", &slow)?;
+    ensure!(refused.status == 409 && refused.text.contains("\"AlreadyExists\""), "{refused:?}");
     slow["metadata"]["name"] = json!("another");
     let refused = ask(&vm, "POST", "", &slow)?;
     ensure!(refused.status == 409 && refused.text.contains("in-flight migration detected"), "{refused:?}");
@@ -69,6 +71,8 @@ pub(super) fn posted(ctx: &Ctx) -> Outcome {
     for change in ["ADDED", "MODIFIED", "DELETED"] {
         ensure!(seen.contains(&format!("\"type\":\"{change}\"")), "a watch has no {change}: {seen}");
     }
+    let seen = ask(&vm, "GET", "?watch=true&timeoutSeconds=1", &Value::Null)?.text;
+    ensure!(seen.is_empty(), "a watch from now on shows what is gone: {seen}");
     let ended = second.wait_exit(SOON)?;
     ensure!(ended.code == Some(1), "a destination to which nothing came ended with {ended:?}");
     number(&mut vm)?;

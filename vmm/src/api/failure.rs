@@ -45,6 +45,13 @@ pub fn conflict(message: &str) -> Response {
     status(409, "Conflict", message, None)
 }
 
+/// There is an object of this name.
+pub fn already_exists(subject: Subject<'_>) -> Response {
+    let Subject { group, resource, name } = subject;
+    let details = json!({"name": name, "group": group, "kind": resource});
+    status(409, "AlreadyExists", &format!("{resource}.{group} \"{name}\" already exists"), Some(details))
+}
+
 /// The body is of a kind that is not understood.
 pub fn unsupported_media_type(message: &str) -> Response {
     status(415, "UnsupportedMediaType", message, None)

@@ -90,6 +90,8 @@ impl Watch {
 
     fn show_migrations(&mut self, pick: &Pick, out: &mut Vec<u8>) {
         if !self.is_known {
+            // What became of those that are gone already is no news. It is asked before the others are, so that nothing is missed.
+            self.shown = self.board.migrations_since(0).last().map_or(0, |change| change.version);
             for migration in self.board.migrations() {
                 self.shown = self.shown.max(migration.version);
                 if pick.picks(&migration) {

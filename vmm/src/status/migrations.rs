@@ -130,6 +130,10 @@ impl Migrations {
         object.status = None;
         enter(&mut object, MigrationPhase::Pending);
         let mut news = Vec::new();
+        // Whoever orders it once more means the same object; those that are there are over.
+        if let Some(at) = self.objects.iter().position(|known| known.metadata.name == object.metadata.name) {
+            news.push((self.objects.remove(at), Change::Deleted));
+        }
         while self.objects.len() >= KEPT {
             news.push((self.objects.remove(0), Change::Deleted));
         }
@@ -315,6 +319,16 @@ mod tests {
             all.reach(MigrationPhase::Failed, None).iter().map(|(_, change)| *change).collect();
         assert_eq!(changes, [Change::Modified, Change::Deleted]);
         assert!(all.delete("a").is_none());
+    }
+
+    #[test]
+    fn one_that_is_ordered_again_takes_the_place_of_the_one_that_is_over() {
+        let mut all = Migrations::default();
+        all.begin(named("a"), "ns");
+        all.reach(MigrationPhase::Failed, None);
+        let changes: Vec<_> = all.begin(named("a"), "ns").iter().map(|(_, change)| *change).collect();
+        assert_eq!(changes, [Change::Deleted, Change::Added]);
+        assert_eq!(all.delete("a").unwrap().0, Deleted::Aborts, "it is on its way");
     }
 
     #[test]

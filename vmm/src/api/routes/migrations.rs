@@ -148,9 +148,10 @@ fn try_list(call: &Call<'_>) -> Result<Answer, Response> {
         let watch = Watch::new(call, watch::Subject::Migrations(pick), true)?;
         return Ok(Answer::Stream(Response::json(200, ""), Box::new(watch)));
     }
+    // First, so that a watch from there shows what comes between the two.
+    let version = call.context.board.current().version;
     let all = call.context.board.migrations();
-    let version =
-        all.iter().map(|one| one.version).max().unwrap_or(0).max(call.context.board.current().version);
+    let version = all.iter().map(|one| one.version).max().unwrap_or(0).max(version);
     let items: Vec<&str> = all.iter().filter(|one| pick.picks(one)).map(|one| &*one.text).collect();
     let items = items.join(",");
     Ok(Answer::Now(Response::json(
@@ -188,6 +189,10 @@ fn try_create(call: &Call<'_>) -> Result<Answer, Response> {
     let object = posted(call)?;
     if current.vmi.namespace() != object.namespace() || current.vmi.metadata.name != object.spec.vmi_name {
         return Err(no_machine(&object));
+    }
+    // The same order by `PUT migrate` takes the place of one that is over; Kubernetes has whoever creates it delete that first.
+    if find(call.context, object.namespace(), &object.metadata.name).is_some() {
+        return Err(failure::already_exists(subject(&object.metadata.name)));
     }
     let request = request(object)?;
     if call.query.get("dryRun") == Some("All") {
