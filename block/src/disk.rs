@@ -46,6 +46,15 @@ pub trait Disk: Send + Sync + Debug {
         Ok((Stretch::Data, max))
     }
 
+    /// Where in [`Disk::host_file`] a write to the byte at `offset` was seen to, once it has been made durable: where the byte lies
+    /// there, and what says so.
+    ///
+    /// # Errors
+    /// When the host cannot tell.
+    fn places(&self, offset: u64) -> io::Result<Vec<u64>> {
+        Ok(vec![offset])
+    }
+
     /// The file or device that has the disk's bytes and that others can have as well.
     fn host_file(&self) -> Option<HostFile> {
         None

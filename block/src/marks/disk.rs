@@ -61,6 +61,10 @@ impl Disk for MarkedDisk {
         self.disk().stretch(offset, max)
     }
 
+    fn places(&self, offset: u64) -> io::Result<Vec<u64>> {
+        self.disk().places(offset)
+    }
+
     fn host_file(&self) -> Option<HostFile> {
         self.disk().host_file()
     }

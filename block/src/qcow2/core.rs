@@ -123,6 +123,13 @@ impl Core {
         Ok(place.map(|place| place.offset + slice * self.geometry.slice_bytes()))
     }
 
+    /// Where in the file the entry is of what is at `offset`, if there is a table for it.
+    pub(super) fn entry_place(&self, offset: u64) -> io::Result<Option<u64>> {
+        let (per_slice, cluster) = (self.geometry.slice_entries(), self.geometry.cluster_of(offset));
+        let within = (cluster % per_slice) * self.geometry.words() * 8;
+        Ok(self.slice_place(cluster / per_slice)?.map(|slice| slice + within))
+    }
+
     /// A cluster's entry.
     pub(super) fn entry(&self, cluster: u64) -> io::Result<RawEntry> {
         Ok(self.stored(cluster)?.unwrap_or_default())

@@ -33,6 +33,7 @@ mod zero;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use self::core::Place;
 use chain::Found;
 pub use check::CheckReport;
 pub(crate) use create::NewImage;
@@ -200,6 +201,16 @@ impl Disk for QcowDisk {
 
     fn lend(&self) -> Result<(), DiskError> {
         self.layers.top()?.lend()
+    }
+
+    fn places(&self, offset: u64) -> io::Result<Vec<u64>> {
+        let shared = self.shared()?;
+        let top = &shared.image.chain.top;
+        let byte = match top.look_up(offset, 1)?.0 {
+            Place::Data { host, .. } => Some(host),
+            _ => None,
+        };
+        Ok(top.entry_place(offset)?.into_iter().chain(byte).collect())
     }
 
     fn host_file(&self) -> Option<HostFile> {

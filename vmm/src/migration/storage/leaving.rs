@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use block::{Disk, HostFile, MarkedDisk, Marks, Written};
+use block::{Disk, HostFile, MarkedDisk, Written};
 use devices::{chain, say};
 
 use super::copy::Copy;
@@ -55,14 +55,14 @@ pub struct Leaving {
 /// A disk of which some blocks are to be compared.
 struct Compared {
     number: u32,
+    disk: Arc<MarkedDisk>,
     file: HostFile,
-    marks: Arc<Marks>,
     written: Written,
 }
 
 impl Drop for Compared {
     fn drop(&mut self) {
-        self.marks.end();
+        self.disk.marks().end();
     }
 }
 
@@ -126,10 +126,9 @@ impl Leaving {
                 Verdict::Compare => {
                     let file = leaving.disk.host_file();
                     let nothing = || format!("disk {} cannot be compared", leaving.name);
-                    let (file, marks) = (file.ok_or_else(nothing)?, Arc::clone(leaving.disk.marks()));
-                    marks.begin(leaving.disk.info().size_bytes);
-                    let written = Written::default();
-                    self.compared.push(Compared { number, file, marks, written });
+                    let (file, disk) = (file.ok_or_else(nothing)?, Arc::clone(&leaving.disk));
+                    disk.marks().begin(disk.info().size_bytes);
+                    self.compared.push(Compared { number, disk, file, written: Written::default() });
                 }
                 Verdict::Copy | Verdict::CopyDifferences => {
                     say!("kubevmm: disk {} is being copied", leaving.name);
@@ -159,7 +158,7 @@ impl Leaving {
     pub fn look(&mut self) {
         self.copies.iter_mut().for_each(|(_, copy)| copy.look());
         for compared in &mut self.compared {
-            compared.written.add(&compared.marks.take());
+            compared.written.add(&compared.disk.marks().take());
         }
     }
 
@@ -193,7 +192,8 @@ impl Leaving {
     /// As [`Leaving::send`].
     pub fn send_samples<E: From<io::Error>>(&mut self, send: &mut Send<'_, E>) -> Result<(), E> {
         for compared in &self.compared {
-            let mut samples = samples::take(&compared.file, self.secret, &compared.written)?;
+            let Compared { disk, file, written, .. } = compared;
+            let mut samples = samples::take(disk.as_ref(), file, self.secret, written)?;
             send(Part::Samples(compared.number), &mut samples)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use block::{HostFile, Written};
+use block::{Disk, HostFile, Written};
 use ram::PAGE;
 
 use crate::migration::wire::Batch;
@@ -11,20 +11,24 @@ use crate::migration::wire::Batch;
 const PAGE_BYTES: u64 = PAGE as u64;
 /// Blocks that are picked at random.
 const RANDOM: usize = 62;
-/// Blocks that were written last, which no older copy has.
-const RECENT: usize = 64;
+/// Parts that were written to last, all of whose blocks are compared: no older copy has them all. All blocks fit into one batch.
+const RECENT: usize = 8;
 
-/// Reads blocks of a file: the first, the last, some at random, and some of those that were written while its disk was watched.
-/// Nobody writes to it meanwhile.
-pub(super) fn take(file: &HostFile, secret: u64, recent: &Written) -> io::Result<Batch> {
+/// Reads blocks of the file of `disk`: the first, the last, some at random, and some of those that were written while it was watched:
+/// of an image with tables, where in the file that is, and what says so. Nobody writes to it meanwhile.
+pub(super) fn take(disk: &dyn Disk, file: &HostFile, secret: u64, recent: &Written) -> io::Result<Batch> {
     let pages = file.bytes()? / PAGE_BYTES;
     let mut picked = BTreeSet::new();
     if let Some(last) = pages.checked_sub(1) {
         picked.extend([0, last]);
         let mut state = secret | 1;
         picked.extend((0..RANDOM).map(|_| random(&mut state) % pages));
-        let recent = recent.parts().map(|part| part.start / PAGE_BYTES).filter(|page| *page < pages);
-        picked.extend(recent.take(RECENT));
+        for part in recent.parts().take(RECENT) {
+            for offset in part.step_by(PAGE) {
+                picked.extend(disk.places(offset)?.into_iter().map(|place| place / PAGE_BYTES));
+            }
+        }
+        picked.retain(|page| *page < pages);
     }
     let mut batch = Batch::default();
     for page in picked {
