@@ -14,6 +14,7 @@ use super::source::{Cancel, Departing, Moved, Progress, Stayed, depart, tell_sta
 use super::storage::{Added, Leaving, LeavingDisk, LeftDisks, Trust, take};
 use super::transport::Route;
 use super::wire::{Fate, Session};
+use super::write_back::{WritingBack, write_back};
 use super::{Facts, MigrationOptions};
 use crate::dirty::{DirtyReader, PageSet, Presence};
 use crate::machine::{Brake, MachineState};
@@ -83,6 +84,7 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
         let Order { route, options, facts, disks, added, ram, presence, written, brake, records } = order;
         let images: Vec<_> = disks.iter().map(|leaving| Arc::clone(&leaving.disk)).collect();
         write_back(&images);
+        let writing_back = Some(WritingBack::begin(images.clone()));
         let disks = Leaving::new(disks, added, secret);
         let record =
             Record { session: session.clone(), owner: Owner::There, peer: route.address().to_string() };
@@ -91,6 +93,7 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
             presence,
             disks,
             images,
+            writing_back,
             brake,
             written,
             hold: None,
@@ -111,14 +114,6 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
     };
     thread::Builder::new().name("migrate".into()).stack_size(512 << 10).spawn(run)?;
     Ok(cancel)
-}
-
-/// Has the host write what it holds of disks while the guest runs, so that little is left to do when it stands and the other side waits.
-fn write_back(images: &[Arc<MarkedDisk>]) {
-    for image in images.iter().filter(|image| !image.info().read_only) {
-        // What cannot be written is told when the guest stands.
-        let _ = image.sync();
-    }
 }
 
 /// Whether others write to the disk called `name`, too.
@@ -144,6 +139,8 @@ struct LocalMachine {
     disks: Leaving,
     /// The disks that it had at the beginning.
     images: Vec<Arc<MarkedDisk>>,
+    /// Until it stands.
+    writing_back: Option<WritingBack>,
     brake: Brake,
     written: DirtyReader,
     /// While it stands still.
@@ -203,6 +200,7 @@ impl Departing for LocalMachine {
 
     fn stop(&mut self) -> Result<Vec<u8>, String> {
         self.brake.set(0);
+        self.writing_back = None;
         write_back(&self.images);
         let (sender, answer) = mpsc::sync_channel(1);
         // Nobody waits for the answer any more only if this thread is gone.

@@ -19,6 +19,7 @@ pub mod tls;
 pub mod transport;
 pub mod wire;
 pub mod witness;
+mod write_back;
 
 pub use facts::Facts;
 pub use machine::random;
