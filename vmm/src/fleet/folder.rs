@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Record;
+use crate::sys::whole;
 
 /// Where fleets are in the runtime root: no namespace is called so.
 const FLEETS: &str = ".fleets";
@@ -122,14 +123,13 @@ impl Folder {
         Record::from_text(&fs::read_to_string(self.path.join(RECORD)).ok()?)
     }
 
-    /// Writes the record, whole or not at all.
+    /// Writes the record, whole or not at all. When this returns, it is durable: what it was made from may be removed.
     ///
     /// # Errors
-    /// The old one is still there.
+    /// As [`whole::replace`].
     pub fn write(&self, record: &Record) -> io::Result<()> {
         let partial = self.path.join("fleet.json.partial");
-        fs::write(&partial, record.to_text()?)?;
-        fs::rename(partial, self.path.join(RECORD))
+        whole::replace(&self.path.join(RECORD), &partial, record.to_text()?.as_bytes())
     }
 
     /// Keeps the manifests that the fleet is made from, in place of those of an earlier supervisor; gives back where.

@@ -1,13 +1,13 @@
 //! What outlives a process of who owned the machine: one small file in its runtime directory.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::wire::Session;
+use crate::sys::whole;
 
 /// Name of the file.
 pub const RECORD_FILE: &str = "migration.json";
@@ -51,29 +51,16 @@ impl Records {
     /// Writes a record; when this returns, it is durable.
     ///
     /// # Errors
-    /// The host does not take it; then nothing is changed.
+    /// The host does not take it; then what was there is there still, unless it is the folder that could not be made durable.
     pub fn write(&self, record: &Record) -> io::Result<()> {
         let partial = self.0.join(".migration.json.partial");
-        let text = serde_json::to_vec(record)?;
-        let written = (|| {
-            let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-            let mut file = options.open(&partial)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&partial, self.0.join(RECORD_FILE))?;
-            File::open(&self.0)?.sync_all()
-        })();
-        if written.is_err() {
-            // What takes up space that is missing is of no use to anybody.
-            let _ = fs::remove_file(&partial);
-        }
-        written
+        whole::replace(&self.0.join(RECORD_FILE), &partial, &serde_json::to_vec(record)?)
     }
 
     /// The same, and keeps what is there already for [`Records::put_back`], which then needs no space.
     ///
     /// # Errors
-    /// The host does not take it; then nothing is changed.
+    /// The host does not take it; then what was there is there still, unless it is the folder that could not be made durable.
     pub fn replace(&self, record: &Record) -> io::Result<()> {
         match fs::copy(self.0.join(RECORD_FILE), self.0.join(BEFORE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

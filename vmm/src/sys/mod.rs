@@ -21,3 +21,4 @@ pub mod socket_buffer;
 pub mod terminal;
 pub mod user;
 pub mod userfault;
+pub mod whole;
