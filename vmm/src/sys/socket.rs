@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -32,23 +32,43 @@ fn by_folder<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::
     reach(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// The same for nobody but this user, in place of what an earlier process may have left there.
+/// The same for nobody but this user, in place of a socket that an earlier process may have left there.
 ///
 /// # Errors
-/// As [`listen`].
+/// As [`listen`]: the address is in use where somebody listens, or where there is something else than a socket.
 pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if is_left(path) {
+        fs::remove_file(path)?;
     }
     let listener = listen(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
+/// Whether nobody listens any more at the socket that is there.
+fn is_left(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket());
+    is_socket && connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_taken_away_but_a_socket_that_was_left() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("x");
+        let listener = listen_privately(&path).unwrap();
+        assert_eq!(listen_privately(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        connect(&path).unwrap();
+        drop(listener);
+        drop(listen_privately(&path).unwrap());
+        let image = root.path().join("disk.img");
+        fs::write(&image, "data").unwrap();
+        assert_eq!(listen_privately(&image).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&image).unwrap(), b"data");
+    }
 
     #[test]
     fn paths_may_be_longer_than_addresses() {

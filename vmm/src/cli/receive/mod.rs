@@ -7,6 +7,7 @@ mod added;
 mod coming;
 mod terms;
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::kvm::Hypervisor;
 use crate::machine::BuildError;
 use crate::migration::destination::{Incoming, Reception};
 use crate::migration::facts::coming;
-use crate::migration::transport::{Gate, Protection};
+use crate::migration::transport::{Address, Gate, Protection};
 use crate::plan::Plan;
 use crate::state::RunError;
 use crate::sys::signals::{Signals, Wish};
@@ -111,6 +112,15 @@ impl Door {
     pub(super) fn linger(&self) {
         let signals = Signals::block().ok();
         self.reception.linger(|| signals.as_ref().is_some_and(is_end_wished));
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = self.gate.address() {
+            // One that was taken away is as good.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
