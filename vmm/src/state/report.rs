@@ -73,11 +73,14 @@ fn put(path: &Path, text: &str, lasts: Lasts) -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return sync(&File::open(folder.unwrap_or(Path::new(".")))?);
     }
-    if replaced.is_ok() || !path.exists() {
+    if replaced.is_ok() {
         return replaced;
     }
     // It may not even have been made.
     let _ = fs::remove_file(&temporary);
+    if !path.exists() {
+        return replaced;
+    }
     write_file(path, text, lasts)
 }
 
@@ -124,6 +127,15 @@ mod tests {
         assert_eq!((&report["reason"], &report["exitCode"]), (&"host-failure".into(), &3.into()));
         assert!(report["message"].as_str().unwrap().ends_with('…'));
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_report_for_which_there_is_no_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let partial = directory.path().join("report.partial");
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        put(&directory.path().join("report"), "text", Lasts::WithHost).unwrap_err();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
