@@ -160,7 +160,7 @@ impl Rounds {
         }
         self.note_progress(round.left, passed);
         let since = self.least.map_or(passed, |(_, since)| since);
-        let limit = self.options.progress_timeout.filter(|limit| passed.saturating_sub(since) > *limit);
+        let limit = self.progress_timeout().filter(|limit| passed.saturating_sub(since) > *limit);
         if let Some(limit) = limit {
             return Verdict::GiveUp(Reason::NoProgress(limit));
         }
@@ -168,6 +168,11 @@ impl Rounds {
             self.slow_down();
         }
         Verdict::Again { throttle: self.throttle }
+    }
+
+    /// As with the other one, none is no limit.
+    fn progress_timeout(&self) -> Option<Duration> {
+        self.options.progress_timeout.filter(|limit| !limit.is_zero())
     }
 
     fn note_progress(&mut self, left: u64, passed: Duration) {
@@ -247,6 +252,9 @@ mod tests {
         let guest = Simulated { dirty: 200 * MIB, set: 600 * MIB, rate: 100 * MIB };
         let patient = MigrationOptions { auto_converge: true, progress_timeout: None, ..options() };
         assert_eq!(run(patient, GIB, &guest).0, Verdict::Stop);
+        let forever =
+            MigrationOptions { auto_converge: true, progress_timeout: Some(Duration::ZERO), ..options() };
+        assert_eq!(run(forever, GIB, &guest).0, Verdict::Stop, "none is no limit");
         let strict = MigrationOptions { completion_timeout_per_gib: None, ..options() };
         assert!(matches!(run(strict, GIB, &guest).0, Verdict::GiveUp(Reason::NoProgress(_))));
     }

@@ -19,8 +19,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("downtimeMs", "how long the guest may stand still, in milliseconds"),
     ("connections", "how many connections carry the memory, 1 to 16 (default 2)"),
     ("autoConverge", "slow the guest down if it writes faster than can be copied"),
-    ("completionTimeoutPerGiB", "seconds for each GiB of memory that it may take"),
-    ("progressTimeout", "seconds that it may go on without less being left"),
+    ("completionTimeoutPerGiB", "seconds for each GiB of memory that it may take; 0 for ever"),
+    ("progressTimeout", "seconds that it may go on without less being left; 0 for ever"),
     ("allowWorkloadDisruption", "stop the guest for as long as it takes when the time is over"),
     (
         "postCopy",

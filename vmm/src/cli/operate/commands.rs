@@ -53,7 +53,11 @@ const MIGRATE: &[Opt] = &[
         "SECONDS",
         "give up if it takes longer than this for each GiB of memory (default 150; 0 for never)",
     ),
-    option("progress-timeout", "SECONDS", "give up if no less is left to copy for so long (default 150)"),
+    option(
+        "progress-timeout",
+        "SECONDS",
+        "give up if no less is left to copy for so long (default 150; 0 for never)",
+    ),
     flag("allow-disruption", "instead of giving up, stop the guest for as long as it takes"),
     flag(
         "allow-post-copy",
