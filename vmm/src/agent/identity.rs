@@ -9,7 +9,7 @@ use super::{
     AgentAnswer, AgentCommand, AgentError, AgentHandle, AgentReply, AgentReport, ExecOutcome, ExecRequest,
     UNFREEZE,
 };
-use crate::sys::line;
+use crate::sys::{line, random};
 
 /// What the guest runs.
 const SCRIPT: &str = include_str!("identity.sh");
@@ -25,8 +25,10 @@ const MESSAGE: usize = 300;
 /// Who a guest is from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewIdentity {
-    /// Its host name, which comes with a new machine ID; none: both stay.
+    /// Its host name; none: it stays.
     pub host_name: Option<String>,
+    /// It gets a new machine ID.
+    pub machine_id: bool,
     /// Hardware addresses of its cards, as it knows them, and as they are.
     pub cards: Vec<(MacAddress, MacAddress)>,
 }
@@ -120,24 +122,17 @@ impl Telling {
 }
 
 fn request(identity: &NewIdentity) -> ExecRequest {
-    let id = identity.host_name.as_ref().map(|_| line::random_uuid().replace('-', "")).unwrap_or_default();
+    let id = if identity.machine_id { line::random_uuid().replace('-', "") } else { String::new() };
     let name = identity.host_name.clone().unwrap_or_default();
     let cards = identity.cards.iter().map(|(old, new)| format!("{old}={new}"));
     let argv = ["sh", "-c", SCRIPT, "identity"].map(str::to_owned).into_iter().chain([name, id]).chain(cards);
     ExecRequest { argv: argv.collect(), input: seed(), timeout: PATIENCE }
 }
 
-/// Random bytes of the host's, as UUIDs have them.
+/// Random bytes of the host's; none if it gives none.
 fn seed() -> Vec<u8> {
-    let mut seed = Vec::with_capacity(SEED);
-    while seed.len() < SEED {
-        seed.extend(line::random_uuid().into_bytes());
-        // A host that gives none gives none the next time either.
-        if seed.is_empty() {
-            break;
-        }
-    }
-    seed
+    let mut seed = vec![0; SEED];
+    random::fill(&mut seed).map_or_else(|_| Vec::new(), |()| seed)
 }
 
 fn said(outcome: &ExecOutcome) -> Result<(), String> {
@@ -156,7 +151,7 @@ mod tests {
 
     fn identity() -> NewIdentity {
         let mac = |last| MacAddress([2, 0, 0, 0, 0, last]);
-        NewIdentity { host_name: Some("clone".into()), cards: vec![(mac(1), mac(2))] }
+        NewIdentity { host_name: Some("clone".into()), machine_id: true, cards: vec![(mac(1), mac(2))] }
     }
 
     fn telling() -> Telling {
@@ -170,8 +165,10 @@ mod tests {
         assert_eq!(request.argv[4], "clone");
         assert!(request.argv[5].len() == 32 && request.argv[5].bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert_eq!(request.argv[6..], ["02:00:00:00:00:01=02:00:00:00:00:02"]);
-        assert!(request.input.len() >= SEED && request.input != seed());
-        let only_cards = super::request(&NewIdentity { host_name: None, ..identity() });
+        assert!(request.input.len() == SEED && request.input != seed());
+        let same_name = super::request(&NewIdentity { host_name: None, ..identity() });
+        assert_eq!((same_name.argv[4].as_str(), same_name.argv[5].len()), ("", 32));
+        let only_cards = super::request(&NewIdentity { host_name: None, machine_id: false, ..identity() });
         assert_eq!(only_cards.argv[4..6], ["", ""]);
     }
 

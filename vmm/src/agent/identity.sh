@@ -1,4 +1,4 @@
-# Run in the guest of a clone: NAME ID [OLD=NEW…], the host name and the machine ID to take over (both empty: none), and what
+# Run in the guest of a clone: NAME ID [OLD=NEW…], the host name and the machine ID to take over (empty: none), and what
 # becomes of hardware addresses. Standard input is random bytes.
 name=$1 id=$2
 shift 2

@@ -34,6 +34,7 @@ pub(super) fn renew(
         plan.smbios.uuid = uuid.to_string();
         plan.smbios.serial.clear();
         identity.host_name = (plan.name != was).then(|| plan.name.clone());
+        identity.machine_id = true;
     }
     for function in &mut plan.functions {
         let DevicePlan::Nic(nic) = &mut function.device else { continue };
@@ -151,11 +152,11 @@ mod tests {
         assert_eq!(renew(&mut plan, &was, &Renewal::default()).unwrap(), None);
         let macs = [("net1".to_owned(), MacAddress([2, 0, 0, 0, 0, 9]))];
         let identity = renew(&mut plan, &was, &Renewal { all: false, macs: &macs }).unwrap().unwrap();
-        assert_eq!((identity.host_name, identity.cards.len()), (None, 1));
+        assert_eq!((identity.host_name, identity.machine_id, identity.cards.len()), (None, false, 1));
         assert_eq!((nics(&plan)[0].mac.to_string(), nics(&plan)[1].mac), (OLD.to_owned(), macs[0].1));
         assert_eq!(plan.smbios.uuid, before);
         let identity = renew(&mut plan, &was, &Renewal { all: true, macs: &macs }).unwrap().unwrap();
-        assert_eq!((identity.host_name, identity.cards.len()), (None, 2));
+        assert_eq!((identity.host_name, identity.machine_id, identity.cards.len()), (None, true, 2));
         assert_eq!(nics(&plan)[1].mac, macs[0].1, "what was given stays");
         assert_ne!(plan.smbios.uuid, before);
     }
