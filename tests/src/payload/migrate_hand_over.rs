@@ -119,7 +119,7 @@ pub(super) fn ends_in_doubt(ctx: &Ctx) -> Outcome {
     for times in 1..=2 {
         vm.signal(libc::SIGTERM)?;
         until("an answer to the signal", || {
-            Ok(vm.errors().matches("stop --force ends it all the same").count() == times)
+            Ok(vm.errors().matches("--force ends it all the same").count() == times)
         })?;
         let (code, text) = beside(ctx, "run", &["stop", "payload"])?;
         ensure!(code == Some(1) && text.contains("being saved"), "stop ended with {code:?} and {text:?}");

@@ -252,7 +252,8 @@ impl Driver {
         {
             let message = format!(
                 "whether the machine runs at {to} cannot be told: it stands still here until {to} answers. If no process \
-                 there has it or ever had it, take it back: kubevmm migrate-cancel --force"
+                 there has it or ever had it, take it back: kubevmm migrate-cancel {} --force",
+                self.plan.name
             );
             say!("kubevmm: {message}");
             self.keeper.tell(EventReason::MigrationInDoubt, message);

@@ -130,9 +130,10 @@ impl Driver {
             Order::EndLater => {
                 self.ends_later = true;
                 if let Some(to) = self.handed_over_to() {
+                    let name = &self.plan.name;
                     say!(
-                        "kubevmm: the process stays as long as the machine at {to} may need its memory; kubevmm stop --force ends it \
-                         all the same"
+                        "kubevmm: the process stays as long as the machine at {to} may need its memory; kubevmm stop {name} --force \
+                         ends it all the same"
                     );
                 }
             }

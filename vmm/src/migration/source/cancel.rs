@@ -66,7 +66,7 @@ pub enum NotForced {
     /// The machine is known to have run there: what is here is old.
     #[error(
         "the machine runs at the destination, which lacks a part of its memory still: what is here cannot go on any more. If the \
-         destination is gone for good, end this one: kubevmm stop --force"
+         destination is gone for good, end this one: kubevmm stop NAME --force"
     )]
     HasRun,
 }
