@@ -10,6 +10,7 @@ use vm_memory::GuestAddress;
 
 use super::connection::{Connection, Link, receive_holds, send};
 use super::faults::finish_if_complete;
+use super::parts::Parts;
 use super::shared::{News, Pages, Shared};
 use crate::dirty::{PageRun, PageSet};
 use crate::migration::transport::Stream;
@@ -84,7 +85,11 @@ fn lost(shared: &Shared, why: &str) {
 /// Connects again.
 fn again(shared: &Shared, link: &mut dyn Link) -> Result<Reader<Stream>, String> {
     let (connection, holds) = meet(link, &shared.ram)?;
-    let lacks = shared.pages().lacking.pages().clone();
+    let mut pages = shared.pages();
+    let lacks = pages.lacking.pages().clone();
+    // What is not in place comes again.
+    pages.parts = Parts::default();
+    drop(pages);
     if !holds.contains_all(&lacks) {
         return Err("who answers has not the pages that are missing".into());
     }
@@ -193,11 +198,11 @@ fn gather(shared: &Shared, run: PageRun, bytes: Option<&[u8]>) -> Result<(), Str
         let unit = pages.lacking.unit(next.start);
         let room = unit.start.0.saturating_add(unit.bytes()).saturating_sub(next.start.0);
         let next = PageRun { pages: next.pages.min(room / PAGE as u64), ..next };
-        let come = pages.parts.put(unit, next, bytes.map(|bytes| bytes_of(bytes, run, next)));
-        let is_whole = come == pages.lacking.left_in(unit);
+        let gathered = pages.parts.put(unit, next, bytes.map(|bytes| bytes_of(bytes, run, next)));
+        let gathered = gathered.map_err(|error| error.to_string())?;
+        let is_whole = gathered.come == pages.lacking.left_in(unit);
         let mut wanted = Vec::new();
-        let overdue: Vec<_> = pages.parts.overdue().collect();
-        for start in overdue {
+        if let Some(start) = gathered.overdue {
             pages.lacking.fault(start, &mut wanted);
         }
         drop(pages);
