@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use devices::say;
 use ram::PAGE;
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::ALIVE;
 use super::lacking::Fault;
@@ -22,10 +22,11 @@ const AT_A_TIME: u32 = 1024;
 /// Serves faults until it is over.
 pub(super) fn run(shared: &Shared, faults: Arc<Userfault>) {
     let mut said = Instant::now();
+    let zeroes = zeroes(shared.pages().lacking.unit(GuestAddress(0)));
     loop {
         let silent_for = ALIVE.saturating_sub(said.elapsed());
         let ready = wait([(&*faults, Interest::Read), (&shared.wake, Interest::Read)], Some(silent_for));
-        let wanted = take(shared, &faults);
+        let wanted = take(shared, &faults, &zeroes);
         let end = shared.pages().end;
         match end {
             Some(End::Complete) => return complete(shared, faults),
@@ -52,7 +53,7 @@ pub(super) fn run(shared: &Shared, faults: Arc<Userfault>) {
 }
 
 /// Sees to what has happened; the pages that are to be asked for.
-fn take(shared: &Shared, faults: &Userfault) -> Vec<u64> {
+fn take(shared: &Shared, faults: &Userfault, zeroes: &[u8]) -> Vec<u64> {
     let mut wanted = Vec::new();
     let mut zero = VecDeque::new();
     // The lock is held while an event is read: between the news that pages are dropped and the note of it, none may be put there.
@@ -72,7 +73,7 @@ fn take(shared: &Shared, faults: &Userfault) -> Vec<u64> {
             }
             Ok(None) => match zero.pop_front() {
                 None => break,
-                Some(unit) if fill(shared, faults, unit) => {}
+                Some(unit) if fill(shared, faults, unit, zeroes) => {}
                 // There is an event to be read before.
                 Some(unit) => zero.push_back(unit),
             },
@@ -99,12 +100,17 @@ pub(super) fn finish_if_complete(pages: &mut Pages) {
     }
 }
 
-/// Has a page be zero, or a huge page; false if it is to be tried again.
-fn fill(shared: &Shared, faults: &Userfault, unit: PageRun) -> bool {
+/// What a huge page is filled with that is to be zero; nothing for pages that come alone.
+fn zeroes(unit: PageRun) -> Vec<u8> {
+    if unit.pages == 1 { Vec::new() } else { vec![0; usize::try_from(unit.bytes()).unwrap_or(0)] }
+}
+
+/// Has a page be zero, or a huge page, which `zeroes` are as long as; false if it is to be tried again.
+fn fill(shared: &Shared, faults: &Userfault, unit: PageRun, zeroes: &[u8]) -> bool {
     let placed = match unit.pages {
         1 => faults.zero(&shared.ram, unit.start, unit.bytes()),
         // The kernel has no other way for them.
-        _ => faults.copy(&shared.ram, unit.start, &vec![0; usize::try_from(unit.bytes()).unwrap_or(0)]),
+        _ => faults.copy(&shared.ram, unit.start, zeroes),
     };
     match placed {
         Ok(placed) => placed != Placed::NotNow,
