@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use vm_memory::GuestAddress;
 
 use crate::dirty::PageRun;
+use crate::sys::line::random_uuid;
 
 /// Name of the file.
 const FILE: &str = "working-set.json";
@@ -52,14 +53,14 @@ pub(super) fn read(directory: &Path, id: &str) -> Option<WorkingSet> {
 pub(super) fn write(directory: &Path, id: &str, touched: &[PageRun]) -> io::Result<()> {
     let runs = touched.iter().map(|run| (run.start.0, run.pages)).collect();
     let set = WorkingSet { version: VERSION, snapshot: id.to_owned(), runs };
-    let partial = directory.join(format!(".{FILE}.{}.partial", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-        file.write_all(&serde_json::to_vec(&set)?)?;
-        fs::rename(&partial, directory.join(FILE))
-    })();
+    // Two machines of one process may have it noted at once.
+    let partial = directory.join(format!(".{FILE}.{}.partial", random_uuid()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
+    let written = serde_json::to_vec(&set)
+        .map_err(io::Error::from)
+        .and_then(|text| file.write_all(&text))
+        .and_then(|()| fs::rename(&partial, directory.join(FILE)));
     if written.is_err() {
-        // It may not even have been made.
         let _ = fs::remove_file(&partial);
     }
     written
@@ -68,6 +69,18 @@ pub(super) fn write(directory: &Path, id: &str, touched: &[PageRun]) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_that_note_it_at_once_do_not_disturb_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let touched = [PageRun { start: GuestAddress(0), pages: 1 }];
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| write(directory.path(), "one", &touched).unwrap()));
+            }
+        });
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn it_comes_back_for_the_same_snapshot_alone() {
