@@ -87,7 +87,7 @@ const HOLE: ExtentKind = ExtentKind::Zero { depth: 0, present: true };
 /// the file's position.
 ///
 /// # Errors
-/// There is no such file any more.
+/// The file system tells where data begin and then not where they end.
 pub fn data_pieces(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     let (mut pieces, mut at) = (Vec::new(), 0);
     while at < size {
