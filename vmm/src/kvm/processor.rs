@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arch::cpuid::{HostCpu, IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES, Offer};
+use arch::cpuid::{GuestCpu, HostCpu, IA32_ARCH_CAPABILITIES, IA32_PERF_CAPABILITIES, Offer};
 use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::Cap;
 
@@ -11,8 +11,14 @@ use super::{Hypervisor, KvmError, failed};
 impl Hypervisor {
     /// The host's processor: what its KVM can give to a guest, the rate of its counter, and registers that tell of features.
     pub fn processor(&self) -> Result<HostCpu, KvmError> {
-        let mut host = HostCpu::new(&self.supported_cpuid()?);
+        let mut host = self.processor_without_rate()?;
         host.limits.tsc_khz = self.tsc_khz()?;
+        Ok(host)
+    }
+
+    /// The same, but for the rate.
+    fn processor_without_rate(&self) -> Result<HostCpu, KvmError> {
+        let mut host = HostCpu::new(&self.supported_cpuid()?);
         host.limits.scales_tsc = self.kvm().check_extension(Cap::TscControl);
         host.limits.registers = self.feature_registers()?;
         Ok(host)
@@ -20,8 +26,16 @@ impl Hypervisor {
 
     /// What guests see of it.
     pub fn offer(&self) -> Result<Offer, KvmError> {
-        let host = self.processor()?;
-        Ok(if Self::limitation().is_some() { Offer::Own(host) } else { Offer::Chosen(host) })
+        self.processor().map(offer)
+    }
+
+    /// The same for this guest alone: the rate is asked for, which takes a virtual machine, only if it matters.
+    pub fn offer_to(&self, guest: &GuestCpu) -> Result<Offer, KvmError> {
+        let mut host = self.processor_without_rate()?;
+        if guest.seen.limits.tsc_khz != 0 && !host.limits.scales_tsc {
+            host.limits.tsc_khz = self.tsc_khz()?;
+        }
+        Ok(offer(host))
     }
 
     /// Rate of a guest's counter that nobody has set; 0 if KVM does not tell. Only a vCPU can be asked.
@@ -49,4 +63,8 @@ impl Hypervisor {
         }
         Ok(registers)
     }
+}
+
+fn offer(host: HostCpu) -> Offer {
+    if Hypervisor::limitation().is_some() { Offer::Own(host) } else { Offer::Chosen(host) }
 }

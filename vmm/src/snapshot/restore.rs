@@ -221,11 +221,9 @@ fn check_host(snapshot: &Snapshot, state: &MachineState) -> Result<(), SnapshotE
         )));
     }
     let Some(first) = state.vcpus.first() else { return Ok(()) };
-    let offer = hypervisor.offer().map_err(BuildError::from)?;
-    offer
-        .fits(&seen_by(first, &snapshot.manifest.plan.cpu))
-        .map_err(|misfit| SnapshotError::Host(misfit.to_string()))?;
-    Ok(())
+    let guest = seen_by(first, &snapshot.manifest.plan.cpu);
+    let offer = hypervisor.offer_to(&guest).map_err(BuildError::from)?;
+    offer.fits(&guest).map_err(|misfit| SnapshotError::Host(misfit.to_string()))
 }
 
 /// The plan of the machine that is to run here.
