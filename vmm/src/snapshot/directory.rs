@@ -38,7 +38,8 @@ const WHOLE: u64 = 256 << 20;
 /// A snapshot that is being written, under a hidden name. Dropped, it is gone.
 #[derive(Debug)]
 pub(super) struct NewSnapshot {
-    partial: PathBuf,
+    /// Where it is: under a hidden name until it is whole.
+    at: PathBuf,
     path: PathBuf,
     sums: Sums,
     is_done: bool,
@@ -64,12 +65,12 @@ impl NewSnapshot {
         let made = DirBuilder::new().mode(0o700).create(&partial);
         made.map_err(SnapshotError::file("made", &partial))?;
         let lock = leftovers::lock(&partial);
-        Ok(Self { partial, path, sums: Sums::default(), is_done: false, _lock: lock })
+        Ok(Self { at: partial, path, sums: Sums::default(), is_done: false, _lock: lock })
     }
 
     /// A new, empty file in it.
     pub(super) fn file(&self, name: &str) -> Result<File, SnapshotError> {
-        let path = self.partial.join(name);
+        let path = self.at.join(name);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         options.open(&path).map_err(SnapshotError::file("made", &path))
@@ -82,7 +83,7 @@ impl NewSnapshot {
         }
         let mut file = self.file(name)?;
         let written = file.write_all(contents).and_then(|()| file.sync_all());
-        written.map_err(SnapshotError::file("written", &self.partial.join(name)))?;
+        written.map_err(SnapshotError::file("written", &self.at.join(name)))?;
         self.sums.add(name, contents.len() as u64, Some(crc32fast::hash(contents)));
         Ok(())
     }
@@ -109,21 +110,23 @@ impl NewSnapshot {
         sums: &[u8],
         is_good: impl FnOnce(&Path) -> Result<(), SnapshotError>,
     ) -> Result<PathBuf, SnapshotError> {
-        let path = self.partial.join(name::SUMS);
+        let path = self.at.join(name::SUMS);
         let mut file = self.file(name::SUMS)?;
         let written = file.write_all(sums).and_then(|()| file.sync_all());
         written.map_err(SnapshotError::file("written", &path))?;
-        is_good(&self.partial)?;
-        let sync = |path: &Path| {
-            File::open(path)
-                .and_then(|file| file.sync_all())
-                .map_err(SnapshotError::file("made durable", path))
-        };
-        sync(&self.partial)?;
+        is_good(&self.at)?;
+        let open = |path: &Path| File::open(path).map_err(SnapshotError::file("opened", path));
+        let sync =
+            |file: &File, path: &Path| file.sync_all().map_err(SnapshotError::file("made durable", path));
+        let around = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let parent = open(&around)?;
+        sync(&open(&self.at)?, &self.at)?;
         // An empty directory of that name may have come meanwhile, which this replaces; anything else refuses.
-        fs::rename(&self.partial, &self.path).map_err(SnapshotError::file("given its name", &self.path))?;
+        fs::rename(&self.at, &self.path).map_err(SnapshotError::file("given its name", &self.path))?;
+        // Should its name not be durable, it goes all the same: whoever has it taken goes on without.
+        self.at.clone_from(&self.path);
+        sync(&parent, &around)?;
         self.is_done = true;
-        sync(self.path.parent().unwrap_or(Path::new("/")))?;
         Ok(self.path.clone())
     }
 }
@@ -132,7 +135,7 @@ impl Drop for NewSnapshot {
     fn drop(&mut self) {
         if !self.is_done {
             // What cannot be removed stays under a name that says what it is.
-            let _ = fs::remove_dir_all(&self.partial);
+            let _ = fs::remove_dir_all(&self.at);
         }
     }
 }
