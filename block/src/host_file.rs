@@ -1,5 +1,6 @@
 //! Telling whether two processes, perhaps on two hosts, have the same file or device.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +14,11 @@ use crate::target::{Kind, Target};
 /// A file or device of the host.
 #[derive(Clone, Debug)]
 pub struct HostFile(Arc<Target>);
+
+/// When a file was last written to, in nanoseconds since 1970.
+pub fn modified(meta: &Metadata) -> i64 {
+    meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
+}
 
 /// By what one kernel tells a file or device from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +83,7 @@ impl HostFile {
     /// # Errors
     /// What the host says.
     pub fn modified(&self) -> io::Result<i64> {
-        let meta = self.0.file.metadata()?;
-        Ok(meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()))
+        self.0.file.metadata().map(|meta| modified(&meta))
     }
 
     /// Puts a sign into the lock that keeps others from writing the file: it becomes a shared one on a byte that nobody else can

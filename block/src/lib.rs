@@ -33,7 +33,7 @@ pub use disk::{
     SubmitError, WriteZeroesLimits,
 };
 pub use engine::EngineKind;
-pub use host_file::{HostFile, Identity};
+pub use host_file::{HostFile, Identity, modified};
 pub use marks::{GRAIN, MarkedDisk, Marks, Written};
 pub use qcow2::{QcowDisk, QcowOptions};
 pub use raw::{CacheMode, RawDisk, RawOptions};

@@ -13,7 +13,7 @@ use super::leftovers;
 use super::manifest::{KeptDisk, Manifest, VERSION};
 use super::saved::SavedMemory;
 use super::server::is_memory;
-use super::sums::{Sum, Sums};
+use super::sums::{Sum, Sums, list_of};
 use crate::machine::MachineState;
 
 /// What a snapshot is made of, besides its disks.
@@ -172,13 +172,7 @@ impl Snapshot {
             }
             _ => SnapshotError::File { doing: "read", path: path.join(name::SUMS), source },
         })?;
-        let text = String::from_utf8_lossy(&sums);
-        let sums = Sums::parse(&text).map_err(|error| match error.kind() {
-            io::ErrorKind::Unsupported => {
-                SnapshotError::Unknown { path: path.clone(), why: error.to_string() }
-            }
-            _ => SnapshotError::Damaged { path: path.clone(), why: error.to_string() },
-        })?;
+        let sums = list_of(&path, &sums)?;
         for Sum { name, bytes, .. } in sums.all().iter().filter(|sum| is_here(&sum.name)) {
             let found = fs::symlink_metadata(path.join(name));
             let found = found.map_err(SnapshotError::file("found", &path.join(name)))?;

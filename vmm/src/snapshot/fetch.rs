@@ -10,13 +10,10 @@ use super::SnapshotError;
 use super::directory::{NewSnapshot, Snapshot, name};
 use super::inspect::check_file;
 use super::server::is_memory;
-use super::sums::{Sum, Sums};
+use super::sums::{LONGEST, Sum, Sums};
 use crate::demand::{Connection, Link, PATIENCE};
 use crate::migration::transport::{Route, Stream};
 use crate::migration::wire::{FileHead, Message, Part, Reader, Writer};
-
-/// Longest list of checksums.
-const LIST: u64 = 1 << 20;
 
 /// Has the snapshot at the end of `route` come into the directory `into`, where there must be nothing, all but its memory.
 ///
@@ -60,7 +57,7 @@ fn receive(reader: &mut Reader<Stream>, new: &NewSnapshot) -> Result<Vec<u8>, St
     loop {
         match next()? {
             Message::File(FileHead { name, bytes })
-                if name == name::SUMS && list.is_empty() && bytes <= LIST =>
+                if name == name::SUMS && list.is_empty() && bytes <= LONGEST =>
             {
                 list = vec![0; usize::try_from(bytes).unwrap_or(0)];
             }

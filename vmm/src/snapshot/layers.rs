@@ -5,7 +5,6 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use block::DiskError;
@@ -37,10 +36,9 @@ fn layer(path: &Path) -> io::Result<Option<Layer>> {
     Ok(modified(&found).map(|modified| Layer { file, bytes: found.len(), modified }))
 }
 
-/// When a file was last written to, in nanoseconds since 1970.
+/// When a file was last written to; devices do not tell.
 fn modified(file: &Metadata) -> Option<i64> {
-    file.is_file().then_some(())?;
-    file.mtime().checked_mul(1_000_000_000)?.checked_add(file.mtime_nsec())
+    file.is_file().then(|| block::modified(file))
 }
 
 /// What a record says of a file.

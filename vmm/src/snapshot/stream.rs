@@ -16,10 +16,8 @@ use super::SnapshotError;
 use super::directory::{NewSnapshot, Snapshot, name};
 use super::disks::write_sparse;
 use super::inspect::check;
-use super::sums::{Sum, Sums};
+use super::sums::{LONGEST, Sum, list_of};
 
-/// Longest list of checksums.
-const LIST: u64 = 1 << 20;
 /// Bytes that are copied in one go.
 const STEP: usize = 256 << 10;
 /// Holes that are shorter are written as zeroes, so that the map of a file with many stays short.
@@ -112,7 +110,7 @@ pub fn unpack(from: impl Read, path: &Path) -> Result<PathBuf, SnapshotError> {
     let mut archive = Tarball::new(from);
     let first = archive.next_entry().map_err(torn)?;
     let is_list = |entry: &Entry| entry.path == name::SUMS && entry.kind == EntryKind::File;
-    let Some(list) = first.filter(|entry| is_list(entry) && entry.size <= LIST) else {
+    let Some(list) = first.filter(|entry| is_list(entry) && entry.size <= LONGEST) else {
         return Err(SnapshotError::Unknown {
             path: path.to_owned(),
             why: "the stream does not begin with the file `sums`".to_owned(),
@@ -123,12 +121,7 @@ pub fn unpack(from: impl Read, path: &Path) -> Result<PathBuf, SnapshotError> {
     if text.len() as u64 != list.size {
         return Err(damaged("as a stream, it ends in its list of checksums".to_owned()));
     }
-    let sums = Sums::parse(&String::from_utf8_lossy(&text)).map_err(|error| match error.kind() {
-        io::ErrorKind::Unsupported => {
-            SnapshotError::Unknown { path: path.to_owned(), why: error.to_string() }
-        }
-        _ => damaged(error.to_string()),
-    })?;
+    let sums = list_of(path, &text)?;
     for sum in sums.all() {
         let entry = archive.next_entry().map_err(torn)?;
         let entry = entry.ok_or_else(|| damaged(format!("as a stream, it ends before {}", sum.name)))?;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
+use super::SnapshotError;
 use super::manifest::is_plain_name;
 
 /// A line for each file: CRC-32 (or `-` for files that are checked otherwise), length, name.
@@ -16,6 +18,8 @@ pub(super) struct Sum {
     pub(super) crc: Option<u32>,
 }
 
+/// Longest text of one that is taken.
+pub(super) const LONGEST: u64 = 1 << 20;
 /// The first line.
 const TITLE: &str = "kubevmm snapshot, format 1";
 /// Files of one snapshot, at most.
@@ -68,6 +72,20 @@ impl Sums {
         let sums = lines.take(MOST).map(|line| Sum::parse(line).ok_or_else(cut_off));
         Ok(Self(sums.collect::<io::Result<_>>()?))
     }
+}
+
+/// Reads the list of the snapshot at `path`.
+///
+/// # Errors
+/// It is none, or is damaged.
+pub(super) fn list_of(path: &Path, text: &[u8]) -> Result<Sums, SnapshotError> {
+    Sums::parse(&String::from_utf8_lossy(text)).map_err(|error| {
+        let (path, why) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::Unsupported => SnapshotError::Unknown { path, why },
+            _ => SnapshotError::Damaged { path, why },
+        }
+    })
 }
 
 impl Sum {

@@ -87,7 +87,8 @@ pub fn take(requests: &Requests, agent: Option<&AgentHandle>, wish: &Wish) -> Re
     let (reader, id) = (taking.memory.take_reader(), taking.id.clone());
     if wish.stops {
         // As long as it is not durable, the machine may have to go on.
-        let taken = taking.finish(hold.saved(), base.as_ref())?;
+        let (plan, pause) = (hold.saved().plan.clone(), hold.saved().stopped.elapsed());
+        let taken = taking.write(plan, pause, base.as_ref())?;
         frozen.into_iter().for_each(Frozen::forget);
         hold.release(Release::End(ExitReason::Saved { directory: taken.directory.clone() }));
         return Ok(taken);
@@ -161,10 +162,7 @@ impl Taking {
         self.write(plan, pause, base)
     }
 
-    fn finish(self, saved: &Saved, base: Option<&Snapshot>) -> Result<Taken, SnapshotError> {
-        self.write(saved.plan.clone(), saved.stopped.elapsed(), base)
-    }
-
+    /// Makes the snapshot durable.
     fn write(
         mut self,
         mut plan: Plan,
