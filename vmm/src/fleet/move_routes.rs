@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use spec::api::VirtualMachineInstanceMigration;
 
-use super::moves::NotTaken;
 use super::routes::{FleetContext, Request, list_of, named};
 use super::{Key, clock};
 use crate::api::failure;
@@ -73,7 +72,6 @@ fn try_create(call: &Request<'_>) -> Result<Response, Response> {
     migration.status = None;
     match call.context.moves.add(migration.clone()) {
         Ok(()) => Ok(Response::json(201, json!(migration).to_string())),
-        Err(error @ NotTaken::Over) => Err(failure::unavailable(&error.to_string())),
         Err(error) => Err(failure::conflict(&error.to_string())),
     }
 }

@@ -22,6 +22,7 @@ use super::Key;
 use crate::client::{ClientError, Machine};
 use crate::migration::{by_policies, connect_url};
 use crate::status::{MigrationPhase, phase_of};
+use crate::sys::whole;
 
 /// File of the fleet's folder with all of them.
 const FILE: &str = "migrations.json";
@@ -51,7 +52,7 @@ impl Known {
     fn save(&self) {
         let partial = self.file.with_extension("partial");
         let text = serde_json::to_vec(&self.all).unwrap_or_default();
-        if let Err(error) = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &self.file)) {
+        if let Err(error) = whole::replace(&self.file, &partial, &text) {
             say!("kubevmm: the fleet's migrations cannot be written down: {error}");
         }
     }
@@ -101,9 +102,6 @@ pub enum NotTaken {
     /// There are too many.
     #[error("the fleet has too many migrations: remove some")]
     TooMany,
-    /// The supervisor ends.
-    #[error("the supervisor has ended")]
-    Over,
 }
 
 impl Moves {
@@ -123,9 +121,13 @@ impl Moves {
             // One that is known has been begun already.
             if moves.find(&key(&migration)).is_none() {
                 name(&mut migration);
+                // What another one of this name came to, which the manifest was had from, is not this one's.
+                migration.status = None;
                 moves.lock().all.push(migration);
             }
         }
+        // Whoever comes after this supervisor knows them by the same IDs.
+        moves.lock().save();
         thread::Builder::new().name("moves".into()).stack_size(512 << 10).spawn(move || mover.run(&from))?;
         Ok(moves)
     }
@@ -177,7 +179,9 @@ impl Moves {
         // Whoever is told that it was taken need not ask for it again of another supervisor.
         known.save();
         drop(known);
-        self.to.send(Wish::Look).map_err(|_| NotTaken::Over)
+        // The mover listens for as long as there is anybody who could ask.
+        let _ = self.to.send(Wish::Look);
+        Ok(())
     }
 
     /// Removes one, and breaks it off if it is on its way; false if there is none of that name.
@@ -194,9 +198,14 @@ fn key(migration: &VirtualMachineInstanceMigration) -> Key {
     Key { namespace: migration.namespace().to_owned(), name: migration.metadata.name.clone() }
 }
 
-/// Whether its machine's process was asked for it.
+/// Whether its machine's process was asked for it, or was about to be.
 fn has_begun(migration: &VirtualMachineInstanceMigration) -> bool {
     migration.status.is_some()
+}
+
+/// Whether it is not known what its machine's process said to that.
+fn is_asked(migration: &VirtualMachineInstanceMigration) -> bool {
+    has_begun(migration) && phase_of(migration) == MigrationPhase::Pending
 }
 
 /// Gives one of the manifests an ID and its phase.
@@ -244,6 +253,7 @@ impl Mover {
     fn look_after(&self, migration: &VirtualMachineInstanceMigration) {
         let machine = Machine::find(&self.runtime, migration.namespace(), &migration.spec.vmi_name);
         let now = match (machine, has_begun(migration)) {
+            (Ok(machine), true) if is_asked(migration) => self.ask_again(&machine, migration),
             (Ok(machine), false) => self.start(&machine, migration),
             (Ok(machine), true) => progress(&machine, migration),
             // One that is not there yet may come.
@@ -252,6 +262,25 @@ impl Mover {
         };
         if let Some(now) = now.filter(|now| now != migration) {
             self.change(now);
+        }
+    }
+
+    /// An earlier supervisor was about to ask the machine's process for it, and did so perhaps; what is known of it then.
+    fn ask_again(
+        &self,
+        machine: &Machine,
+        migration: &VirtualMachineInstanceMigration,
+    ) -> Option<VirtualMachineInstanceMigration> {
+        let is_its_own =
+            |object: &VirtualMachineInstanceMigration| object.metadata.uid == migration.metadata.uid;
+        match machine.ask("GET", &path(migration), "") {
+            Ok(answer) => {
+                answer.json().ok().and_then(|object| serde_json::from_value(object).ok()).filter(is_its_own)
+            }
+            Err(ClientError::Refused { code: 404, .. }) => self.start(machine, migration),
+            // What it has said last tells.
+            Err(ClientError::Ended(_)) => progress(machine, migration),
+            Err(_) => None,
         }
     }
 
@@ -265,8 +294,14 @@ impl Mover {
         if !machine.runs() {
             return None;
         }
-        let asked = self.order(migration, machine, &object);
-        let asked = asked.and_then(|body| {
+        let order = self.order(migration, machine, &object);
+        // Written down before: a supervisor that comes after this one finds out what came of it, and asks for nothing twice.
+        let migration = match is_asked(migration) {
+            true => migration,
+            false => &with_phase(migration, MigrationPhase::Pending, ""),
+        };
+        self.change(migration.clone());
+        let asked = order.and_then(|body| {
             let answer = machine.ask("PUT", &machine.vm_subresource("migrate"), &body);
             answer.map_err(|error| chain(&error))
         });

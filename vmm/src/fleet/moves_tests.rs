@@ -1,3 +1,6 @@
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+
 use spec::Manifests;
 
 use super::*;
@@ -99,4 +102,88 @@ fn what_is_forgotten_is_gone() {
         assert!(std::time::Instant::now() < end);
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A machine's process that knows `known` of its migrations and takes any other; what it is asked, and what is written down then.
+fn process(folder: &Path, known: Option<VirtualMachineInstanceMigration>) -> Receiver<(String, String)> {
+    let directory = folder.join("run/default/vm");
+    fs::create_dir_all(&directory).unwrap();
+    let listener = UnixListener::bind(directory.join(crate::api::SOCKET)).unwrap();
+    let (file, (to, asked)) = (folder.join(FILE), mpsc::channel());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut text = vec![0; 1 << 16];
+            let count = stream.read(&mut text).unwrap();
+            let text = String::from_utf8_lossy(&text[..count]);
+            // Whoever only looks whether it runs says nothing.
+            let Some(line) = text.lines().next().map(str::to_owned) else { continue };
+            let is_migration = line.contains("/virtualmachineinstancemigrations/");
+            let (code, body) = match &known {
+                Some(known) if is_migration => (200, json!(known)),
+                None if is_migration => (404, json!({})),
+                _ => (200, json!({"status": {"phase": "Running"}})),
+            };
+            let _ = to.send((line, fs::read_to_string(&file).unwrap_or_default()));
+            let body = body.to_string();
+            write!(stream, "HTTP/1.1 {code} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    asked
+}
+
+#[test]
+fn what_an_earlier_supervisor_asked_for_is_not_asked_for_twice() {
+    let pending = with_phase(&named(), MigrationPhase::Pending, "");
+    let running = with_phase(&pending, MigrationPhase::Running, "");
+    for (left, known, is_put) in [
+        (None, None, true),
+        // It died before it had asked.
+        (Some(&pending), None, true),
+        // It died before it had written down that it did.
+        (Some(&pending), Some(running), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(left) = left {
+            fs::write(folder.path().join(FILE), serde_json::to_vec(&[left]).unwrap()).unwrap();
+        }
+        let asked = process(folder.path(), known);
+        let moves = Moves::begin(folder.path(), folder.path().join("run"), ordered()).unwrap();
+        let uid = moves.all()[0].metadata.uid.clone();
+        let wait = Duration::from_secs(10);
+        if !is_put {
+            let end = std::time::Instant::now() + wait;
+            while phase_of(&moves.all()[0]) != MigrationPhase::Running {
+                assert!(std::time::Instant::now() < end, "{:?}", moves.all());
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(asked.try_iter().all(|(line, _)| line.starts_with("GET ")));
+            continue;
+        }
+        let written = std::iter::from_fn(|| asked.recv_timeout(wait).ok())
+            .find_map(|(line, written)| line.starts_with("PUT ").then_some(written));
+        let written: Vec<VirtualMachineInstanceMigration> =
+            serde_json::from_str(&written.expect("it is asked")).unwrap();
+        assert_eq!((is_asked(&written[0]), &written[0].metadata.uid), (true, &uid));
+    }
+}
+
+/// The order of the manifests, with an ID.
+fn named() -> VirtualMachineInstanceMigration {
+    let mut migration = ordered().migrations.remove(0);
+    name(&mut migration);
+    migration
+}
+
+#[test]
+fn a_manifest_says_nothing_of_how_far_a_migration_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ordered = ordered();
+    ordered.migrations[0] = with_phase(&ordered.migrations[0], MigrationPhase::Succeeded, "");
+    let moves = Moves::begin(folder.path(), folder.path().join("run"), ordered).unwrap();
+    let known = moves.all().remove(0);
+    assert_eq!(known.status, None);
+    // Another supervisor gives it no other ID.
+    let text = fs::read(folder.path().join(FILE)).unwrap();
+    assert_eq!(serde_json::from_slice::<Vec<VirtualMachineInstanceMigration>>(&text).unwrap(), [known]);
 }
