@@ -277,6 +277,9 @@ fn a_command_line_without_sense_is_a_usage_error() {
         &["check", "a.yaml", "-o", "xml"],
         &["plan", "a.yaml", "--name", "other"],
         &["plan", "a.yaml", "--tap", "nonsense"],
+        // Each machine would say so, again and again.
+        &["up", "a.yaml", "--evict-to", "nonsense"],
+        &["up", "a.yaml", "--evict-to", "tcp://{name}.example:1"],
     ] {
         let output = folder.run(args);
         assert_eq!((code(&output), out(&output)), (2, ""), "{args:?}");

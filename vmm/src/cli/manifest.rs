@@ -291,7 +291,8 @@ fn replica(machine: &VirtualMachineInstance, args: &Args) -> Result<VirtualMachi
     Ok(machine)
 }
 
-fn refuse(verdict: &Verdict) -> Failure {
+/// Says what is wrong with an object that is not admitted.
+pub(super) fn refuse(verdict: &Verdict) -> Failure {
     say(&report::text(verdict));
     Failure::Rejected
 }

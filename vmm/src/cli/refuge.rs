@@ -6,7 +6,8 @@ use spec::{Manifests, Object};
 
 use super::Failure;
 use super::args::Args;
-use crate::migration::transport::{Address, Route};
+use super::manifest::refuse;
+use crate::migration::transport::{Address, BadAddress, Protection, Route};
 use crate::migration::{MigrationOptions, by_policies};
 use crate::state::Refuge;
 
@@ -18,40 +19,54 @@ pub(super) fn refuge(
 ) -> Result<Option<Refuge>, Failure> {
     let usage = |why: String| Failure::Usage(format!("--evict-to: {why}"));
     let Some(pattern) = args.text("evict-to")? else { return Ok(None) };
-    let address = address(&pattern, machine).map_err(usage)?;
+    let address = address(&pattern, machine.namespace(), &machine.metadata.name).map_err(usage)?;
     let options = MigrationOptions {
         tls: args.path("evict-tls"),
         tls_peer: args.text("evict-tls-peer")?,
         insecure: args.has("evict-insecure"),
-        ..by_policy(machine, manifests).map_err(|error| usage(error.to_string()))?
+        ..by_policy(machine, manifests)?
     };
     // What is wrong with it shows now, not when it is needed.
     Route::new(Address::clone(&address), &options.protection()).map_err(|error| usage(chain(&error)))?;
     Ok(Some(Refuge { address, options }))
 }
 
-/// An address for this machine alone: where many have the same command line, each needs a destination of its own.
-fn address(pattern: &str, machine: &VirtualMachineInstance) -> Result<Address, String> {
-    let named = pattern.replace("{namespace}", machine.namespace()).replace("{name}", &machine.metadata.name);
-    named.parse().map_err(|error: crate::migration::transport::BadAddress| error.to_string())
+/// An address for one machine alone: where many have the same command line, each needs a destination of its own.
+fn address(pattern: &str, namespace: &str, name: &str) -> Result<Address, String> {
+    let named = pattern.replace("{namespace}", namespace).replace("{name}", name);
+    named.parse().map_err(|error: BadAddress| error.to_string())
+}
+
+/// What is wrong with where many machines are to go shows here, before one of them is started. Whether each of them has an address of
+/// its own.
+pub(super) fn check(args: &Args) -> Result<bool, Failure> {
+    let usage = |why: String| Failure::Usage(format!("--evict-to: {why}"));
+    let Some(pattern) = args.text("evict-to")? else { return Ok(true) };
+    let protection = Protection {
+        folder: args.path("evict-tls"),
+        peer: args.text("evict-tls-peer")?,
+        insecure: args.has("evict-insecure"),
+    };
+    let address = address(&pattern, "default", "vm").map_err(usage)?;
+    Route::new(address, &protection).map_err(|error| usage(chain(&error)))?;
+    Ok(pattern.contains("{name}"))
 }
 
 /// What the policy says that picks the machine, if any does.
-fn by_policy(
-    machine: &VirtualMachineInstance,
-    manifests: &Manifests,
-) -> Result<MigrationOptions, serde_json::Error> {
-    let admitted = manifests.documents.iter().filter(|document| document.kind() == "MigrationPolicy");
-    let policies: Vec<MigrationPolicy> = admitted
-        .map(|document| spec::admit(document, manifests))
-        .filter(|verdict| verdict.allowed)
-        .filter_map(|verdict| match verdict.object {
-            Object::MigrationPolicy(policy) => Some(*policy),
-            _ => None,
-        })
-        .collect();
+fn by_policy(machine: &VirtualMachineInstance, manifests: &Manifests) -> Result<MigrationOptions, Failure> {
+    let mut policies: Vec<MigrationPolicy> = Vec::new();
+    for document in manifests.documents.iter().filter(|document| document.kind() == "MigrationPolicy") {
+        let verdict = spec::admit(document, manifests);
+        if !verdict.allowed {
+            return Err(refuse(&verdict));
+        }
+        if let Object::MigrationPolicy(policy) = verdict.object {
+            policies.push(*policy);
+        }
+    }
     let labels = serde_json::json!({"metadata": {"labels": machine.metadata.labels}});
     serde_json::from_value(by_policies(&policies, &labels, machine.namespace()).into())
+        .map_err(|error| Failure::Usage(format!("--evict-to: {error}")))
 }
 
 #[cfg(test)]
@@ -81,7 +96,9 @@ spec:
     #[test]
     fn each_machine_has_an_address_of_its_own() {
         let (machine, _) = objects();
-        let address = |pattern| address(pattern, &machine).map(|address| address.to_string());
+        let address = |pattern| {
+            address(pattern, machine.namespace(), &machine.metadata.name).map(|address| address.to_string())
+        };
         assert_eq!(address("unix:/in/{namespace}/{name}.sock").unwrap(), "unix:/in/shop/web-1.sock");
         assert_eq!(address("tcp://{name}.b:49152").unwrap(), "tcp://web-1.b:49152");
         assert!(address("{name}").is_err());
@@ -94,5 +111,8 @@ spec:
         assert_eq!(options.policy.as_deref(), Some("slow"));
         machine.metadata.labels.clear();
         assert_eq!(by_policy(&machine, &manifests).unwrap().policy, None);
+        let odd = OBJECTS.replace("bandwidthPerMigration: 1Mi", "maxDowntimeMs: 0");
+        let odd = Manifests::parse("x", &odd).unwrap();
+        assert!(matches!(by_policy(&machine, &odd), Err(Failure::Rejected)), "it is not left out in silence");
     }
 }

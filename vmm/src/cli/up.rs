@@ -11,7 +11,7 @@ use spec::report;
 use super::args::Args;
 use super::detach::detach;
 use super::output::say;
-use super::{Failure, manifest, run};
+use super::{Failure, manifest, refuge, run};
 use crate::api::{self, Api};
 use crate::fleet::{FleetContext, Folder, Launch, Moves, Ordered, ROUTES, Supervisor, orders, wanted};
 use crate::sys::signals::Signals;
@@ -27,6 +27,7 @@ pub(super) const FLAGS: [&str; 1] = ["evict-insecure"];
 pub(super) const NOTIFY: &str = "NOTIFY_SOCKET";
 /// Keeps the machines of the manifests until it is told to end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
+    let each_goes_elsewhere = refuge::check(args)?;
     let manifests = manifest::load(args)?;
     let (wanted, verdicts) = wanted(&manifests);
     verdicts.iter().for_each(|verdict| say(&report::text(verdict)));
@@ -35,6 +36,9 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     }
     if wanted.is_empty() {
         return Err(Failure::Usage("the manifests hold nothing that could be run".into()));
+    }
+    if !each_goes_elsewhere && (wanted.len() > 1 || !wanted.iter().all(|wanted| wanted.is_one())) {
+        say("kubevmm: --evict-to has no {name} in it: of several machines only one can go there\n");
     }
     let (root, name) = (absolute(&run::runtime_root(args))?, fleet_name(args)?);
     if args.has("detach") {

@@ -59,6 +59,11 @@ impl Owner {
 }
 
 impl Wanted {
+    /// Whether it has one machine, and never more.
+    pub fn is_one(&self) -> bool {
+        matches!(self.owner, Owner::Instance | Owner::Machine(_))
+    }
+
     /// Kind and key: no other object of a fleet has the same.
     pub fn id(&self) -> String {
         format!("{}/{}", self.owner.kind(), self.key)
