@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-fleet-scales", scales),
     Case::payload("payload-fleet-moves-machines", moves),
     Case::payload("payload-fleet-moves-when-it-ends", moves_when_it_ends),
+    Case::payload("payload-fleet-ends-by-force", ends_by_force),
     Case::payload("payload-fleet-without-supervisor-ends", ends_without_supervisor),
 ];
 
@@ -318,6 +319,26 @@ fn moves_when_it_ends(ctx: &Ctx) -> Outcome {
     ensure!(phase("stops") != "Running", "what was stopped has moved: {}", stops.errors());
     goes.signal(libc::SIGTERM)?;
     goes.wait_exit(SOON)?.expect(5, "killed").map(drop)
+}
+
+/// `down --force` waits neither for moves nor for guests, with a supervisor and without.
+fn ends_by_force(ctx: &Ctx) -> Outcome {
+    let mut patient = machine(600);
+    patient["evictionStrategy"] = json!("LiveMigrate");
+    let vm = json!({"runStrategy": "Always", "template": {"spec": patient}});
+    let fleet = Fleet::new(ctx, &[object(ctx, "VirtualMachine", "patient", &vm)?], code::halt())?;
+    let manifest = fleet.manifest.to_string_lossy();
+    let nowhere = format!("unix:{}", ctx.scratch.join("nowhere-{name}.sock").display());
+    for has_supervisor in [true, false] {
+        fleet.kubevmm("up", &["--detach", &manifest, "--evict-to", &nowhere])?;
+        fleet.wait(|machines| machines.len() == 1)?;
+        if !has_supervisor {
+            fleet.kill_supervisor()?;
+        }
+        fleet.kubevmm("down", &["--force"])?;
+        ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
+    }
+    Ok(())
 }
 
 /// `down` ends machines whose supervisor is gone.

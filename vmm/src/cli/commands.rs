@@ -229,7 +229,8 @@ const COMMANDS: &[Command] = &[
         name: "run",
         about: "boot the machine of the manifests",
         details: "Ctrl-] on a terminal asks the guest to power off; a second one stops it by force. So do SIGTERM,\n\
-                  SIGINT and SIGHUP. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
+                  SIGINT and SIGHUP; with --evict-to they have it move first, if its evictionStrategy says so, a second one has\n\
+                  it power off, and a third stops it by force. Exit codes: 0 the guest powered off, 1 the manifest was rejected, 2 usage, 3 the\n\
                   host cannot (no /dev/kvm, missing file, busy tap), 4 the guest crashed, 5 stopped by force.",
         operands: FILES,
         options: &[MACHINE, NETWORKS, PLACES, RUN, EVICTION, HELP],
@@ -257,14 +258,16 @@ const COMMANDS: &[Command] = &[
         details: "VirtualMachines run as their runStrategy says, replica sets and pools have as many machines as they ask for,\n\
                   and what fails starts again, later each time. Each machine is a process of its own that outlives its supervisor:\n\
                   the next `up` of the same fleet finds what runs and starts nothing twice. Ctrl-C or SIGTERM ends all machines, a\n\
-                  second one by force. Exit codes: 0 all machines were ended, 1 a manifest was rejected, 2 usage, 3 the host cannot.",
+                  second one by force; with --evict-to they move instead if their evictionStrategy says so, a second one has them\n\
+                  power off, and a third ends them by force. Exit codes: 0 all machines were ended, 1 a manifest was rejected, 2 usage, 3 the host cannot.",
         operands: FILES,
         options: &[NETWORKS, PLACES, UP, EVICTION, HELP],
     },
     Command {
         name: "down",
         about: "end all machines that `up` keeps",
-        details: "Guests are asked to power off and have their grace periods for it. Without a name the only fleet is meant. It\n\
+        details: "Guests are asked to power off and have their grace periods for it; of a fleet that is up with --evict-to, machines\n\
+                  move as their evictionStrategy says. Without a name the only fleet is meant. It\n\
                   works without a supervisor, too.",
         operands: "[FLEET…]",
         options: &[DOWN, HELP],

@@ -44,9 +44,10 @@ fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
     }
     let signals = Signals::block().map_err(host("signals could not be taken over"))?;
     if let Some(process) = fleet::supervisor(&path).and_then(|pid| Process::open(pid).ok()) {
-        // A second signal ends by force what the first asked to end.
-        for _ in 0..=u8::from(force) {
-            match process.signal(libc::SIGTERM) {
+        // The last ends by force what the first asked to end, and the second, too, if machines may move.
+        let signals = if force { fleet::SIGNALS.as_slice() } else { &fleet::SIGNALS[..1] };
+        for signal in signals {
+            match process.signal(*signal) {
                 Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
                     return Err(host("the supervisor cannot be told")(error));
                 }

@@ -129,6 +129,12 @@ impl Instance {
         self.may_move = false;
     }
 
+    /// It is being ended by force, for which it has its time from now on.
+    pub fn forced_at(&mut self, now: u64) {
+        let may_move = std::mem::take(&mut self.may_move);
+        self.stopping = self.stopping.filter(|_| !may_move).or(Some(now));
+    }
+
     /// Its process is gone. One that was to start again forgets how it ended, unless it runs elsewhere now; any other that
     /// did not live for long waits, and the longer the more often that happened.
     pub fn ended(&mut self, end: End, now: u64, chance: u64) {
@@ -256,6 +262,11 @@ mod tests {
         assert_eq!(vm.step(95, false), Step::Kill);
         let moving = Instance { may_move: true, ..vm.clone() };
         assert_eq!(moving.step(95, true), Step::Nothing, "one that may be on its way is not killed");
+        let mut forced = moving;
+        forced.forced_at(200);
+        assert_eq!(forced.step(201, true), Step::WaitUntil(290), "by force it does not move");
+        forced.forced_at(250);
+        assert_eq!(forced.step(290, true), Step::Kill, "nobody gives it more time by asking again");
         vm.ended(End::Succeeded, 7, 0);
         assert_eq!(vm.step(8, false), Step::Nothing);
         vm.ordered(Order::Start);

@@ -19,6 +19,8 @@ use crate::client::Machine;
 use crate::open::RuntimeDir;
 use crate::sys::process::Process;
 
+/// What tells a process to end, each time more firmly. They are of several kinds, for two of one count as one until they are read.
+pub const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// How long a machine may take to answer that it was asked something.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -104,15 +106,23 @@ impl Running {
 
     /// Asks the guest to power off, whatever else becomes of machines whose processes are told to end.
     pub(super) fn power_off(&self, root: &Path, key: &Key) {
-        let asked = Machine::find(root, &key.namespace, &key.name).and_then(|machine| {
-            let path = machine.subresource("stop");
-            machine.ask_within("PUT", &path, "{}", ANSWER)
-        });
+        // The first would have the machine move.
+        self.ask_to_stop(root, key, "{}", &SIGNALS[..2]);
+    }
+
+    /// Ends the machine by force, whatever it is doing.
+    pub(super) fn force(&self, root: &Path, key: &Key) {
+        self.ask_to_stop(root, key, r#"{"gracePeriod":0}"#, &SIGNALS);
+    }
+
+    /// Has the machine stop as `body` says, or sends these signals where it does not answer.
+    fn ask_to_stop(&self, root: &Path, key: &Key, body: &str, signals: &[i32]) {
+        let asked = Machine::find(root, &key.namespace, &key.name)
+            .and_then(|machine| machine.ask_within("PUT", &machine.subresource("stop"), body, ANSWER));
         if let Err(error) = asked {
-            say!("kubevmm: {key} cannot be asked to power off, and is told by signals: {}", chain(&error));
-            self.stop();
-            // The first would have the machine move; two of one kind count as one until they are read.
-            let _ = self.process.signal(libc::SIGINT);
+            say!("kubevmm: {key} cannot be asked to stop, and is told by signals: {}", chain(&error));
+            // One that has ended needs none.
+            signals.iter().for_each(|signal| drop(self.process.signal(*signal)));
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Supervisor {
     inbox: Inbox,
     view: View,
     closing: bool,
+    /// Its end was asked for a second time, which ends no machine by force that may move.
+    insists: bool,
     /// The record is not on the disk as it is here.
     changed: bool,
     /// Exit reports whose contents are in the record here, and not in that on the disk perhaps.
@@ -108,6 +110,7 @@ impl Supervisor {
             inbox,
             view: View::default(),
             closing: false,
+            insists: false,
             changed: true,
             read: Vec::new(),
             moves: None,
@@ -153,9 +156,16 @@ impl Supervisor {
     /// Has all machines end, by force if need be, and then itself.
     pub fn close(&mut self, force: bool) {
         self.closing = true;
-        if force {
-            self.running.values().for_each(Running::stop);
+        if !force {
+            return;
         }
+        for (key, process) in &self.running {
+            process.force(&self.record.launch.runtime, key);
+            if let Some(instance) = self.record.instances.get_mut(key) {
+                instance.forced_at(now());
+            }
+        }
+        self.changed = true;
     }
 
     /// Makes everything as it ought to be, as far as that can be done at once; gives back how long to wait for the rest.

@@ -4,6 +4,7 @@ use devices::say;
 
 use super::super::instance::Instance;
 use super::super::orders::Wish as Asked;
+use super::super::process::Running;
 use super::super::record::{Key, Scale};
 use super::Supervisor;
 use crate::state::{Done, Refusal, RefusalKind};
@@ -54,12 +55,21 @@ impl Supervisor {
 
     pub(super) fn signalled(&mut self) {
         while let Some(wish) = self.signals.next() {
-            if wish == Wish::End {
-                if self.closing {
-                    say!("kubevmm: machines that still run are ended by force");
-                }
-                self.close(self.closing);
+            if wish != Wish::End {
+                continue;
             }
+            // The first has machines move that have somewhere to go, which one more breaks off.
+            if self.closing && self.record.launch.evicts() && !std::mem::replace(&mut self.insists, true) {
+                say!(
+                    "kubevmm: moves are broken off, and guests are asked to power off; another signal ends them by force"
+                );
+                self.running.values().for_each(Running::stop);
+                continue;
+            }
+            if self.closing {
+                say!("kubevmm: machines that still run are ended by force");
+            }
+            self.close(self.closing);
         }
     }
 }
