@@ -78,16 +78,28 @@ fn talk(session: &mut Connection, mut socket: &TcpStream, until: Instant) -> Res
     loop {
         while session.wants_write() {
             socket.set_write_timeout(left()?)?;
-            session.write_tls(&mut socket)?;
+            going_on(session.write_tls(&mut socket))?;
         }
         if !session.is_handshaking() {
             return Ok(());
         }
         socket.set_read_timeout(left()?)?;
-        if session.read_tls(&mut socket)? == 0 {
-            return Err(TlsError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        match going_on(session.read_tls(&mut socket))? {
+            Some(0) => return Err(TlsError::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Some(_) => {
+                session.process_new_packets()?;
+            }
+            None => {}
         }
-        session.process_new_packets()?;
+    }
+}
+
+/// What a call has done; nothing if this process was stopped meanwhile and has gone on, which breaks off calls that wait for a limited
+/// time.
+fn going_on(done: io::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        done => done.map(Some),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -161,6 +162,33 @@ fn others_are_told_from_the_first_bytes_and_nobody_takes_long() {
     let error = server.greet(far, at_once()).unwrap_err();
     assert!(matches!(error, TlsError::Slow), "{error}");
     dripping.join().unwrap();
+}
+
+/// As a terminal's `^Z`, and whoever looks at a process from outside, do it.
+#[test]
+fn who_is_stopped_for_a_moment_goes_on_waiting() {
+    const STOPPED: &str = "KUBEVMM_TEST_IS_STOPPED";
+    if std::env::var_os(STOPPED).is_some() {
+        let (_near, far) = sockets();
+        let server = credentials("node", "ca").server(None).unwrap();
+        let error = server.greet(far, Instant::now() + Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(error, TlsError::Slow), "{error}");
+        return;
+    }
+    let name = thread::current().name().unwrap().to_owned();
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let mut child = again.args([&name, "--exact", "--test-threads=2"]).env(STOPPED, "").spawn().unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        for signal in ["-STOP", "-CONT"] {
+            // It may have ended.
+            let _ = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(status.success());
 }
 
 fn pair() -> (TlsStream, TlsStream) {
