@@ -1,7 +1,7 @@
 //! Making what each binding needs.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::maker::{Maker, random_mac};
 use super::record::Step;
@@ -14,9 +14,10 @@ use crate::{IpNet, MacAddress, Tap};
 /// The mark of bridges that several machines are on, besides what it has of the owner on others.
 pub(super) const SHARED: &str = "kubevmm:shared";
 
-/// How long a bridge may take from being made to being marked.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is looked at meanwhile.
+/// How often a bridge is looked at that was made and is not marked yet: for a second at least, of which a host that stands still for a
+/// moment takes no more than one look.
+const LOOKS: u32 = 500;
+/// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Maker<'_> {
@@ -207,14 +208,14 @@ impl Maker<'_> {
     /// A bridge that has its mark, if it is ever to have one: another machine that makes it at this moment marks it before it
     /// switches it on.
     fn settled_bridge(&mut self, name: &str) -> Result<Interface, SetupError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        for _ in 0..LOOKS {
             let bridge = self.bridge(name)?;
-            if bridge.up || bridge.alias.is_some() || Instant::now() > deadline {
+            if bridge.up || bridge.alias.is_some() {
                 return Ok(bridge);
             }
             thread::sleep(PAUSE);
         }
+        self.bridge(name)
     }
 
     fn shared_bridge(&mut self, name: &str, mtu: Option<u32>) -> Result<(), SetupError> {
