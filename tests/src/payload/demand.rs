@@ -113,8 +113,11 @@ pub(super) fn damaged(ctx: &Ctx) -> Outcome {
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown")?;
 
     alter(&place, 0xff)?;
-    // Otherwise the rest follows at once, and the machine does not even begin.
-    fs::remove_file(place.join(NEEDED_FIRST)).doing("forgetting what it needs first")?;
+    // Were it noted, the rest would follow at once, and the machine would not even begin.
+    ensure!(
+        !place.join(NEEDED_FIRST).exists(),
+        "what it needed when it could be read again is noted as what it needs first"
+    );
     let mut vm = Vm::restore(ctx, ("vm", "ended"), &place, &["--memory", "demand"])?;
     vm.type_in("c")?;
     wait(&vm, "the machine to wait again", |machine| machine::condition(machine, "Paused") == "True")?;
