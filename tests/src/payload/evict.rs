@@ -80,7 +80,8 @@ pub(super) fn others_have_a_say(ctx: &Ctx) -> Outcome {
     let _refuge = silent("refuge")?;
     vm.signal(libc::SIGTERM)?;
     until("the mark", || node(&vm))?;
-    vm.operate("stop")?;
+    let (code, text) = beside(ctx, "run", &["stop", "payload"])?;
+    ensure!(code == Some(0), "stop ended with {code:?} and {text:?}");
     until("the move's end", || Ok(migration(&vm)?["failed"] == true))?;
     ensure!(!node(&vm)?, "it is marked still: {}", vm.object()?["status"]);
     ensure!(!vm.errors().contains("no other attempt is made"), "it said {}", vm.errors());

@@ -308,6 +308,8 @@ fn moves_when_it_ends(ctx: &Ctx) -> Outcome {
     fleet.wait(|machines| machines.len() == 2)?;
     fleet.kubevmm("stop", &["stops"])?;
     fleet.wait(|machines| machines.keys().eq(["goes"]))?;
+    let said = fs::read_to_string(fleet.folder().join("supervisor.log"))?;
+    ensure!(!said.contains("cannot be asked"), "it was told by signals: {said}");
     fleet.kubevmm("down", &[])?;
     ensure!(fleet.processes() == 0, "{} processes are left", fleet.processes());
     let phase = |name: &str| {

@@ -118,7 +118,7 @@ impl Running {
     /// Has the machine stop as `body` says, or sends these signals where it does not answer.
     fn ask_to_stop(&self, root: &Path, key: &Key, body: &str, signals: &[i32]) {
         let asked = Machine::find(root, &key.namespace, &key.name)
-            .and_then(|machine| machine.ask_within("PUT", &machine.subresource("stop"), body, ANSWER));
+            .and_then(|machine| machine.ask_within("PUT", &machine.vm_subresource("stop"), body, ANSWER));
         if let Err(error) = asked {
             say!("kubevmm: {key} cannot be asked to stop, and is told by signals: {}", chain(&error));
             // One that has ended needs none.
