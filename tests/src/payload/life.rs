@@ -16,7 +16,7 @@ use crate::wait::until;
 /// Long enough for a guest that runs to say something.
 const A_WHILE: Duration = Duration::from_millis(300);
 
-fn is_paused(status: &serde_json::Value) -> bool {
+pub(super) fn is_paused(status: &serde_json::Value) -> bool {
     let conditions = status["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Paused" && one["status"] == "True"))
 }

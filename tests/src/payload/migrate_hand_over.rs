@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::SOON;
+use super::life::is_paused;
 use super::migrate::{
     address, counting, counting_as, kernel, last_event, manifest, migration, number, waiting,
 };
@@ -14,6 +15,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::faults::hearing::{Hearing, kind};
 use crate::faults::link::{Deed, Ends, Link, Moment, Side};
 use crate::faults::socket::Place;
+use crate::manifest::Manifest;
 use crate::vm::Vm;
 use crate::wait::until;
 
@@ -106,6 +108,27 @@ pub(super) fn dies_behind(ctx: &Ctx) -> Outcome {
     number(&mut vm)?;
     vm.type_in("q")?;
     vm.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
+}
+
+/// A machine runs on both sides, since somebody had the source go on who was wrong: it is paused there as soon as it is heard of.
+pub(super) fn runs_elsewhere(ctx: &Ctx) -> Outcome {
+    // With a disk, it would not get the disk.
+    let mut vm = counting_as(ctx, &Manifest::bare("payload").memory("64Mi").grace(1))?;
+    let mut second = waiting(ctx, "second")?;
+    let link = by_link(ctx, "second", Deed::CutForGood(Side::Behind))?;
+    number(&mut second)?;
+    until("doubt", || Ok(!last_event(&vm, "MigrationInDoubt")?.is_empty()))?;
+    let (code, text) = beside(ctx, "run", &["migrate-cancel", "payload", "--force"])?;
+    ensure!(code == Some(0), "it ended with {code:?} and {text:?}");
+    number(&mut vm)?;
+    link.revive();
+    until("word from the destination", || Ok(!last_event(&vm, "RunsElsewhere")?.is_empty()))?;
+    vm.wait_status(SOON, is_paused)?;
+    number(&mut second)?;
+    vm.signal(libc::SIGTERM)?;
+    vm.wait_exit(SOON)?.expect(5, "killed")?;
+    second.type_in("q")?;
+    second.wait_exit(SOON)?.expect(0, "guest-shutdown").map(drop)
 }
 
 /// A source that does not know whether its machine runs does not end by the way; if it is made to, it leaves word of that, and the

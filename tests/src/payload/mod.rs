@@ -89,6 +89,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-migrate-hand-over", migrate_hand_over::hand_over),
     Case::payload("payload-migrate-dies-before", migrate_hand_over::dies_before),
     Case::payload("payload-migrate-dies-behind", migrate_hand_over::dies_behind),
+    Case::payload("payload-migrate-runs-elsewhere", migrate_hand_over::runs_elsewhere),
     Case::payload("payload-migrate-ends-in-doubt", migrate_hand_over::ends_in_doubt),
     Case::payload("payload-migrate-refusals", migrate::refusals),
     Case::payload("payload-migrate-copies", migrate_storage::copies),
