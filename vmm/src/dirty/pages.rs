@@ -357,18 +357,16 @@ mod tests {
 
     #[test]
     fn what_lies_behind_is_not_looked_at() {
-        // 64 GiB: to look through all of it for each page would take minutes.
+        // Who looks through all of it for each page does not come to an end.
         let mut set = PageSet::of_regions([(GuestAddress(0), 64 << 30)].into_iter());
-        let begun = std::time::Instant::now();
-        for page in 0..30_000 {
+        for page in 0..1_000_000 {
             assert_eq!(set.within(run(page << 12, 1)).next(), None);
         }
         set.insert(run(0, 16 << 20));
-        for page in 0..30_000 {
+        for page in 0..1_000_000 {
             assert_eq!(set.within(run(page << 12, 1)).next(), Some(run(page << 12, 1)));
             assert_eq!(set.first_from(GuestAddress(page << 12), 9), Some(run(page << 12, 9)));
         }
-        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]

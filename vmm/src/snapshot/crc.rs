@@ -111,11 +111,9 @@ mod tests {
     #[test]
     fn a_hole_takes_no_time_however_long_it_is() {
         let file = tempfile::tempfile().unwrap();
-        // The longest that file systems have.
+        // The longest that file systems have: who reads it does not come to an end.
         let bytes = [1 << 62, 1 << 43].into_iter().find(|bytes| file.set_len(*bytes).is_ok()).unwrap();
-        let begun = std::time::Instant::now();
-        of_file(&file, bytes).unwrap();
-        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+        assert_eq!(of_file(&file, bytes).unwrap(), zeroes(bytes).finalize());
         // A loop that doubles has to end.
         zeroes(u64::MAX >> 1);
     }
