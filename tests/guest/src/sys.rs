@@ -104,6 +104,16 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) })
 }
 
+/// Has this process, and those that it starts from now on, ignore `signal`.
+///
+/// # Errors
+/// It cannot be ignored.
+pub fn ignore(signal: i32) -> io::Result<()> {
+    // SAFETY: no handler is called.
+    let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Discards a range of a block device.
 ///
 /// # Errors

@@ -323,8 +323,12 @@ fn moves_when_it_ends(ctx: &Ctx) -> Outcome {
     goes.wait_exit(SOON)?.expect(5, "killed").map(drop)
 }
 
-/// `down --force` waits neither for moves nor for guests, with a supervisor and without.
+/// `down --force` waits neither for moves nor for guests, with a supervisor and without, also where all but SIGTERM is ignored, as nohup
+/// and shells have processes do that are in the background.
 fn ends_by_force(ctx: &Ctx) -> Outcome {
+    for signal in [libc::SIGINT, libc::SIGHUP] {
+        sys::ignore(signal).doing("ignoring a signal")?;
+    }
     let mut patient = machine(600);
     patient["evictionStrategy"] = json!("LiveMigrate");
     let vm = json!({"runStrategy": "Always", "template": {"spec": patient}});

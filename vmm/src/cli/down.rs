@@ -1,5 +1,6 @@
 //! `kubevmm down`: the end of machines that were kept.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::args::Args;
@@ -7,7 +8,8 @@ use super::output::say;
 use super::up::host;
 use super::{Failure, run};
 use crate::fleet::{self, Folder, FolderError, Supervisor, orders};
-use crate::sys::poll;
+use crate::pauses::Pauses;
+use crate::sys::poll::{self, Interest};
 use crate::sys::process::Process;
 use crate::sys::signals::Signals;
 
@@ -37,6 +39,28 @@ fn the_only_one(root: &Path) -> Result<String, Failure> {
     }
 }
 
+/// Has a supervisor end its machines, and waits until it has. By force it is told again and again: each signal asks for more than the one
+/// before, and two count as one until they are read. Others than this one it may ignore (nohup, background jobs).
+fn tell(supervisor: &Process, force: bool) -> Result<(), Failure> {
+    let mut pauses = Pauses::CALLS;
+    loop {
+        match supervisor.signal(libc::SIGTERM) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                return Err(host("the supervisor cannot be told")(error));
+            }
+            _ => {}
+        }
+        let failed = host("the supervisor cannot be waited for");
+        if !force {
+            return poll::wait_until_readable(supervisor).map_err(failed);
+        }
+        if poll::wait([(&supervisor.as_fd(), Interest::Read)], Some(pauses.next())).map_err(failed)? == [true]
+        {
+            return Ok(());
+        }
+    }
+}
+
 fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
     let path = fleet::path(root, name)?;
     if !path.is_dir() {
@@ -44,17 +68,7 @@ fn end(root: &Path, name: &str, force: bool) -> Result<(), Failure> {
     }
     let signals = Signals::block().map_err(host("signals could not be taken over"))?;
     if let Some(process) = fleet::supervisor(&path).and_then(|pid| Process::open(pid).ok()) {
-        // The last ends by force what the first asked to end, and the second, too, if machines may move.
-        let signals = if force { fleet::SIGNALS.as_slice() } else { &fleet::SIGNALS[..1] };
-        for signal in signals {
-            match process.signal(*signal) {
-                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                    return Err(host("the supervisor cannot be told")(error));
-                }
-                _ => {}
-            }
-        }
-        poll::wait_until_readable(&process).map_err(host("the supervisor cannot be waited for"))?;
+        tell(&process, force)?;
         if !path.is_dir() {
             return Ok(());
         }

@@ -57,6 +57,9 @@ pub struct Instance {
     /// What it was told may have it move, which takes the time that it takes.
     #[serde(default)]
     pub may_move: bool,
+    /// When it was told to end by force.
+    #[serde(default)]
+    pub forced: Option<u64>,
 }
 
 /// What is to be done about a machine.
@@ -95,6 +98,7 @@ impl Instance {
             not_before: 0,
             stopping: None,
             may_move: false,
+            forced: None,
         }
     }
 
@@ -108,7 +112,7 @@ impl Instance {
                 // Its process keeps to limits of its own, and whoever cannot wait tells it once more.
                 Some(_) if self.may_move => Step::Nothing,
                 Some(since) => {
-                    let over = since.saturating_add(self.grace).saturating_add(SLACK);
+                    let over = self.forced.unwrap_or(since.saturating_add(self.grace)).saturating_add(SLACK);
                     if now < over { Step::WaitUntil(over) } else { Step::Kill }
                 }
             },
@@ -127,12 +131,20 @@ impl Instance {
         self.restart = false;
         self.stopping = None;
         self.may_move = false;
+        self.forced = None;
     }
 
-    /// It is being ended by force, for which it has its time from now on.
+    /// It was told to have its guest power off instead of moving. One that has moved, and whose memory is needed, stays.
+    pub fn powers_off_at(&mut self, now: u64) {
+        self.stopping.get_or_insert(now);
+        self.may_move = true;
+    }
+
+    /// It was told to end by force.
     pub fn forced_at(&mut self, now: u64) {
-        let may_move = std::mem::take(&mut self.may_move);
-        self.stopping = self.stopping.filter(|_| !may_move).or(Some(now));
+        self.stopping.get_or_insert(now);
+        self.forced.get_or_insert(now);
+        self.may_move = false;
     }
 
     /// Its process is gone. One that was to start again forgets how it ended, unless it runs elsewhere now; any other that
@@ -262,11 +274,18 @@ mod tests {
         assert_eq!(vm.step(95, false), Step::Kill);
         let moving = Instance { may_move: true, ..vm.clone() };
         assert_eq!(moving.step(95, true), Step::Nothing, "one that may be on its way is not killed");
+        let mut told = Instance { stopping: None, may_move: false, ..moving.clone() };
+        told.powers_off_at(10);
+        assert_eq!(told.step(95, true), Step::Nothing, "it is told once, and not killed either");
         let mut forced = moving;
         forced.forced_at(200);
-        assert_eq!(forced.step(201, true), Step::WaitUntil(290), "by force it does not move");
-        forced.forced_at(250);
-        assert_eq!(forced.step(290, true), Step::Kill, "nobody gives it more time by asking again");
+        assert_eq!(
+            forced.step(201, true),
+            Step::WaitUntil(230),
+            "by force it neither moves nor waits for its guest"
+        );
+        forced.forced_at(220);
+        assert_eq!(forced.step(230, true), Step::Kill, "nobody gives it more time by asking again");
         vm.ended(End::Succeeded, 7, 0);
         assert_eq!(vm.step(8, false), Step::Nothing);
         vm.ordered(Order::Start);

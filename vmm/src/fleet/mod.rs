@@ -25,7 +25,7 @@ pub use folder::{Folder, FolderError, names, path, supervisor};
 pub use keeper::{Supervisor, SupervisorError};
 pub use moves::{Moves, Ordered};
 pub use orders::{Orders, orders};
-pub use process::{Launch, SIGNALS};
+pub use process::Launch;
 pub use record::{Key, Record};
 pub use routes::{ALL as ROUTES, FleetContext};
 pub use strategy::{End, Order, Strategy};

@@ -19,8 +19,9 @@ use crate::client::Machine;
 use crate::open::RuntimeDir;
 use crate::sys::process::Process;
 
-/// What tells a process to end, each time more firmly. They are of several kinds, for two of one count as one until they are read.
-pub const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+/// What tells a process to end, each time more firmly, unless it ignores some. They are of several kinds, for two of one count as one until
+/// they are read.
+const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// How long a machine may take to answer that it was asked something.
 const ANSWER: Duration = Duration::from_secs(5);
 

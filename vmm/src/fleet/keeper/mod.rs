@@ -9,14 +9,14 @@ mod wishes;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use devices::say;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
 use super::clock::now;
-use super::instance::Step;
+use super::instance::{Instance, Step};
 use super::moves::Moves;
 use super::orders::Inbox;
 use super::process::Running;
@@ -159,10 +159,19 @@ impl Supervisor {
         if !force {
             return;
         }
+        self.tell_all(Running::force, Instance::forced_at);
+    }
+
+    /// Has no machine move any more: their guests power off.
+    fn power_off(&mut self) {
+        self.tell_all(Running::power_off, Instance::powers_off_at);
+    }
+
+    fn tell_all(&mut self, tell: impl Fn(&Running, &Path, &Key), note: impl Fn(&mut Instance, u64)) {
         for (key, process) in &self.running {
-            process.force(&self.record.launch.runtime, key);
+            tell(process, &self.record.launch.runtime, key);
             if let Some(instance) = self.record.instances.get_mut(key) {
-                instance.forced_at(now());
+                note(instance, now());
             }
         }
         self.changed = true;

@@ -4,7 +4,6 @@ use devices::say;
 
 use super::super::instance::Instance;
 use super::super::orders::Wish as Asked;
-use super::super::process::Running;
 use super::super::record::{Key, Scale};
 use super::Supervisor;
 use crate::state::{Done, Refusal, RefusalKind};
@@ -63,7 +62,7 @@ impl Supervisor {
                 say!(
                     "kubevmm: moves are broken off, and guests are asked to power off; another signal ends them by force"
                 );
-                self.running.values().for_each(Running::stop);
+                self.power_off();
                 continue;
             }
             if self.closing {
