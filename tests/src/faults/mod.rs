@@ -36,7 +36,7 @@ use crate::case::Ctx;
 use crate::failure::{Failure, Outcome};
 
 /// A small selection for every day: a few faults of each way at the phases where most can go wrong.
-const DAILY: [(Way, Fault, Phase); 20] = [
+const DAILY: [(Way, Fault, Phase); 22] = [
     (Way::Plain, Fault::KillSource, Phase::Go),
     (Way::Plain, Fault::KillDestination, Phase::Ready),
     (Way::Plain, Fault::Cut, Phase::Go),
@@ -57,6 +57,8 @@ const DAILY: [(Way, Fault, Phase); 20] = [
     (Way::Tls, Fault::WrongCertificate, Phase::Call),
     (Way::Tls, Fault::WrongCertificate, Phase::Go),
     (Way::TlsFollows, Fault::Alter, Phase::Late),
+    (Way::TlsCopies, Fault::KillSource, Phase::Round),
+    (Way::TlsCopies, Fault::Cut, Phase::Go),
 ];
 
 /// Runs the selection for every day.

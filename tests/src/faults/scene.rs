@@ -169,7 +169,8 @@ fn protection(ctx: &Ctx, way: Way, who: &Party) -> Result<Vec<String>, Failure> 
     Ok(vec!["--tls".to_owned(), folder(ctx, who)?])
 }
 
-/// How it is to move: some go fast, others take several rounds; of several connections it is one that breaks.
+/// How it is to move: some go fast, others take several rounds, the last of which takes half of its downtime where the machine keeps up
+/// with the bandwidth; of several connections it is one that breaks.
 fn options(way: Way, chance: &mut Chance) -> Vec<String> {
     let is_slow = chance.coin();
     let connections = match way {
@@ -180,7 +181,7 @@ fn options(way: Way, chance: &mut Chance) -> Vec<String> {
     let mut options = format!("--no-wait --connections {connections}");
     options += match (way.follows(), is_slow) {
         (false, false) => "",
-        (false, true) => " --bandwidth 16Mi --downtime 100",
+        (false, true) => " --bandwidth 16Mi --downtime 200",
         (true, false) => " --post-copy --downtime 1 --bandwidth 64Mi",
         (true, true) => " --post-copy --downtime 1 --bandwidth 8Mi",
     };

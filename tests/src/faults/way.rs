@@ -19,11 +19,13 @@ pub enum Way {
     Tls,
     /// Over TCP, encrypted, and a part of its memory follows.
     TlsFollows,
+    /// Over TCP, encrypted, and its disk is copied.
+    TlsCopies,
 }
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Plain,
         Self::Several,
         Self::Follows,
@@ -31,6 +33,7 @@ impl Way {
         Self::CopiesFollows,
         Self::Tls,
         Self::TlsFollows,
+        Self::TlsCopies,
     ];
 
     /// What it is called in tables.
@@ -43,6 +46,7 @@ impl Way {
             Self::CopiesFollows => "copies-follows",
             Self::Tls => "tls",
             Self::TlsFollows => "tls-follows",
+            Self::TlsCopies => "tls-copies",
         }
     }
 
@@ -53,12 +57,12 @@ impl Way {
 
     /// Whether its disk is copied.
     pub fn copies(self) -> bool {
-        matches!(self, Self::Copies | Self::CopiesFollows)
+        matches!(self, Self::Copies | Self::CopiesFollows | Self::TlsCopies)
     }
 
     /// Whether nobody in between can read what is said.
     pub fn is_encrypted(self) -> bool {
-        matches!(self, Self::Tls | Self::TlsFollows)
+        matches!(self, Self::Tls | Self::TlsFollows | Self::TlsCopies)
     }
 
     /// Its phases, in their order.
