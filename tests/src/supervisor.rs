@@ -207,6 +207,12 @@ pub fn case_main(arguments: &[String]) -> i32 {
         results: results.into(),
         scratch: scratch.into(),
     };
+    // Cases are the same for whoever runs them in the background or under nohup, which have signals ignored.
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
+        if let Err(error) = sys::heed(signal) {
+            eprintln!("signal {signal} is as it was: {error}");
+        }
+    }
     match (case.run)(&ctx) {
         Ok(()) => 0,
         Err(Failure(why)) => {

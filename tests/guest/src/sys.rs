@@ -109,8 +109,20 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
 /// # Errors
 /// It cannot be ignored.
 pub fn ignore(signal: i32) -> io::Result<()> {
+    dispose(signal, libc::SIG_IGN)
+}
+
+/// The opposite: it does what it does by itself, whatever this process was started with.
+///
+/// # Errors
+/// There is no such signal.
+pub fn heed(signal: i32) -> io::Result<()> {
+    dispose(signal, libc::SIG_DFL)
+}
+
+fn dispose(signal: i32, how: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: no handler is called.
-    let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    let before = unsafe { libc::signal(signal, how) };
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
