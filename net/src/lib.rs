@@ -24,6 +24,7 @@ pub mod netlink;
 pub mod nft;
 mod offload;
 pub mod passt;
+pub mod socket;
 mod stream;
 mod tap;
 #[cfg(test)]

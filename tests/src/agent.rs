@@ -40,7 +40,7 @@ impl Agent {
     }
 
     fn attempt(socket: &Path, patience: Duration) -> Result<Self, Failure> {
-        let stream = UnixStream::connect(socket)
+        let stream = net::socket::connect(socket)
             .map_err(|error| Failure(format!("connecting to {}: {error}", socket.display())))?;
         stream.set_read_timeout(Some(patience.max(Duration::from_millis(1))))?;
         let mut agent = Self { stream: BufReader::new(stream) };

@@ -1,7 +1,6 @@
 //! A client of the socket on which a machine is operated, in a few lines.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ pub fn call(socket: &Path, method: &str, path: &str) -> Result<Answer, Failure> 
 /// # Errors
 /// As [`call`].
 pub fn call_with(socket: &Path, method: &str, path: &str, body: &str) -> Result<Answer, Failure> {
-    let mut stream = UnixStream::connect(socket).doing("connecting to the API's socket")?;
+    let mut stream = net::socket::connect(socket).doing("connecting to the API's socket")?;
     stream.set_read_timeout(Some(Duration::from_secs(90)))?;
     let length = body.len();
     let request = format!(

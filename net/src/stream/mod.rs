@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 
 pub use line::Peer;
 
-use crate::{FrameQueue, Link, Offloads};
+use crate::{FrameQueue, Link, Offloads, socket};
 use line::Line;
 use queue::StreamQueue;
 
@@ -77,7 +77,7 @@ struct Listener(PathBuf);
 
 impl Peer for Listener {
     fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(&self.0)
+        socket::connect(&self.0)
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
+use net::socket;
+
 /// Where somebody listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -54,7 +56,7 @@ impl Place {
 
     pub(super) fn connect(&self) -> io::Result<Socket> {
         match self {
-            Self::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Self::Unix(path) => socket::connect(path).map(Socket::Unix),
             Self::Tcp(address) => TcpStream::connect(address).map(Socket::Tcp),
         }
     }
@@ -62,7 +64,7 @@ impl Place {
     /// Listens there; where that is, if it was any port.
     pub(super) fn listen(&self) -> io::Result<(Listener, Self)> {
         match self {
-            Self::Unix(path) => Ok((Listener::Unix(UnixListener::bind(path)?), self.clone())),
+            Self::Unix(path) => Ok((Listener::Unix(socket::listen(path)?), self.clone())),
             Self::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
                 let place = Self::Tcp(listener.local_addr()?);

@@ -1,7 +1,6 @@
 //! Machines whose process is to end, and that move for it.
 
-use std::os::unix::net::UnixListener;
-
+use net::socket;
 use serde_json::json;
 
 use super::SOON;
@@ -74,7 +73,7 @@ pub(super) fn others_have_a_say(ctx: &Ctx) -> Outcome {
     // It takes whoever calls, and says nothing.
     let silent = |root: &str| {
         let path = ctx.scratch.join(format!("{root}.sock"));
-        UnixListener::bind(path).doing("listening as a destination that says nothing")
+        socket::listen(&path).doing("listening as a destination that says nothing")
     };
     let mut vm = evictable(ctx, "LiveMigrateIfPossible", 600)?;
     let _refuge = silent("refuge")?;

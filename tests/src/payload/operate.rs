@@ -7,6 +7,8 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use net::socket;
+
 use super::{SOON, code, start};
 use crate::api;
 use crate::case::Ctx;
@@ -110,7 +112,7 @@ pub(super) fn load(ctx: &Ctx) -> Outcome {
     let mut vm = start(ctx, code::echo(), &[])?;
     vm.console().wait_for("payload: type\n", SOON)?;
     let socket = vm.runtime().join("api.sock");
-    let mut idle: Vec<_> = (0..IDLE).filter_map(|_| UnixStream::connect(&socket).ok()).collect();
+    let mut idle: Vec<_> = (0..IDLE).filter_map(|_| socket::connect(&socket).ok()).collect();
     ensure!(idle.len() == IDLE, "{} connections were taken", idle.len());
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask_again_and_again(&socket))).collect();
@@ -124,7 +126,7 @@ pub(super) fn load(ctx: &Ctx) -> Outcome {
     idle.clear();
     for nonsense in [b"\x00\xff\r\n\r\n".as_slice(), b"GET", b"PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"]
     {
-        UnixStream::connect(&socket)?.write_all(nonsense)?;
+        socket::connect(&socket)?.write_all(nonsense)?;
     }
     ensure!(api::call(&socket, "GET", "/healthz")?.text == "ok", "the API is not well");
     vm.type_in("q")?;
@@ -132,7 +134,7 @@ pub(super) fn load(ctx: &Ctx) -> Outcome {
 }
 
 fn ask_again_and_again(socket: &Path) -> Outcome {
-    let mut stream = UnixStream::connect(socket).doing("connecting")?;
+    let mut stream = socket::connect(socket).doing("connecting")?;
     // All clients together keep a processor of a busy host for a while.
     stream.set_read_timeout(Some(SOON * 3))?;
     for number in 0..REQUESTS {

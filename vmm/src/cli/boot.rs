@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use devices::chain;
+use net::socket;
 use spec::api::VirtualMachineInstance;
 
 use super::Failure;
@@ -25,7 +26,6 @@ use crate::snapshot::{CheckThread, Unchecked};
 use crate::state::{Arrival, Driver, Event, Mailbox, Outcome, Requests, RunError};
 use crate::status::{Phase, StatusKeeper};
 use crate::sys::signals::Signals;
-use crate::sys::socket;
 
 /// Where a machine comes from.
 pub(super) enum Origin {

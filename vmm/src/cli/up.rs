@@ -6,6 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
+use net::socket;
 use spec::report;
 
 use super::args::Args;
@@ -15,7 +16,6 @@ use super::{Failure, manifest, refuge, run};
 use crate::api::{self, Api};
 use crate::fleet::{FleetContext, Folder, Launch, Moves, Ordered, ROUTES, Supervisor, orders, wanted};
 use crate::sys::signals::Signals;
-use crate::sys::socket;
 
 /// Options of `run` that every machine gets, with paths as their values.
 const PATHS: [&str; 5] = ["volumes", "secrets", "configmaps", "images", "evict-tls"];

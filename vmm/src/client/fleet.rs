@@ -4,13 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use net::socket;
 use serde_json::Value;
 
 use super::ClientError;
 use super::http::{Answer, Connection};
 use crate::api;
 use crate::fleet;
-use crate::sys::socket;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);

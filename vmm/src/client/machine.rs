@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use net::socket;
 use serde_json::Value;
 
 use super::ClientError;
@@ -14,7 +15,6 @@ use crate::api;
 use crate::migration::record;
 use crate::open::RuntimeDir;
 use crate::status::{EVENTS_FILE, VMI_FILE};
-use crate::sys::socket;
 
 /// How long an answer may take. Whatever takes longer than a moment is only begun before it is answered.
 const PATIENCE: Duration = Duration::from_secs(60);

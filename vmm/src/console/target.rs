@@ -5,11 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::sys::socket;
+use net::socket;
+
 use crate::sys::terminal::{RawMode, restore_on_panic};
 
 /// What the command line says about the console.
@@ -83,14 +84,7 @@ pub struct SocketFile {
 
 impl SocketFile {
     fn bind(path: PathBuf) -> io::Result<Self> {
-        let listener = match socket::listen(&path) {
-            // A killed process left its socket: nobody answers there any more.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(&path).is_err() => {
-                fs::remove_file(&path)?;
-                socket::listen(&path)
-            }
-            result => result,
-        }?;
+        let listener = socket::listen_again(&path)?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path })
     }
@@ -165,5 +159,28 @@ mod tests {
         for bad in ["", "unix:", "tcp:1", "stdout"] {
             assert!(bad.parse::<ConsoleTarget>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_console_takes_the_place_of_a_socket_that_was_left_and_of_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("n".repeat(200));
+        fs::create_dir(&folder).unwrap();
+        let (path, image) = (folder.join("console.sock"), folder.join("disk.img"));
+        drop(socket::listen(&path).unwrap());
+        let console = Console::open(&ConsoleTarget::Unix(path.clone())).unwrap();
+        assert_eq!(
+            Console::open(&ConsoleTarget::Unix(path.clone())).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        socket::connect(&path).unwrap();
+        fs::write(&image, "data").unwrap();
+        assert_eq!(
+            Console::open(&ConsoleTarget::Unix(image.clone())).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert_eq!(fs::read(&image).unwrap(), b"data");
+        drop(console);
+        assert!(!path.exists(), "its file goes with it");
     }
 }

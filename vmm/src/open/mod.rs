@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 use block::{Disk, DiskError, MarkedDisk};
 use devices::say;
 use image::{Reference, Store};
+use net::socket;
 
 pub use host_network::{HostNetwork, HostNetworkError, clean as clean_network};
 pub use network::NicLink;
@@ -31,7 +32,6 @@ use crate::console::{ConsoleHub, ConsoleTarget};
 use crate::metrics::Metrics;
 use crate::migration::storage::FilesDisk;
 use crate::plan::{DevicePlan, DiskPlan, FileSource, Function, NicPlan, Plan};
-use crate::sys::socket;
 
 /// Socket of the guest agent's port in the runtime directory.
 const AGENT_SOCKET: &str = "agent.sock";

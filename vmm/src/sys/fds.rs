@@ -64,9 +64,14 @@ mod tests {
 
     #[test]
     fn there_is_room_for_many_files_and_none_of_them_is_open() {
-        make_room();
+        const TIMES: i32 = 200;
+        for _ in 0..TIMES {
+            make_room();
+        }
         assert!(room() >= ROOM, "{}", room());
-        assert!(!std::path::Path::new(&format!("/proc/self/fd/{}", ROOM - 1)).exists());
+        // Other tests may have some open there just now, but not as many as would have been left open.
+        let is_open = |number: &RawFd| std::path::Path::new(&format!("/proc/self/fd/{number}")).exists();
+        assert!((ROOM - 1..ROOM + TIMES).filter(is_open).count() < TIMES as usize / 2);
     }
 
     #[test]

@@ -16,7 +16,6 @@ pub mod poll;
 pub mod process;
 pub mod random;
 pub mod signals;
-pub mod socket;
 pub mod socket_buffer;
 pub mod terminal;
 pub mod user;

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
+use net::socket;
+
 use super::super::tls;
 use super::{Address, Protection, Stream, Unprotected};
-use crate::sys::socket;
 
 /// An address, and what is asked of those who call there.
 #[derive(Clone, Debug)]

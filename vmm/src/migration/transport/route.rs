@@ -5,9 +5,11 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use net::socket;
+
 use super::super::tls;
 use super::{Address, Protection, Stream, Unprotected};
-use crate::sys::{socket, socket_buffer};
+use crate::sys::socket_buffer;
 
 /// How long a host may take to answer a call, and then to show who it is.
 const DIAL: Duration = Duration::from_secs(10);

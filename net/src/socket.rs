@@ -32,15 +32,23 @@ fn by_folder<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::
     reach(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// The same for nobody but this user, in place of a socket that an earlier process may have left there.
+/// Listens at `path`, in place of a socket that an earlier process may have left there.
 ///
 /// # Errors
 /// As [`listen`]: the address is in use where somebody listens, or where there is something else than a socket.
-pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+pub fn listen_again(path: &Path) -> io::Result<UnixListener> {
     if is_left(path) {
         fs::remove_file(path)?;
     }
-    let listener = listen(path)?;
+    listen(path)
+}
+
+/// The same for nobody but this user.
+///
+/// # Errors
+/// As [`listen_again`].
+pub fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    let listener = listen_again(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -81,5 +89,6 @@ mod tests {
         assert!(path.exists());
         assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(listen(Path::new("/")).is_err());
+        assert_eq!(listen_again(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens");
     }
 }
