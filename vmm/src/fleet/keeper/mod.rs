@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use devices::say;
@@ -68,6 +69,20 @@ pub struct Supervisor {
 /// The earlier of two times, where none is never.
 fn earlier(a: Option<Duration>, b: Duration) -> Option<Duration> {
     Some(a.map_or(b, |a| a.min(b)))
+}
+
+/// Tells all machines something, and waits until each was told: none waits for another one that does not answer.
+fn at_once(running: &BTreeMap<Key, Running>, tell: impl Fn(&Key, &Running) + Sync) {
+    let tell = &tell;
+    thread::scope(|scope| {
+        for (key, process) in running {
+            let thread = thread::Builder::new().name("tell".into()).stack_size(256 << 10);
+            if thread.spawn_scoped(scope, move || tell(key, process)).is_err() {
+                // The host has no more threads.
+                tell(key, process);
+            }
+        }
+    });
 }
 
 impl Supervisor {
@@ -167,9 +182,9 @@ impl Supervisor {
         self.tell_all(Running::power_off, Instance::powers_off_at);
     }
 
-    fn tell_all(&mut self, tell: impl Fn(&Running, &Path, &Key), note: impl Fn(&mut Instance, u64)) {
-        for (key, process) in &self.running {
-            tell(process, &self.record.launch.runtime, key);
+    fn tell_all(&mut self, tell: impl Fn(&Running, &Path, &Key) + Sync, note: impl Fn(&mut Instance, u64)) {
+        at_once(&self.running, |key, process| tell(process, &self.record.launch.runtime, key));
+        for key in self.running.keys() {
             if let Some(instance) = self.record.instances.get_mut(key) {
                 note(instance, now());
             }

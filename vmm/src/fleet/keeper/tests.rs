@@ -1,5 +1,8 @@
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
@@ -9,6 +12,7 @@ use super::super::orders::orders;
 use super::super::strategy::{End, Order, Strategy};
 use super::super::wanted::Owner;
 use super::*;
+use crate::api::SOCKET;
 use crate::migration::record::{Owner as Has, Record as Move, Records};
 use crate::migration::wire::Session;
 use crate::open::RuntimeDir;
@@ -100,4 +104,59 @@ fn a_machine_that_may_run_elsewhere_keeps_its_name_when_it_is_scaled_away() {
     RuntimeDir::remove(root.path(), "default", "pool-0").unwrap();
     fleet.populate(&pool, 3);
     assert!(fleet.record.instances.contains_key(&member(0)));
+}
+
+/// A process that is said to run a machine, and what is there of that machine.
+struct Hung {
+    process: Child,
+    socket: UnixListener,
+    _runtime: RuntimeDir,
+}
+
+impl Hung {
+    fn new(root: &Path, key: &Key) -> Self {
+        let process = Command::new("sleep").arg("600").spawn().unwrap();
+        let runtime = RuntimeDir::create(root, &key.namespace, &key.name).unwrap();
+        fs::write(RuntimeDir::lock_of(root, &key.namespace, &key.name), process.id().to_string()).unwrap();
+        let socket = net::socket::listen(&runtime.path().join(SOCKET)).unwrap();
+        Self { process, socket, _runtime: runtime }
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn machines_that_do_not_answer_keep_no_other_from_being_ended_by_force() {
+    let root = tempfile::tempdir().unwrap();
+    let keys = [0, 1, 2].map(|number| format!("default/pool-{number}").parse().unwrap());
+    // Before the supervisor: its thread has signals blocked, and so would they have.
+    let mut machines: Vec<Hung> = keys.iter().map(|key| Hung::new(root.path(), key)).collect();
+    let mut fleet = supervisor(root.path());
+    let owner = Owner::Pool { strategy: Strategy::Always, replicas: 3, paused: false };
+    let pool = Wanted { key: "default/pool".parse().unwrap(), owner, grace: 1, object: Value::Null };
+    fleet.populate(&pool, 1);
+    for key in &keys {
+        assert_eq!(fleet.start(key, 1), None, "it is found to run");
+    }
+    assert_eq!(fleet.running.len(), 3);
+    thread::scope(|scope| {
+        let machines = &machines;
+        scope.spawn(move || {
+            // None answers before all were asked.
+            let asked = machines.iter().map(|machine| machine.socket.accept().unwrap().0);
+            for mut connection in asked.collect::<Vec<_>>() {
+                let _ = connection.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        fleet.close(true);
+    });
+    for machine in &mut machines {
+        assert!(machine.process.try_wait().unwrap().is_none(), "it was not waited for its answer");
+    }
+    assert!(fleet.record.instances.values().all(|instance| instance.forced.is_some()));
 }
