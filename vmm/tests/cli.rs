@@ -6,6 +6,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -322,5 +324,67 @@ fn all_that_cannot_be_opened_is_said_at_its_line() {
     for (line, word) in [(7, "oci:nowhere"), (13, "kubevmm-none"), (17, "quay.io"), (19, "lost.img")] {
         assert!(text.contains(&format!("nowhere.yaml:{line}:")), "line {line} in {text}");
         assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+/// A fleet that is up, ended when dropped.
+struct Fleet<'a>(&'a Folder);
+
+impl Fleet<'_> {
+    fn kubevmm(&self, args: &[&str]) -> Output {
+        self.0.command(args).args(["--runtime-dir", "run"]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Waits until the fleet's only object is in this state.
+    fn wait(&self, state: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let output = self.kubevmm(&["fleet"]);
+            if out(&output).contains(state) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}{}", out(&output), errors(&output));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Fleet<'_> {
+    fn drop(&mut self) {
+        self.kubevmm(&["down"]);
+    }
+}
+
+/// One whose process ends before the machine has a runtime directory, or when it has one.
+const WAITING: [&str; 2] = [
+    "{volumes: [{name: data, persistentVolumeClaim: {claimName: lost}}], domain: {memory: {guest: 64Mi}, \
+     devices: {autoattachPodInterface: false, disks: [{name: data, disk: {bus: virtio}}]}, firmware: FIRMWARE}}",
+    "{domain: {memory: {guest: 64Mi}, devices: {autoattachPodInterface: false}, firmware: FIRMWARE}}",
+];
+
+#[test]
+fn a_machine_that_waits_to_be_started_again_is_stopped_for_good() {
+    for (spec, force) in WAITING.iter().flat_map(|spec| [(spec, &[][..]), (spec, &["--force"])]) {
+        let firmware = "{kernelBoot: {container: {image: 'rootfs:/nonexistent', kernelPath: /kernel}}}";
+        let spec = spec.replace("FIRMWARE", firmware);
+        let vm = format!(
+            "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {{name: web}}\n\
+             spec: {{runStrategy: Always, template: {{spec: {spec}}}}}\n"
+        );
+        let folder = Folder::new(&[("vms.yaml", &vm)]);
+        let fleet = Fleet(&folder);
+        let output = fleet.kubevmm(&["up", "--detach", "vms.yaml"]);
+        assert_eq!(code(&output), 0, "{}", errors(&output));
+        fleet.wait("CrashLoopBackOff");
+        let stop = |name| fleet.kubevmm(&[&["stop", name], force].concat());
+        let output = stop("web");
+        assert_eq!((code(&output), errors(&output)), (0, ""));
+        assert_eq!(out(&output), "VM default/web was scheduled to stop\n");
+        fleet.wait("Stopped");
+        let output = stop("web");
+        assert_eq!((code(&output), errors(&output)), (1, "kubevmm: VM web is not running\n"));
+        let output = stop("nobody");
+        assert_eq!(code(&output), 3);
+        assert!(errors(&output).contains("there is no machine default/nobody"), "{}", errors(&output));
     }
 }

@@ -3,7 +3,7 @@
 use crate::cli::Failure;
 use crate::cli::args::Args;
 use crate::cli::run::runtime_root;
-use crate::client::Machine;
+use crate::client::{ClientError, Kind, Machine, keeper};
 
 /// The namespace that names without one are in, if it was given.
 pub(super) fn namespace(args: &Args) -> Result<Option<String>, Failure> {
@@ -17,6 +17,26 @@ pub(super) fn machines(args: &Args) -> Result<Vec<Machine>, Failure> {
         return Err(Failure::Usage("give the name of a machine; kubevmm ps lists all".into()));
     }
     words.into_iter().map(|word| find(args, word)).collect()
+}
+
+/// The same, where one is meant, too, that a fleet keeps and that is not there: it waits to be started, or is not to run.
+pub(super) fn machines_or_kept(args: &Args) -> Result<Vec<Machine>, Failure> {
+    let words = args.words()?;
+    if words.is_empty() {
+        return machines(args);
+    }
+    words.into_iter().map(|word| find_or_kept(args, word)).collect()
+}
+
+fn find_or_kept(args: &Args, word: &str) -> Result<Machine, Failure> {
+    match find(args, word) {
+        Err(Failure::Client(ClientError::NoMachine { namespace, name, directory, .. }))
+            if keeper(&runtime_root(args), Kind::Machine, &namespace, &name)?.is_some() =>
+        {
+            Ok(Machine { namespace, name, directory })
+        }
+        found => found,
+    }
 }
 
 /// The one machine that is named.

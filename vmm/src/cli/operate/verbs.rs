@@ -20,23 +20,39 @@ pub(super) fn main(name: &str, args: &Args) -> Option<Result<u8, Failure>> {
         "unpause" => |machine, _| put(machine, &machine.subresource("unpause"), "", "goes on"),
         "soft-reboot" => |machine, _| put(machine, &machine.subresource("softreboot"), "", "reboots"),
         "reset" => |machine, _| put(machine, &machine.subresource("reset"), "", "is reset"),
-        "stop" => |machine, args| {
-            // Otherwise the fleet would start it again. With its own time or none it is stopped here, too.
-            if order_kept(machine, args, "stop")? && is_plain(args) {
-                return Ok(format!("VM {machine} was scheduled to stop"));
-            }
-            put(machine, &machine.vm_subresource("stop"), &grace(args, "gracePeriod")?, "is stopped")
-        },
-        "restart" => |machine, args| {
-            if is_plain(args) && order_kept(machine, args, "restart")? {
-                return Ok(format!("VM {machine} was scheduled to restart"));
-            }
-            put(machine, &machine.vm_subresource("restart"), &grace(args, "gracePeriodSeconds")?, "restarts")
-        },
+        "stop" => stop,
+        "restart" => restart,
         "delete" => delete,
         _ => return None,
     };
-    Some(each(args, verb))
+    let machines = match name {
+        "stop" | "restart" => names::machines_or_kept(args),
+        _ => names::machines(args),
+    };
+    Some(machines.and_then(|machines| each(&machines, args, verb)))
+}
+
+/// Stops a machine. One that a fleet keeps would be started again by that, now or once it has waited for long enough: the fleet is
+/// told, and with a time of its own or none the machine is, too.
+fn stop(machine: &Machine, args: &Args) -> Result<String, Failure> {
+    let grace = grace(args, "gracePeriod")?;
+    let is_kept = order_kept(machine, args, "stop")?;
+    let scheduled = || Ok(format!("VM {machine} was scheduled to stop"));
+    if is_kept && is_plain(args) {
+        return scheduled();
+    }
+    match put(machine, &machine.vm_subresource("stop"), &grace, "is stopped") {
+        Err(Failure::Client(ClientError::Ended(_))) if is_kept => scheduled(),
+        stopped => stopped,
+    }
+}
+
+/// Stops a machine and starts it again.
+fn restart(machine: &Machine, args: &Args) -> Result<String, Failure> {
+    if is_plain(args) && order_kept(machine, args, "restart")? {
+        return Ok(format!("VM {machine} was scheduled to restart"));
+    }
+    put(machine, &machine.vm_subresource("restart"), &grace(args, "gracePeriodSeconds")?, "restarts")
 }
 
 /// Whether the guest has its usual time.
@@ -49,10 +65,14 @@ fn order_kept(machine: &Machine, args: &Args, verb: &str) -> Result<bool, Failur
     kept::order_kept(args, &machine.namespace, &machine.name, verb)
 }
 
-fn each(args: &Args, verb: impl Fn(&Machine, &Args) -> Result<String, Failure>) -> Result<u8, Failure> {
+fn each(
+    machines: &[Machine],
+    args: &Args,
+    verb: impl Fn(&Machine, &Args) -> Result<String, Failure>,
+) -> Result<u8, Failure> {
     let mut last = Ok(0);
-    for machine in names::machines(args)? {
-        match verb(&machine, args) {
+    for machine in machines {
+        match verb(machine, args) {
             Ok(text) => print(&format!("{text}\n"))?,
             Err(failure) => {
                 if let Err(earlier) = std::mem::replace(&mut last, Err(failure)) {
