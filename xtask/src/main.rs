@@ -18,6 +18,7 @@ mod host;
 mod kernel;
 mod kvm;
 mod lz4;
+mod mounts;
 mod peers;
 mod process;
 mod qemu;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::error::{Doing, Result};
+use crate::mounts;
 
 /// The workspace and its cache.
 #[derive(Debug, Clone)]
@@ -58,9 +59,10 @@ impl Store {
     }
 }
 
-/// Makes an empty folder, whatever was there.
+/// Makes an empty folder, whatever was there. What was mounted in it by a runner that was killed would be busy.
 pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
     if folder.exists() {
+        mounts::detach_below(folder)?;
         fs::remove_dir_all(folder).doing(format_args!("emptying {}", folder.display()))?;
     }
     fs::create_dir_all(folder).doing(format_args!("making {}", folder.display()))
@@ -139,6 +141,22 @@ pub(crate) fn place_tree(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_emptied_that_something_is_mounted_in() {
+        let folder = std::env::temp_dir().join(format!("kubevmm-mounts-test-{}", std::process::id()));
+        let room = folder.join("a room");
+        fs::create_dir_all(&room).unwrap();
+        match guest::sys::mount_memory(&room, 1 << 20) {
+            Ok(()) => fs::write(room.join("file"), "").unwrap(),
+            // Nobody but root can leave anything mounted.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied),
+        }
+        let _user = fs::File::open(room.join("file"));
+        empty_folder(&folder).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir(folder).unwrap();
+    }
 
     #[test]
     fn a_changed_file_changes_the_fingerprint() {
