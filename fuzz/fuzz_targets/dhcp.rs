@@ -2,6 +2,7 @@
 //! there, and what comes back is one short frame at most.
 
 #![no_main]
+#![expect(unsafe_code, reason = "frames are handed over in raw buffers")]
 
 use std::fs::File;
 use std::io;

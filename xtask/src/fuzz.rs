@@ -155,4 +155,12 @@ mod tests {
             assert!(root.join("fuzz/corpus").join(&name).is_dir(), "{name} has no seeds");
         }
     }
+
+    #[test]
+    fn plain_cargo_compiles_for_targets_what_is_compiled_for_them_only() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let config = fs::read_to_string(root.join("fuzz/.cargo/config.toml")).unwrap();
+        assert!(COVERAGE.contains("--cfg fuzzing"));
+        assert!(config.contains(r#"rustflags = ["--cfg", "fuzzing"]"#), "{config}");
+    }
 }
