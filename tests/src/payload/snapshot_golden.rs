@@ -21,13 +21,37 @@ const ANY_PROCESSOR: &str = "/sys/module/kvm_pvm";
 const RATE: &str = "the guest's time stamp counter ";
 const MISFITS: [&str; 4] = ["the guest's processor ", RATE, "the guest has seen ", "part "];
 
+/// The payload at its place, which all runs on a host have in common: others wait until this is dropped.
+struct Payload {
+    _lock: File,
+}
+
+impl Payload {
+    fn place() -> Result<Self, Failure> {
+        let folder = folder();
+        // The folder itself goes, and a lock with it.
+        let lock = File::open(folder.parent().unwrap_or(folder))?;
+        lock.lock().doing("waiting for other runs of this case")?;
+        fs::create_dir_all(folder)?;
+        fs::write(KERNEL, elf::pvh(code::counts(), 4096)).doing("writing a payload")?;
+        Ok(Self { _lock: lock })
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        // The next one puts up with what is there.
+        let _ = fs::remove_dir_all(folder());
+    }
+}
+
+fn folder() -> &'static Path {
+    Path::new(KERNEL).parent().unwrap_or(Path::new("/"))
+}
+
 pub(super) fn golden(ctx: &Ctx) -> Outcome {
-    let folder = Path::new(KERNEL).parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    fs::write(KERNEL, elf::pvh(code::counts(), 4096)).doing("writing a payload")?;
-    let outcome = goes_on(ctx);
-    fs::remove_dir_all(folder)?;
-    outcome
+    let _payload = Payload::place()?;
+    goes_on(ctx)
 }
 
 fn goes_on(ctx: &Ctx) -> Outcome {
@@ -90,7 +114,19 @@ fn numbers(console: &Path) -> Result<Vec<u32>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_of_processors;
+    use super::*;
+
+    #[test]
+    fn nobody_takes_another_runs_payload_away() {
+        let run = || {
+            for _ in 0..50 {
+                let _payload = Payload::place().unwrap();
+                thread::yield_now();
+                fs::read(KERNEL).unwrap();
+            }
+        };
+        thread::scope(|scope| [(); 4].map(|()| scope.spawn(run)).map(|run| run.join().unwrap()));
+    }
 
     #[test]
     fn only_another_processor_excuses_a_host() {
