@@ -1,7 +1,7 @@
 //! Clients, good and bad, against a server whose service is made for this.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -79,7 +79,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join("api.sock")).unwrap();
+        let listener = net::socket::listen(&folder.path().join("api.sock")).unwrap();
         let wake = Arc::new(EventFd::new(EFD_NONBLOCK).unwrap());
         let completions = Arc::new(Completions::new(Arc::clone(&wake)));
         let answered = Arc::new(AtomicUsize::new(0));
@@ -89,7 +89,7 @@ impl Server {
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.folder.path().join("api.sock")).unwrap();
+        let stream = net::socket::connect(&self.folder.path().join("api.sock")).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream
     }
@@ -238,7 +238,7 @@ fn a_thousand_clients_do_not_keep_others_out() {
     let server = Server::start();
     let idle: Vec<_> = (0..1000)
         .filter_map(|_| {
-            let client = UnixStream::connect(server.folder.path().join("api.sock"));
+            let client = net::socket::connect(&server.folder.path().join("api.sock"));
             client.ok()
         })
         .collect();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -14,7 +13,7 @@ use crate::status::VMI_FILE;
 fn server(root: &Path, answers: Vec<&'static [u8]>) -> (Machine, JoinHandle<Vec<String>>) {
     let directory = root.join("ns/vm");
     fs::create_dir_all(&directory).unwrap();
-    let listener = UnixListener::bind(directory.join(api::SOCKET)).unwrap();
+    let listener = net::socket::listen(&directory.join(api::SOCKET)).unwrap();
     let thread = std::thread::spawn(move || {
         let mut asked = Vec::new();
         for answer in answers {

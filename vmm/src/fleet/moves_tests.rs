@@ -1,5 +1,4 @@
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 
 use spec::Manifests;
 
@@ -108,7 +107,7 @@ fn what_is_forgotten_is_gone() {
 fn process(folder: &Path, known: Option<VirtualMachineInstanceMigration>) -> Receiver<(String, String)> {
     let directory = folder.join("run/default/vm");
     fs::create_dir_all(&directory).unwrap();
-    let listener = UnixListener::bind(directory.join(crate::api::SOCKET)).unwrap();
+    let listener = net::socket::listen(&directory.join(crate::api::SOCKET)).unwrap();
     let (file, (to, asked)) = (folder.join(FILE), mpsc::channel());
     thread::spawn(move || {
         for stream in listener.incoming() {

@@ -121,7 +121,6 @@ impl Link for RemoteLink {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
     use std::thread;
 
     use super::*;
@@ -131,7 +130,7 @@ mod tests {
     fn fetched(messages: Vec<Message>) -> String {
         let directory = tempfile::tempdir().unwrap();
         let (socket, into) = (directory.path().join("socket"), directory.path().join("into"));
-        let listener = UnixListener::bind(&socket).unwrap();
+        let listener = net::socket::listen(&socket).unwrap();
         let server = thread::spawn(move || {
             let stream = listener.accept().unwrap().0;
             assert_eq!(Reader::new(stream.try_clone().unwrap()).read().unwrap(), Message::Fetch(None));

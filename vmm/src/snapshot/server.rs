@@ -238,6 +238,8 @@ pub(super) fn is_memory(name: &str) -> bool {
 mod tests {
     use std::os::unix::net::UnixStream;
 
+    use net::socket;
+
     use super::*;
     use crate::migration::transport::{Address, Gate, Protection, Route};
     use crate::snapshot::fetch::fetch;
@@ -254,7 +256,7 @@ mod tests {
         let gate = Gate::new(address.clone(), &Protection::default()).unwrap();
         let totals = serve(&path, gate.listen().unwrap()).unwrap();
         assert_eq!(totals.to_string(), "0 machines, 0 MiB of memory");
-        let silent: Vec<_> = (0..2 * MOST).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+        let silent: Vec<_> = (0..2 * MOST).map(|_| socket::connect(&socket).unwrap()).collect();
         let route = Route::new(address, &Protection::default()).unwrap();
         // Those that were cut for others take a moment to go.
         let comes = (0..600).any(|attempt| {
@@ -272,7 +274,7 @@ mod tests {
 
     /// What is said to somebody who calls for the memory of this snapshot, and the connection.
     fn called(socket: &Path, id: &str) -> (Message, UnixStream) {
-        let stream = UnixStream::connect(socket).unwrap();
+        let stream = socket::connect(socket).unwrap();
         Writer::new(stream.try_clone().unwrap()).write(&Message::Fetch(Some(id.into()))).unwrap();
         (Reader::new(stream.try_clone().unwrap()).read().unwrap(), stream)
     }

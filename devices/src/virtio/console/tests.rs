@@ -1,6 +1,6 @@
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Setup {
         let machine = Machine::new();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = ::net::socket::listen(&path).unwrap();
         let ports = vec![
             port(None, true, PortBackend::None),
             port(Some("agent"), false, PortBackend::Listener(listener)),
@@ -49,7 +49,7 @@ impl Setup {
     }
 
     fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(&self.path).unwrap();
+        let stream = ::net::socket::connect(&self.path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }

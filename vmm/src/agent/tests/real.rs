@@ -42,9 +42,9 @@ fn start() -> Option<(Setup, Real)> {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("socket");
     let child = Command::new(program)
-        .args(["-m", "unix-listen", "-b", FORBIDDEN, "-p"])
-        .arg(&socket)
-        .arg("-t")
+        // From there, as addresses of sockets are short, and the folder's path may be long.
+        .current_dir(folder.path())
+        .args(["-m", "unix-listen", "-b", FORBIDDEN, "-p", "socket", "-t"])
         .arg(folder.path())
         .arg("-f")
         .arg(folder.path().join("pid"))
@@ -54,7 +54,7 @@ fn start() -> Option<(Setup, Real)> {
     let real = Real { child, _folder: folder };
     let deadline = Instant::now() + Duration::from_secs(60);
     let agent = loop {
-        match std::os::unix::net::UnixStream::connect(&socket) {
+        match net::socket::connect(&socket) {
             Ok(stream) => break stream,
             Err(error) if Instant::now() > deadline => panic!("{error}"),
             Err(_) => thread::sleep(Duration::from_millis(10)),

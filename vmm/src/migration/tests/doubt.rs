@@ -77,7 +77,7 @@ impl Doubt {
             return Err(std::io::ErrorKind::HostUnreachable.into());
         }
         let number = usize::from(self.restarted.load(Ordering::SeqCst));
-        let stream = UnixStream::connect(&self.sockets[number])?;
+        let stream = socket::connect(&self.sockets[number])?;
         self.first.lock().unwrap().get_or_insert(stream.try_clone()?);
         self.dials.fetch_add(1, Ordering::SeqCst);
         Ok(Stream::Unix(stream))
@@ -244,7 +244,7 @@ fn a_destination_that_hears_nothing_on_the_first_connection_is_told_on_another()
 
 /// Asks at `path` what became of a session, and says that it is known.
 fn ask(path: &Path, session: u8) -> Message {
-    let stream = UnixStream::connect(path).unwrap();
+    let stream = socket::connect(path).unwrap();
     let mut reader = Reader::new(stream.try_clone().unwrap());
     let mut writer = Writer::new(stream);
     writer.write(&Message::Ask(Session::new([session; 16]))).unwrap();
@@ -260,7 +260,7 @@ fn what_is_said_of_another_session_settles_none() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let reception = reception(&path);
-    let stream = UnixStream::connect(&path).unwrap();
+    let stream = socket::connect(&path).unwrap();
     let mut writer = Writer::new(stream.try_clone().unwrap());
     let hello = Hello {
         format: FORMAT,
@@ -303,7 +303,7 @@ fn a_source_that_goes_before_it_is_let_in_is_missed() {
         facts: Facts::new(),
         connections: 1,
     };
-    let stream = UnixStream::connect(&path).unwrap();
+    let stream = socket::connect(&path).unwrap();
     Writer::new(&stream).write(&Message::Hello(hello)).unwrap();
     drop(stream);
     let reception = Reception::open(listener, Facts::new(), folder.path()).unwrap();

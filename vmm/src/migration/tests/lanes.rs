@@ -47,7 +47,7 @@ fn nobody_joins_without_the_key_and_no_more_than_were_agreed_on() {
     let gate = Gate::new(Address::Unix(path.clone()), &Protection::default()).unwrap();
     let reception = Reception::open(gate.listen().unwrap(), Facts::new(), directory.path()).unwrap();
     let say = |message: &Message| {
-        let stream = UnixStream::connect(&path).unwrap();
+        let stream = socket::connect(&path).unwrap();
         let mut reader = Reader::new(stream.try_clone().unwrap());
         let mut writer = Writer::new(stream);
         writer.write(message).unwrap();
@@ -89,13 +89,13 @@ fn those_who_say_nothing_do_not_keep_a_source_out() {
     let reception = Reception::open(gate.listen().unwrap(), Facts::new(), directory.path()).unwrap();
     let mut silent = Vec::new();
     for _ in 0..40 {
-        let mut stream = UnixStream::connect(&path).unwrap();
+        let mut stream = socket::connect(&path).unwrap();
         // The beginning of a frame; whoever is sent away at once may not be able to say even that.
         let _ = stream.write_all(b"KVMM");
         silent.push(stream);
         thread::sleep(Duration::from_millis(5));
     }
-    let mut writer = Writer::new(UnixStream::connect(&path).unwrap());
+    let mut writer = Writer::new(socket::connect(&path).unwrap());
     let hello = Hello {
         format: FORMAT,
         oldest: OLDEST_FORMAT,
@@ -120,7 +120,7 @@ fn whoever_has_said_what_it_wants_is_not_cut_for_those_who_say_nothing() {
     let path = directory.path().join("socket");
     let _reception = reception(&path);
     let call = |message| {
-        let stream = UnixStream::connect(&path).unwrap();
+        let stream = socket::connect(&path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (mut reader, mut writer) =
             (Reader::new(stream.try_clone().unwrap()), Writer::new(stream.try_clone().unwrap()));
@@ -142,7 +142,7 @@ fn whoever_has_said_what_it_wants_is_not_cut_for_those_who_say_nothing() {
     let _silent: Vec<_> = (0..20)
         .map(|_| {
             thread::sleep(Duration::from_millis(5));
-            UnixStream::connect(&path).unwrap()
+            socket::connect(&path).unwrap()
         })
         .collect();
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();

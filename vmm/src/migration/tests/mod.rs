@@ -6,7 +6,7 @@ mod lanes;
 mod strange;
 
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use block::{Blocking, Disk, MarkedDisk, RawDisk, RawOptions};
 use devices::GuestRam;
+use net::socket;
 use ram::{PAGE, Ram, RegionMarks};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -337,12 +338,12 @@ fn breaking_proxy(
     forward: Option<usize>,
     backward: Option<usize>,
 ) -> Arc<AtomicUsize> {
-    let listener = UnixListener::bind(from).unwrap();
+    let listener = socket::listen(&from).unwrap();
     let said = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&said);
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
-            let (Ok(near), Ok(far)) = (stream, UnixStream::connect(&to)) else { continue };
+            let (Ok(near), Ok(far)) = (stream, socket::connect(&to)) else { continue };
             let (forward, backward, count) = if number == which {
                 (forward, backward, Arc::clone(&count))
             } else {
@@ -433,7 +434,7 @@ fn trial_with(
         post_copy,
         ..MigrationOptions::default()
     };
-    let dial = || UnixStream::connect(&near).map(Stream::Unix);
+    let dial = || socket::connect(&near).map(Stream::Unix);
     let session = Session::new([5; 16]);
     let result = depart(&mut guest, &dial, session.clone(), Facts::new(), &options, &Cancel::default());
     is_over.store(true, Ordering::SeqCst);

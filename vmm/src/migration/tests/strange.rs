@@ -80,7 +80,7 @@ fn session() -> Session {
 }
 
 fn call(folder: &Path) -> Spoken {
-    let stream = UnixStream::connect(folder.join("socket")).unwrap();
+    let stream = socket::connect(&folder.join("socket")).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     (Reader::new(stream.try_clone().unwrap()), Writer::new(stream))
 }
