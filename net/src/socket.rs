@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(listen_privately(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         connect(&path).unwrap();
         drop(listener);
+        crate::testing::settle();
         drop(listen_privately(&path).unwrap());
         let image = root.path().join("disk.img");
         fs::write(&image, "data").unwrap();

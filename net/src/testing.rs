@@ -1,12 +1,35 @@
 //! What tests of several modules need: a network namespace of their own, memory as buffers, descriptors watched.
 #![expect(unsafe_code, reason = "the tests make raw frames and watch descriptors")]
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::IoBuf;
 use crate::netlink::Namespace;
+
+/// Read while a program is being started.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Does what starts a program. Until that runs it has all files open that this process had when it was started.
+pub(crate) fn starting<T>(start: impl FnOnce() -> T) -> T {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
+
+/// Waits until what was closed before is closed for good, though another test was just starting a program: a tap is free, a listener
+/// gone, a script no longer written to.
+pub(crate) fn settle() {
+    drop(STARTING.write().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// What a program says that reads nothing.
+fn output(command: &mut Command) -> io::Result<Output> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    starting(|| command.spawn())?.wait_with_output()
+}
 
 /// Runs `test` in a new network namespace; says so and does nothing where that is not allowed, or where there are no
 /// judges.
@@ -15,7 +38,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send) {
         eprintln!("{}: skipped, {why}", std::thread::current().name().unwrap_or("a test"));
     };
     for judge in ["ip", "nft"] {
-        if let Err(error) = Command::new(judge).arg("--version").output() {
+        if let Err(error) = output(Command::new(judge).arg("--version")) {
             return skipped(format!("{judge} cannot be run: {error}"));
         }
     }
@@ -27,7 +50,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send) {
 
 /// Runs a program that must succeed; what it prints.
 pub(crate) fn run(program: &str, arguments: &str) -> String {
-    let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
+    let output = output(Command::new(program).args(arguments.split(' '))).unwrap();
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

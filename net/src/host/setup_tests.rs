@@ -5,7 +5,7 @@ use std::io;
 use super::*;
 use crate::netlink::{MacvtapMode, Namespace, Netlink, NetlinkError, NewInterface, NewKind};
 use crate::nft::{Forward, Protocol};
-use crate::testing::{give_up_rights, in_namespace, run};
+use crate::testing::{give_up_rights, in_namespace, run, settle};
 use crate::{IpNet, Link, MacAddress};
 
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
@@ -48,6 +48,7 @@ fn pod(outside: &Namespace) {
 
 /// Everything that could have been changed.
 fn picture() -> String {
+    settle();
     let ip = ["-d addr show", "route show table all", "-6 route show table all"].map(|what| run("ip", what));
     let settings = [
         "ipv4/ip_forward",
@@ -107,6 +108,8 @@ fn can_open(wanted: &Wanted, error: &SetupError) -> bool {
 
 /// Makes `wanted`, but is killed when step `last` is written down; what was written.
 fn die_at(wanted: &Wanted, last: usize) -> (Record, Result<Made, SetupError>) {
+    // A tap of the same name is gone.
+    settle();
     let (mut record, mut count, mut written) = (Record::default(), 0, String::new());
     let made = HostSetup::new("default/vm").unwrap().make(wanted, &mut record, &mut |record| {
         written = serde_json::to_string(record).unwrap();
@@ -123,6 +126,7 @@ fn undo(owner: &str, record: Record) {
 
 /// What of the record others still need.
 fn undo_beside_others(owner: &str, mut record: Record) -> Record {
+    settle();
     let mut saved = record.clone();
     let mut setup = HostSetup::new(owner).unwrap();
     let left = setup.undo(&mut record, &mut |record| {
@@ -357,6 +361,8 @@ fn plug_guest(bridge: &str, guest: &Namespace, commands: &[&str]) {
 /// Connects from one namespace to a server in another; what the server saw as the client's address.
 fn reach(server: &Namespace, bind: &str, client: &Namespace, target: &str) -> String {
     use std::net::{TcpListener, TcpStream};
+    // Somebody may have listened there a moment ago.
+    settle();
     let listener = server.run(|| TcpListener::bind(bind).unwrap()).unwrap();
     let stream = client.run(|| {
         TcpStream::connect_timeout(&target.parse().unwrap(), std::time::Duration::from_secs(60)).unwrap()

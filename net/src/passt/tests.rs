@@ -10,7 +10,7 @@ use super::*;
 use crate::host::Forwards;
 use crate::netlink::Namespace;
 use crate::nft::{Forward, Protocol};
-use crate::testing::{become_nobody, in_namespace, io_buf, run, wait_readable};
+use crate::testing::{become_nobody, in_namespace, io_buf, run, starting, wait_readable};
 
 const PASST: &str = "/usr/bin/passt";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -54,6 +54,10 @@ fn with_passt(test: impl FnOnce(&Namespace) + Send) {
 fn plan(ports: &[u16]) -> PasstPlan {
     let forward = |port: &u16| Forward { protocol: Protocol::Tcp, first: *port, last: *port, range: false };
     PasstPlan::new(PASST.into(), Forwards::Only(ports.iter().map(forward).collect()))
+}
+
+fn started(ports: &[u16]) -> Passt {
+    starting(|| Passt::start(&plan(ports))).unwrap()
 }
 
 /// What a guest would do, frame by frame.
@@ -163,7 +167,7 @@ fn guest(passt: &Passt) -> Guest {
 #[test]
 fn a_guest_gets_an_address_and_reaches_servers() {
     with_passt(|world| {
-        let passt = Passt::start(&plan(&[])).unwrap();
+        let passt = started(&[]);
         let mut guest = guest(&passt);
         let mac = guest.arp(GATEWAY);
 
@@ -218,7 +222,7 @@ fn talk(guest: &mut Guest, mac: [u8; 6], to: Ipv4Addr, port: u16, listener: &Tcp
 #[test]
 fn a_forwarded_port_leads_to_the_guest() {
     with_passt(|world| {
-        let passt = Passt::start(&plan(&[80])).unwrap();
+        let passt = started(&[80]);
         let mut guest = guest(&passt);
         let mac = guest.arp(GATEWAY);
         let client = thread::scope(|scope| {
@@ -247,7 +251,7 @@ fn a_forwarded_port_leads_to_the_guest() {
 fn it_needs_no_rights() {
     with_passt(|_| {
         become_nobody();
-        let passt = Passt::start(&plan(&[8080])).unwrap();
+        let passt = started(&[8080]);
         let mut guest = guest(&passt);
         guest.arp(GATEWAY);
         let pid = passt.pid().unwrap();
@@ -263,7 +267,7 @@ fn is_alive(pid: u32) -> bool {
 #[test]
 fn it_is_started_again_when_it_dies_and_ends_with_its_link() {
     with_passt(|_| {
-        let passt = Passt::start(&plan(&[])).unwrap();
+        let passt = started(&[]);
         let mut guest = guest(&passt);
         guest.arp(GATEWAY);
         let first = passt.pid().unwrap();
@@ -291,7 +295,7 @@ fn it_is_started_again_when_it_dies_and_ends_with_its_link() {
 fn what_is_wrong_is_said_at_once() {
     with_passt(|_| {
         let taken = TcpListener::bind("0.0.0.0:8088").unwrap();
-        let error = Passt::start(&plan(&[8088])).unwrap_err().to_string();
+        let error = starting(|| Passt::start(&plan(&[8088]))).unwrap_err().to_string();
         assert!(error.contains("8088") && !error.contains("syslog"), "{error}");
         drop(taken);
         let mut missing = plan(&[]);
@@ -309,11 +313,9 @@ fn it_ends_when_this_process_is_killed() {
              p=subprocess.Popen(['{PASST}','-f','-q','--fd',str(b.fileno()),'-t','none','-u','none'],pass_fds=[b.fileno()],stderr=subprocess.DEVNULL)\n\
              b.close()\nprint(p.pid,flush=True)\ntime.sleep(60)"
         );
-        let spawned = std::process::Command::new("python3")
-            .args(["-c", &script])
-            .stdout(std::process::Stdio::piped())
-            .spawn();
-        let Ok(mut parent) = spawned else {
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", &script]).stdout(std::process::Stdio::piped());
+        let Ok(mut parent) = starting(|| command.spawn()) else {
             eprintln!("{:?}: skipped, there is no python3", thread::current().name());
             return;
         };

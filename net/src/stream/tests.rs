@@ -2,14 +2,13 @@
 
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{io_buf, socket_buffer, wait_readable};
+use crate::testing::{io_buf, settle, socket_buffer, wait_readable};
 
 const HEADER: usize = 12;
 
@@ -165,6 +164,7 @@ fn lengths_that_no_frame_has_end_the_connection() {
         assert_eq!(refused, Err(io::ErrorKind::InvalidInput), "{len}");
     }
     drop(theirs);
+    settle();
     assert!(send(&mut *queue, &frame(60, 0), 12).is_err());
     assert!(!stream.is_connected(), "no signal, no panic");
 }
@@ -207,7 +207,7 @@ fn a_peer_that_comes_back_is_found_again_and_rings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peer.sock");
     assert!(Stream::connect(&path).is_err());
-    let listener = UnixListener::bind(&path).unwrap();
+    let listener = crate::socket::listen(&path).unwrap();
     let stream = Stream::connect(&path).unwrap();
     let (mut rx, mut tx) = (stream.open_queue(0).unwrap(), stream.open_queue(0).unwrap());
     let fd = rx.fd().as_raw_fd();
@@ -248,5 +248,6 @@ fn an_edge_tells_of_frames_that_came_while_nobody_looked() {
         assert!(!watch.fires());
     }
     drop(OwnedFd::from(theirs));
+    settle();
     assert!(watch.fires());
 }

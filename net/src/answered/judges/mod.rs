@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::tests::*;
 use super::*;
 use crate::dhcp::{Extras4, PrivateOption, Route4};
-use crate::testing::{in_namespace, run};
+use crate::testing::{in_namespace, run, settle, starting};
 use crate::{MacAddress, Tap};
 
 /// As client programs hand it to their scripts.
@@ -102,7 +102,7 @@ fn start(program: &str, arguments: &str) -> Running {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    Running(command.spawn().unwrap())
+    Running(starting(|| command.spawn()).unwrap())
 }
 
 /// A client on the interface, and what it told its script when it had a lease.
@@ -120,6 +120,8 @@ fn ask(client: &str, arguments: &str, dir: &Path) -> Told {
     );
     fs::write(&script, text).unwrap();
     run("chmod", &format!("+x {}", script.display()));
+    // No program is run that somebody has open to write to it.
+    settle();
     let arguments =
         arguments.replace("SCRIPT", script.to_str().unwrap()).replace("DIR", dir.to_str().unwrap());
     let _client = start(client, &arguments);
@@ -145,6 +147,8 @@ const UDHCPC: &str =
 
 /// A tap as the guest's card: what the kernel sends there comes to the queue, and the other way round.
 fn with_card(answers: Answers, offloads: Offloads, judge: impl FnOnce(&AnswersHandle)) {
+    // It may have been open a moment ago.
+    settle();
     let tap = Tap::open("t0", 1).unwrap();
     tap.set_offloads(offloads).unwrap();
     let mut wire = tap.open_queue(0).unwrap();

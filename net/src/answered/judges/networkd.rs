@@ -18,7 +18,7 @@ fn networkd_configures_all_there_is() {
         with_card(full(), Offloads::CSUM, |handle| {
             let mut command = Command::new("unshare");
             command.args(["-m", "sh", "-c", START]).stdin(Stdio::null()).stderr(Stdio::null());
-            let _networkd = Running(command.spawn().unwrap());
+            let _networkd = Running(starting(|| command.spawn()).unwrap());
             for (arguments, expected) in [
                 ("addr show dev t0", "inet 10.0.2.2/24"),
                 ("addr show dev t0", "inet6 fd10:0:2::2/128"),
