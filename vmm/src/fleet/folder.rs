@@ -1,11 +1,12 @@
 //! The folder of a fleet in the runtime root.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Record;
+use crate::sys::lock::Locked;
 use crate::sys::whole;
 
 /// Where fleets are in the runtime root: no namespace is called so.
@@ -52,8 +53,7 @@ pub enum FolderError {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Closing it gives the lock up.
-    _lock: File,
+    _lock: Locked,
 }
 
 /// Where the fleet `name` is kept below the runtime root.
@@ -76,8 +76,8 @@ pub fn names(root: &Path) -> Vec<String> {
 /// Number of the process that looks after a fleet, if one does.
 pub fn supervisor(path: &Path) -> Option<u32> {
     let lock = File::open(path.join(LOCK)).ok()?;
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => fs::read_to_string(path.join(LOCK)).ok()?.trim().parse().ok(),
+    match Locked::beside_others(lock) {
+        Ok(None) => fs::read_to_string(path.join(LOCK)).ok()?.trim().parse().ok(),
         _ => None,
     }
 }
@@ -99,16 +99,13 @@ impl Folder {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut lock = options.open(path.join(LOCK)).map_err(failed("opening the lock of"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(path.join(LOCK)).unwrap_or_default().trim().to_owned();
-                return Err(FolderError::Up { name: name.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed("locking")(source)),
-        }
-        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let lock = options.open(path.join(LOCK)).map_err(failed("opening the lock of"))?;
+        let Some(lock) = Locked::alone(lock).map_err(failed("locking"))? else {
+            let pid = fs::read_to_string(path.join(LOCK)).unwrap_or_default().trim().to_owned();
+            return Err(FolderError::Up { name: name.to_owned(), pid });
+        };
+        let mut file = lock.file();
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(failed("writing the lock of"))?;
         Ok(Self { path, _lock: lock })
     }

@@ -1,7 +1,7 @@
 //! The process of a machine: started here, or found running.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +17,7 @@ use super::strategy::End;
 use super::{Folder, Key};
 use crate::client::Machine;
 use crate::open::RuntimeDir;
+use crate::sys::lock::Locked;
 use crate::sys::process::Process;
 
 /// What tells a process to end, each time more firmly, unless it ignores some. They are of several kinds, for two of one count as one until
@@ -161,7 +162,7 @@ pub(super) enum Found {
 /// Whether somebody holds the lock.
 fn is_held(lock: &Path) -> bool {
     let Ok(file) = File::open(lock) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    matches!(Locked::beside_others(file), Ok(None))
 }
 
 /// The part of an exit report that matters here.

@@ -5,7 +5,7 @@
 //! setting that others need after it; whoever ends last sets it back. Locks are taken and files removed only while the
 //! folder's own lock is held, so that nobody locks a file that is about to go.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use devices::{chain, say};
 use net::Tap;
 use net::host::{HostSetup, Leftover, Record, SetupError, Wanted};
+
+use crate::sys::lock::Locked;
 
 /// The folder below the root of runtime directories. No namespace is called so.
 const FOLDER: &str = ".network";
@@ -60,7 +62,7 @@ pub struct HostNetwork {
 struct Open {
     setup: HostSetup,
     record: Record,
-    lock: File,
+    lock: Locked,
 }
 
 impl HostNetwork {
@@ -94,16 +96,12 @@ impl Open {
         let path = folder.join(format!("{stem}{MACHINE_LOCK}"));
         let fail = |source| HostNetworkError::File { path: path.clone(), source };
         let lock = file(&path).map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                // What others needed of the same machine's last run is still to be undone.
-                let before = read(&folder.join(format!("{stem}{RECORD}"))).unwrap_or_default();
-                let record = if setup.is_where(&before) { before } else { Record::default() };
-                Ok(Self { setup, record, lock })
-            }
-            Err(TryLockError::WouldBlock) => Err(HostNetworkError::InUse(owner.to_owned())),
-            Err(TryLockError::Error(source)) => Err(fail(source)),
-        }
+        let lock = Locked::alone(lock).map_err(fail)?;
+        let lock = lock.ok_or_else(|| HostNetworkError::InUse(owner.to_owned()))?;
+        // What others needed of the same machine's last run is still to be undone.
+        let before = read(&folder.join(format!("{stem}{RECORD}"))).unwrap_or_default();
+        let record = if setup.is_where(&before) { before } else { Record::default() };
+        Ok(Self { setup, record, lock })
     }
 }
 
@@ -154,11 +152,9 @@ fn clean_all(folder: &Path) -> Vec<String> {
 
 fn clean_one(folder: &Path, stem: &str) -> Vec<String> {
     let owner = stem.replacen('_', "/", 1);
-    let Ok(lock) = file(&folder.join(format!("{stem}{MACHINE_LOCK}"))) else { return Vec::new() };
-    if lock.try_lock().is_err() {
-        // It lives.
-        return Vec::new();
-    }
+    let lock = file(&folder.join(format!("{stem}{MACHINE_LOCK}"))).and_then(Locked::alone);
+    // It lives.
+    let Ok(Some(_lock)) = lock else { return Vec::new() };
     let path = folder.join(format!("{stem}{RECORD}"));
     let mut record = match read(&path) {
         Ok(record) => record,
@@ -199,10 +195,8 @@ fn told(left: &[Leftover], owner: &str) -> Vec<String> {
 }
 
 /// Waits for the folder's own lock.
-fn lock_folder(folder: &Path) -> io::Result<File> {
-    let lock = file(&folder.join(LOCK))?;
-    lock.lock()?;
-    Ok(lock)
+fn lock_folder(folder: &Path) -> io::Result<Locked> {
+    Locked::wait(file(&folder.join(LOCK))?)
 }
 
 fn file(path: &Path) -> io::Result<File> {

@@ -1,12 +1,13 @@
 //! The runtime directory of a VM: its lock, its sockets, its status.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use crate::migration::record;
+use crate::sys::lock::Locked;
 use crate::{console, status};
 
 /// Held open and locked as long as the VM runs. It says which process that is.
@@ -23,8 +24,7 @@ pub struct RuntimeDir {
     leave_nothing: bool,
     /// It was told that the VM has moved.
     is_told: bool,
-    /// Closing it gives the lock up.
-    _lock: File,
+    _lock: Locked,
 }
 
 impl RuntimeDir {
@@ -58,10 +58,11 @@ impl RuntimeDir {
         let path = root.join(namespace).join(name);
         let fail = |source| OpenError::File { what: "runtime directory".into(), path: path.clone(), source };
         let lock = lock(&path, true).map_err(fail)?;
-        let mut lock = lock.ok_or_else(|| running(namespace, name, &path))?;
+        let lock = lock.ok_or_else(|| running(namespace, name, &path))?;
         may(&path)?;
         clear(&path, word(&path)).map_err(fail)?;
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
+        let mut file = lock.file();
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fail)?;
         Ok(Self { path, leave_nothing: false, is_told: false, _lock: lock })
     }
 
@@ -134,7 +135,7 @@ fn running(namespace: &str, name: &str, path: &Path) -> OpenError {
 }
 
 /// Takes the lock in `directory`; `None` if another process has it.
-fn lock(directory: &Path, make: bool) -> io::Result<Option<File>> {
+fn lock(directory: &Path, make: bool) -> io::Result<Option<Locked>> {
     let path = directory.join(LOCK);
     for _ in 0..TRIES {
         if make {
@@ -147,13 +148,10 @@ fn lock(directory: &Path, make: bool) -> io::Result<Option<File>> {
             Err(error) if make && error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let Some(lock) = Locked::alone(lock)? else { return Ok(None) };
         // A lock on a file that was removed meanwhile keeps nobody out.
-        if fs::metadata(&path).is_ok_and(|there| lock.metadata().is_ok_and(|ours| there.ino() == ours.ino()))
+        if fs::metadata(&path)
+            .is_ok_and(|there| lock.file().metadata().is_ok_and(|ours| there.ino() == ours.ino()))
         {
             return Ok(Some(lock));
         }

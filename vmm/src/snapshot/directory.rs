@@ -15,6 +15,7 @@ use super::saved::SavedMemory;
 use super::server::is_memory;
 use super::sums::{Sum, Sums, list_of};
 use crate::machine::MachineState;
+use crate::sys::lock::Locked;
 
 /// What a snapshot is made of, besides its disks.
 pub(super) mod name {
@@ -44,7 +45,7 @@ pub(super) struct NewSnapshot {
     sums: Sums,
     is_done: bool,
     /// Says to others that somebody is at work on it.
-    _lock: Option<File>,
+    _lock: Option<Locked>,
 }
 
 impl NewSnapshot {

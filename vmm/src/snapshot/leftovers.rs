@@ -6,16 +6,16 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use crate::sys::lock::Locked;
+
 /// What a snapshot called `name` is called while the process with this number makes it.
 pub(super) fn name(name: &str, process: u32) -> String {
     format!(".{name}.{process}.partial")
 }
 
-/// Locks the directory `path`, for as long as the file is open that is given back.
-pub(super) fn lock(path: &Path) -> Option<File> {
-    let directory = File::open(path).ok()?;
-    directory.try_lock().ok()?;
-    Some(directory)
+/// Locks the directory `path`.
+pub(super) fn lock(path: &Path) -> Option<Locked> {
+    Locked::alone(File::open(path).ok()?).ok()?
 }
 
 /// Removes from the directory `parent` what is there of snapshots called `of` on which nobody is at work. What cannot be removed stays: it

@@ -9,6 +9,7 @@ pub(crate) mod huge_pool;
 pub mod inotify;
 pub mod kick;
 pub mod line;
+pub mod lock;
 pub mod memory;
 pub mod pagemap;
 pub mod peer;
