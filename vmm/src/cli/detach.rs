@@ -17,6 +17,7 @@ use super::args::Args;
 use super::output::say;
 use super::up::{self, NOTIFY, host};
 use crate::fleet;
+use crate::sys::random;
 
 /// What a supervisor in the background says goes here, in its fleet's folder.
 const LOG: &str = "supervisor.log";
@@ -28,7 +29,7 @@ pub(super) fn detach(args: &Args, manifests: &Manifests, root: &Path, name: &str
     let folder = fleet::path(root, name)?;
     let mut log = open_log(&folder).map_err(host("the supervisor's log could not be opened"))?;
     let start = log.seek(SeekFrom::End(0)).map_err(host("the supervisor's log cannot be read"))?;
-    let address = format!("kubevmm-up-{}", std::process::id());
+    let address = address().map_err(host("the host has no random bytes"))?;
     let told = bind(&address).map_err(host("a socket could not be made"))?;
     let mut child =
         start_again(args, name, &log, &address).map_err(host("the supervisor could not be started"))?;
@@ -52,6 +53,14 @@ pub(super) fn detach(args: &Args, manifests: &Manifests, root: &Path, name: &str
 fn open_log(folder: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(folder.join(LOG))
+}
+
+/// A name that nobody else has. The number of the process is not enough: each container has such numbers of its own, and some share
+/// their host's network, which these names are of.
+fn address() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(format!("kubevmm-up-{:016x}", u64::from_ne_bytes(bytes)))
 }
 
 fn bind(address: &str) -> io::Result<UnixDatagram> {
@@ -84,5 +93,16 @@ fn feed(child: &mut Child, manifests: &Manifests) -> io::Result<()> {
         // It ended early and has said why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_a_supervisor_has_an_address_of_its_own() {
+        let (one, other) = (address().unwrap(), address().unwrap());
+        let _sockets = (bind(&one).unwrap(), bind(&other).unwrap());
     }
 }
