@@ -148,6 +148,9 @@ fn own_output(stdout: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -168,7 +171,15 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         let (path, image) = (folder.join("console.sock"), folder.join("disk.img"));
         drop(socket::listen(&path).unwrap());
-        let console = Console::open(&ConsoleTarget::Unix(path.clone())).unwrap();
+        // A program that another test starts listens there, too, until it runs.
+        let begun = Instant::now();
+        let console = loop {
+            match Console::open(&ConsoleTarget::Unix(path.clone())) {
+                Err(error) if begun.elapsed() > Duration::from_secs(60) => panic!("{error}"),
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+                Ok(console) => break console,
+            }
+        };
         assert_eq!(
             Console::open(&ConsoleTarget::Unix(path.clone())).unwrap_err().kind(),
             io::ErrorKind::AddrInUse

@@ -132,8 +132,12 @@ mod tests {
                      7f02-7f03 rw-p\nRss:     8 kB\nVmFlags: rd wr\n";
         assert_eq!(beside_guest(smaps.as_bytes()), Some(20 << 10));
         assert_eq!(beside_guest("Rss: nonsense\n".as_bytes()), None);
-        let (own, all) = (overhead().unwrap(), Process::this().unwrap().resident);
-        assert!(own > 0 && own <= all.saturating_add(8 << 20), "{own} of {all}");
+        // Other tests may have given much back in between.
+        let fits = || {
+            let (own, all) = (overhead().unwrap(), Process::this().unwrap().resident);
+            own > 0 && own <= all.saturating_add(8 << 20)
+        };
+        assert!((0..100).any(|_| fits()), "{:?} of {:?}", overhead(), Process::this());
     }
 
     #[test]
