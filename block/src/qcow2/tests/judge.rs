@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::check::{CheckReport, check};
 use super::super::core::Core;
-use super::oracle::{Dir, available, qemu_img, qemu_io, text};
+use super::oracle::{Dir, available, qemu_img, qemu_io, run, text};
 use crate::storage::Storage;
 use crate::target::Target;
 
@@ -21,8 +21,7 @@ fn number(json: &str, field: &str) -> u64 {
 fn agrees(path: &std::path::Path) -> CheckReport {
     let file = std::fs::File::open(path).unwrap();
     let ours = judge(Arc::new(Target::scratch(file, path)));
-    let output =
-        std::process::Command::new("qemu-img").args(["check", "--output=json", text(path)]).output().unwrap();
+    let output = run("qemu-img", &["check", "--output=json", text(path)]);
     let theirs = String::from_utf8(output.stdout).unwrap();
     for (field, value) in [
         ("corruptions", ours.corruptions),

@@ -14,7 +14,7 @@ pub(crate) fn available(test: &str) -> bool {
     all
 }
 
-fn run(tool: &str, args: &[&str]) -> Output {
+pub(super) fn run(tool: &str, args: &[&str]) -> Output {
     loop {
         let output = Command::new(tool).args(args).output().unwrap();
         // Between fork and exec, another test's child shares all our locks for a moment.
