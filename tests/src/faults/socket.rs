@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use net::socket;
 
@@ -46,12 +47,22 @@ impl Place {
         Self::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// A port of the loopback where nobody listens.
+    /// A port of the loopback where nobody listens. Nobody gets it in the meantime: it is none of those that the kernel gives to who asks
+    /// for any, and cases that run beside this one are other processes, which look elsewhere.
     ///
     /// # Errors
-    /// The kernel's.
+    /// None is free.
     pub fn free_port() -> io::Result<Self> {
-        TcpListener::bind("127.0.0.1:0")?.local_addr().map(Self::Tcp)
+        const FIRST: u32 = 16 << 10;
+        const OF_EACH: u32 = 16;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let begin = std::process::id().wrapping_mul(OF_EACH);
+        let mut ports = (0..FIRST).map(|_| {
+            let port = FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % FIRST;
+            SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap_or(u16::MAX)))
+        });
+        let free = ports.find(|address| TcpListener::bind(address).is_ok());
+        free.map(Self::Tcp).ok_or_else(|| io::ErrorKind::AddrInUse.into())
     }
 
     pub(super) fn connect(&self) -> io::Result<Socket> {
