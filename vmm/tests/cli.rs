@@ -327,6 +327,25 @@ fn all_that_cannot_be_opened_is_said_at_its_line() {
     }
 }
 
+#[test]
+fn a_migration_is_taken_with_the_beginning_of_a_name() {
+    let migration = "apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstanceMigration
+metadata: {generateName: kubevirt-migrate-vm-}
+spec: {vmiName: nobody}
+";
+    let folder = Folder::new(&[("move.yaml", migration)]);
+    let output = folder.run(&["check", "move.yaml"]);
+    assert_eq!((code(&output), errors(&output)), (0, ""));
+    let output = folder.run(&["migrate", "-f", "move.yaml", "unix:there", "--runtime-dir", "run"]);
+    assert_eq!(code(&output), 3);
+    assert!(
+        errors(&output).starts_with("kubevmm: there is no machine default/nobody"),
+        "{}",
+        errors(&output)
+    );
+}
+
 /// A fleet that is up, ended when dropped.
 struct Fleet<'a>(&'a Folder);
 

@@ -105,6 +105,11 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// Takes back that a value does not do what it says: in this object it does.
+    pub(crate) fn has_effect(&mut self, path: &str) {
+        self.warnings.retain(|warning| warning.path != path);
+    }
+
     /// A word that nothing is known of: a cause, unless some rule finds fault with the same value.
     pub(crate) fn doubt(&mut self, path: &str, message: String) {
         if self.doubts.len() < Self::MOST {

@@ -13,7 +13,7 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("VirtualMachine", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachineInstance", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachineInstanceReplicaSet", "kubevirt.io", &["v1", "v1alpha3"]),
-    ("VirtualMachineInstanceMigration", "kubevirt.io", &["v1", "v1alpha3"]),
+    (MIGRATION, "kubevirt.io", &["v1", "v1alpha3"]),
     ("MigrationPolicy", "migrations.kubevirt.io", &["v1alpha1"]),
     ("VirtualMachineInstancePreset", "kubevirt.io", &["v1", "v1alpha3"]),
     ("VirtualMachinePool", "pool.kubevirt.io", &["v1beta1", "v1alpha1"]),
@@ -30,6 +30,10 @@ const KINDS: &[(&str, &str, &[&str])] = &[
 ];
 
 const INSTANCETYPES: &[&str] = &["v1", "v1beta1", "v1alpha2", "v1alpha1"];
+
+/// The kind whose objects are given names: they are made by the dozen, and nobody refers to them.
+const MIGRATION: &str = "VirtualMachineInstanceMigration";
+const GENERATE_NAME: &str = "metadata.generateName";
 
 /// How long a policy may let guests stand still, in milliseconds (KubeVirt: `MigrationPolicySpec`).
 const MAX_DOWNTIME_MS: RangeInclusive<u64> = 1..=2_000_000;
@@ -86,12 +90,16 @@ pub(super) fn version_is_known(document: &Document, findings: &mut Findings<'_>)
 
 /// The object has a name, and name and name space can stand in paths of files.
 pub(super) fn name_is_a_name(document: &Document, findings: &mut Findings<'_>) {
-    let metadata = document.root().get("metadata");
-    let is_generated = metadata.and_then(|metadata| metadata.get("generateName")).is_some();
-    match document.name() {
-        "" if is_generated => findings.cannot("metadata.name", "names are not generated: give one"),
-        "" => findings.required("metadata.name", "is missing: give the object a name"),
-        name => {
+    match (document.name(), beginning(document)) {
+        ("", Some(beginning)) if document.kind() == MIGRATION => {
+            // Kubernetes looks at it as if it went on with a letter.
+            if let Some(fault) = formats::subdomain(&format!("{beginning}x")) {
+                findings.invalid(GENERATE_NAME, fault);
+            }
+        }
+        ("", Some(_)) => findings.cannot("metadata.name", "names are not generated: give one"),
+        ("", None) => findings.required("metadata.name", "is missing: give the object a name"),
+        (name, _) => {
             if let Some(fault) = formats::subdomain(name) {
                 findings.invalid("metadata.name", fault);
             }
@@ -101,6 +109,12 @@ pub(super) fn name_is_a_name(document: &Document, findings: &mut Findings<'_>) {
     if let Some(fault) = formats::label(namespace).filter(|_| !namespace.is_empty()) {
         findings.invalid("metadata.namespace", fault);
     }
+}
+
+/// What a name is to begin with that is to be made.
+fn beginning(document: &Document) -> Option<&str> {
+    let beginning = document.root().get("metadata")?.get("generateName")?.text()?;
+    Some(beginning).filter(|beginning| !beginning.is_empty())
 }
 
 /// Where two objects have the same name, the first is the one that others find.
@@ -137,6 +151,9 @@ pub(super) fn migration_makes_sense(
     migration: &VirtualMachineInstanceMigration,
     findings: &mut Findings<'_>,
 ) {
+    if migration.metadata.name.is_empty() {
+        findings.has_effect(GENERATE_NAME);
+    }
     let spec = &migration.spec;
     if spec.vmi_name.is_empty() {
         findings.required("spec.vmiName", "give the name of the machine");

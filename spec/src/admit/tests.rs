@@ -228,6 +228,23 @@ fn names_stay_names() {
 }
 
 #[test]
+fn migrations_need_only_the_beginning_of_a_name() {
+    let named = |metadata: &str| {
+        verdict(&format!(
+            "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceMigration\nmetadata: {metadata}\nspec: {{vmiName: vm}}\n"
+        ))
+    };
+    let only = named("{generateName: move-}");
+    assert!(only.allowed && only.warnings.is_empty(), "{only:?}");
+    let both = named("{name: a, generateName: move-}");
+    assert!(both.allowed && both.warnings.len() == 1, "{both:?}");
+    assert_eq!(fields(&named("{generateName: ../}")), [("FieldValueInvalid", "metadata.generateName")]);
+    for none in ["{}", "{generateName: ''}"] {
+        assert_eq!(fields(&named(none)), [("FieldValueRequired", "metadata.name")]);
+    }
+}
+
+#[test]
 fn sets_and_pools_run_one_of_their_machines() {
     let template = "{spec: {domain: {memory: {guest: 1Gi}, devices: {}}}, metadata: {labels: {a: b}}}";
     let set = format!(

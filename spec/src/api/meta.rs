@@ -8,7 +8,7 @@ object! {
         /// The object's name; a VM's name is also the base of its host name and firmware UUID.
         name: String, HONOURED;
         /// A prefix from which a cluster makes a unique name.
-        generate_name: String, warn("names are not generated: metadata.name counts");
+        generate_name: String, warn("only migrations that have no name are given one");
         /// The name space, part of the VM's runtime folder and cloud-init identity.
         namespace: String = "default", HONOURED;
         /// Free words to select objects by.

@@ -87,7 +87,7 @@ fn from_file(ctx: &Ctx, mut vm: Vm) -> Outcome {
     ensure!(code == Some(1) && text.contains("migration ID"), "migrate ended with {code:?} and {text:?}");
     let file = ctx.scratch.join("migration.yaml");
     let text = format!(
-        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceMigration\nmetadata: {{name: by-file}}\n\
+        "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceMigration\nmetadata: {{generateName: by-file-}}\n\
          spec: {{vmiName: payload, sendTo: {{migrationID: of-tuesday, connectURL: '{}'}}}}\n---\n\
          apiVersion: migrations.kubevirt.io/v1alpha1\nkind: MigrationPolicy\nmetadata: {{name: careful}}\n\
          spec:\n  maxDowntimeMs: 777\n  selectors: {{namespaceSelector: {{kubernetes.io/metadata.name: default}}}}\n",

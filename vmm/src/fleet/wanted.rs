@@ -1,7 +1,7 @@
 //! What the manifests ask for.
 
 use serde_json::Value;
-use spec::{Manifests, Object, Verdict};
+use spec::{Cause, Document, Manifests, Object, Reason, Verdict};
 
 use super::record::Key;
 use super::strategy::Strategy;
@@ -101,8 +101,24 @@ impl Wanted {
 /// Everything that the manifests ask for, and what is to be said about each object.
 pub fn wanted(manifests: &Manifests) -> (Vec<Wanted>, Vec<Verdict>) {
     let verdicts: Vec<Verdict> =
-        manifests.documents.iter().map(|document| spec::admit(document, manifests)).collect();
+        manifests.documents.iter().map(|document| admit(document, manifests)).collect();
     (verdicts.iter().filter_map(|verdict| Wanted::of(&verdict.object)).collect(), verdicts)
+}
+
+/// Whether an object can be kept. A migration that was given another name by each supervisor would be begun by each.
+fn admit(document: &Document, manifests: &Manifests) -> Verdict {
+    let mut verdict = spec::admit(document, manifests);
+    if let Object::Migration(migration) = &verdict.object
+        && verdict.allowed
+        && migration.metadata.name.is_empty()
+    {
+        let (field, path) = ("metadata.name".to_owned(), "metadata.generateName".to_owned());
+        let message = "a fleet knows its migrations by their names: give one".to_owned();
+        let location = document.locate(&path);
+        verdict.causes.push(Cause { reason: Reason::NotSupported, field, path, message, location });
+        verdict.allowed = false;
+    }
+    verdict
 }
 
 #[cfg(test)]
@@ -148,5 +164,18 @@ metadata: {name: s}
         assert_eq!(wanted[1].owner, Owner::Machine(Strategy::RerunOnFailure));
         assert_eq!(wanted[1].grace, 7);
         assert_eq!(wanted[2].owner, Owner::Set { base: "c".into(), replicas: 3, paused: false });
+    }
+
+    #[test]
+    fn a_migration_without_a_name_is_not_kept() {
+        let migration = |name: &str| {
+            let text = format!(
+                "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceMigration\nmetadata: {{{name}: a}}\nspec: {{vmiName: b}}\n"
+            );
+            let (_, verdicts) = wanted(&Manifests::parse("move.yaml", &text).unwrap());
+            verdicts[0].causes.iter().map(|cause| cause.location.line()).collect::<Vec<_>>()
+        };
+        assert!(migration("name").is_empty());
+        assert_eq!(migration("generateName"), [3]);
     }
 }

@@ -77,6 +77,11 @@ pub fn evacuation(namespace: &str, name: &str) -> Result<VirtualMachineInstanceM
     admit(object)
 }
 
+/// How much of the beginning of a name Kubernetes takes.
+const LONGEST: usize = 63 - RANDOM;
+/// How many letters it adds.
+const RANDOM: usize = 5;
+
 /// Gives an object that has only the beginning of a name a whole one, as Kubernetes does.
 fn name(object: &mut Value) -> io::Result<()> {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -88,7 +93,8 @@ fn name(object: &mut Value) -> io::Result<()> {
     let random = random()?;
     let letter =
         |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).map(|letter| char::from(*letter));
-    let rest: String = random.iter().take(5).filter_map(letter).collect();
+    let base: String = base.chars().take(LONGEST).collect();
+    let rest: String = random.iter().take(RANDOM).filter_map(letter).collect();
     metadata.insert("name".into(), format!("{base}{rest}").into());
     Ok(())
 }
@@ -105,6 +111,10 @@ mod tests {
             one.metadata.name.starts_with("kubevirt-migrate-vm-") && one.metadata.generate_name.is_empty()
         );
         assert_ne!(one.metadata.uid, other.metadata.uid);
+        assert_ne!(one.metadata.name, other.metadata.name);
+        let mut long = implied("ns", "vm");
+        long["metadata"]["generateName"] = json!("m".repeat(100));
+        assert_eq!(admit(long).unwrap().metadata.name.len(), 63);
         assert_eq!((one.metadata.uid.len(), one.metadata.uid.as_bytes()[14]), (36, b'4'));
         let mut named = implied("ns", "vm");
         named["metadata"]["name"] = json!("m");
