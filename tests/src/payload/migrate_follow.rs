@@ -144,7 +144,7 @@ pub(super) fn guest_ends(ctx: &Ctx) -> Outcome {
 }
 
 /// Has the machine go before pages that its guest does not touch any more, and that take some seconds.
-fn part(ctx: &Ctx, first: &mut Vm, bandwidth: &str) -> Outcome {
+pub(super) fn part(ctx: &Ctx, first: &mut Vm, bandwidth: &str) -> Outcome {
     begin(ctx, "run", "second", bandwidth)?;
     until("memory to be copied", || Ok(phase(first)? == "Copying"))?;
     first.type_in("w")?;
@@ -152,7 +152,7 @@ fn part(ctx: &Ctx, first: &mut Vm, bandwidth: &str) -> Outcome {
 }
 
 /// Begins a move from one root of runtime directories to another, which is handed over after one round.
-fn begin(ctx: &Ctx, from: &str, to: &str, bandwidth: &str) -> Outcome {
+pub(super) fn begin(ctx: &Ctx, from: &str, to: &str, bandwidth: &str) -> Outcome {
     let address = address(ctx, to);
     let options = ["--post-copy", "--bandwidth", bandwidth, "--downtime", "1", "--no-wait"];
     let (code, text) = beside(ctx, from, &[&["migrate", "payload", &address], options.as_slice()].concat())?;
@@ -161,11 +161,11 @@ fn begin(ctx: &Ctx, from: &str, to: &str, bandwidth: &str) -> Outcome {
 }
 
 /// Bytes of memory that have not come, if that is not over.
-fn missing(vm: &Vm) -> Result<Option<u64>, Failure> {
+pub(super) fn missing(vm: &Vm) -> Result<Option<u64>, Failure> {
     Ok(annotation(vm, "kubevmm.io/memory-on-demand")?["missingBytes"].as_u64())
 }
 
 /// What a move is at.
-fn phase(vm: &Vm) -> Result<String, Failure> {
+pub(super) fn phase(vm: &Vm) -> Result<String, Failure> {
     Ok(progress(vm)?["phase"].as_str().unwrap_or_default().to_owned())
 }

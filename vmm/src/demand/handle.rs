@@ -11,7 +11,8 @@ use ram::PAGE;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::connection::{Connection, Link, send};
-use super::lacking::{Fault, Lacking};
+use super::fetch::{Fetcher, NotFetched, Presence};
+use super::lacking::Lacking;
 use super::shared::{End, News, Shared};
 use super::{arrivals, faults, unit};
 use crate::dirty::{PageRun, PageSet};
@@ -129,26 +130,17 @@ impl Demand {
     /// The other side cannot be reached, or says nothing for as long as `limit`.
     pub fn fetch(&self, page: GuestAddress, limit: Duration) -> Result<(), DemandError> {
         let until = Instant::now() + limit;
-        let page = GuestAddress(page.0 - page.0 % PAGE as u64);
-        let mut pages = self.shared.pages();
-        let mut wanted = Vec::new();
-        loop {
-            if let Some(why) = &pages.lost {
-                return Err(DemandError::Source(why.clone()));
-            }
-            match pages.lacking.fault(page, &mut wanted) {
-                Fault::Zero => return Ok(()),
-                Fault::Ask => {
-                    drop(pages);
-                    self.shared.ask(std::mem::take(&mut wanted));
-                    pages = self.shared.pages();
-                }
-                Fault::Wait => match self.shared.wait(pages, until) {
-                    Some(again) => pages = again,
-                    None => return Err(DemandError::Source("who has it does not answer".into())),
-                },
-            }
-        }
+        let presence = Presence::Coming(self.fetcher());
+        presence.fetch(page, 1, &|| Instant::now() >= until).map_err(|error| match error {
+            NotFetched::Lost(why) => DemandError::Source(why),
+            NotFetched::Ended => DemandError::Source(error.to_string()),
+            NotFetched::BrokenOff => DemandError::Source("who has it does not answer".into()),
+        })
+    }
+
+    /// Has pages come for whoever copies the memory.
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher(Arc::clone(&self.shared))
     }
 
     /// Nobody touches the memory any more: its guest has ended. The other side hears that it need not keep the rest, if it can be reached.

@@ -15,16 +15,20 @@ mod agenda;
 mod arrivals;
 mod connection;
 mod faults;
+mod fetch;
 mod handle;
 mod lacking;
 mod parts;
 mod serve;
 mod shared;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod unit;
 
 pub use connection::{Connection, Link};
+pub use fetch::{Fetcher, NotFetched, Presence};
 pub use handle::{Before, Demand, DemandError, Gauge, Reading};
 pub use serve::{Rest, Served, Service, Shelf, serve};
 pub use shared::News;

@@ -393,3 +393,65 @@ fn nobody_there_is_an_error() {
     let error = Demand::begin(&memory(), Before::Untouched, Box::new(post)).unwrap_err();
     assert!(error.to_string().contains("nobody answers"), "{error}");
 }
+
+#[test]
+fn who_copies_a_memory_does_not_wait_for_ever_for_what_does_not_come() {
+    if !is_allowed() {
+        return;
+    }
+    let broken_off = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // What a wait for these pages comes to, once this was done.
+    let comes_to = |what: &dyn Fn(testing::Stalled) -> Option<testing::Stalled>| {
+        let stalled = testing::Stalled::begin(&memory());
+        let presence = Presence::Coming(stalled.demand.fetcher());
+        let (sender, came) = mpsc::channel();
+        let is_broken_off = Arc::clone(&broken_off);
+        thread::spawn(move || {
+            let is_broken_off = || is_broken_off.load(std::sync::atomic::Ordering::SeqCst);
+            sender.send(presence.fetch(GuestAddress(0x3800), 0x1000, &is_broken_off))
+        });
+        while stalled.demand.faults() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(came.recv_timeout(Duration::from_millis(200)).is_err(), "it does not wait");
+        let kept = what(stalled);
+        let came = came.recv_timeout(SOON).unwrap();
+        kept.into_iter().for_each(|stalled| stalled.demand.release());
+        came
+    };
+    let lost = comes_to(&|stalled| {
+        stalled.lose();
+        Some(stalled)
+    });
+    assert_eq!(lost, Err(NotFetched::Lost("it is gone".into())));
+    let ended = comes_to(&|stalled| {
+        stalled.demand.release();
+        None
+    });
+    assert_eq!(ended, Err(NotFetched::Ended));
+    let broken_off = comes_to(&|stalled| {
+        broken_off.store(true, std::sync::atomic::Ordering::SeqCst);
+        Some(stalled)
+    });
+    assert_eq!(broken_off, Err(NotFetched::BrokenOff));
+}
+
+#[test]
+fn who_copies_a_memory_has_it_come() {
+    if !is_allowed() {
+        return;
+    }
+    let came = Came::begin(&[Mood::Sparing, Mood::Away]);
+    let presence = Presence::Coming(came.demand.fetcher());
+    presence.fetch(GuestAddress(0x1800), 0x9000, &|| false).unwrap();
+    // Nothing of that is asked for any more, wherever the other side is.
+    came.lose();
+    assert!(matches!(came.news(), News::Lost(_)));
+    presence.fetch(GuestAddress(0x1800), 0x9000, &|| true).unwrap();
+    assert_eq!(
+        (1..=10).map(|page| came.page(page)).collect::<Vec<_>>(),
+        (1..=10).map(byte).collect::<Vec<_>>()
+    );
+    assert!(matches!(presence.fetch(GuestAddress(0x10_0000), 1, &|| false), Err(NotFetched::Lost(_))));
+    came.demand.release();
+}

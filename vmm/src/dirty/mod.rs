@@ -11,4 +11,3 @@ mod touched;
 pub use log::{DirtyLog, DirtyReader};
 pub use pages::{OutOfMemory, PageRun, PageSet};
 pub use source::{DirtyError, MachinePages, Noting};
-pub use touched::Presence;

@@ -10,22 +10,10 @@ use super::PageSet;
 use crate::sys::memory::drops_in_part;
 use crate::sys::pagemap::pages_in_use;
 
-/// Whether all of a guest's memory is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// It is.
-    Here,
-    /// Some of it comes when it is touched.
-    Coming,
-}
-
 impl PageSet {
     /// The pages of `ram` that may have something in them: all others read as zeroes, and the host has given no memory for them.
-    /// Where it cannot be told, those are all.
-    pub fn touched(ram: &GuestRam, presence: Presence) -> Self {
-        if presence == Presence::Coming {
-            return Self::all(ram);
-        }
+    /// Where it cannot be told, those are all. All of the memory has to be here: what is to come yet is not told of.
+    pub fn touched(ram: &GuestRam) -> Self {
         let mut set = Self::none(ram);
         for (number, region) in ram.iter().enumerate() {
             match of_region(region) {
@@ -74,12 +62,10 @@ mod tests {
         ram.write_obj(1u8, GuestAddress(66 * PAGE as u64)).unwrap();
         if pages_in_use(ram.iter().next().unwrap()).is_err() {
             // This host's kernel cannot tell.
-            assert_eq!(PageSet::touched(&ram, Presence::Here), PageSet::all(&ram));
+            assert_eq!(PageSet::touched(&ram), PageSet::all(&ram));
             return;
         }
-        let seen: Vec<_> =
-            PageSet::touched(&ram, Presence::Here).runs(99).map(|run| (run.start.0, run.pages)).collect();
+        let seen: Vec<_> = PageSet::touched(&ram).runs(99).map(|run| (run.start.0, run.pages)).collect();
         assert_eq!(seen, [(66 * PAGE as u64, 1), (1 << 20, 4)]);
-        assert_eq!(PageSet::touched(&ram, Presence::Coming), PageSet::all(&ram));
     }
 }

@@ -10,6 +10,7 @@ mod registers;
 mod tests;
 pub mod vmcoreinfo;
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,9 @@ pub fn write(path: &Path, hold: Hold) -> Result<Summary, DumpError> {
     let fail = |source| DumpError { path: path.to_owned(), source };
     let partial = file::Partial::create(path).map_err(fail)?;
     let saved = hold.saved();
+    // Nobody who reads it is to wait for ever. It is broken off with the machine.
+    let here = saved.presence.fetch_all(&saved.ram, &|| false);
+    here.map_err(|error| fail(io::Error::other(error)))?;
     let cpus: Vec<_> = saved.state.vcpus.iter().map(Registers::of).collect();
     let written = saved.state.chipset.fw_cfg.written.get(vmcoreinfo::FILE);
     let description = written.and_then(|place| vmcoreinfo::note(place, &saved.ram));

@@ -16,7 +16,8 @@ use super::transport::Route;
 use super::wire::{Fate, Session};
 use super::write_back::{WritingBack, write_back};
 use super::{Facts, MigrationOptions};
-use crate::dirty::{DirtyReader, PageSet, Presence};
+use crate::demand::{NotFetched, Presence};
+use crate::dirty::{DirtyLog, DirtyReader, PageSet};
 use crate::machine::{Brake, MachineState};
 use crate::plan::{DevicePlan, Plan};
 use crate::state::{Event, ExitReason, Hold, Mailbox, Release, Requests, SaveOrder};
@@ -63,8 +64,8 @@ pub struct Order {
     pub ram: GuestRam,
     /// Whether all of it is here.
     pub presence: Presence,
-    /// Which of it is written from now on.
-    pub written: DirtyReader,
+    /// Which of it is written.
+    pub dirty: DirtyLog,
     /// Slows its guest down.
     pub brake: Brake,
     /// Where it is kept who owns the machine.
@@ -81,7 +82,11 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
     let cancel = Cancel::default();
     let of_thread = cancel.clone();
     let run = move || {
-        let Order { route, options, facts, disks, added, ram, presence, written, brake, records } = order;
+        let Order { route, options, facts, disks, added, ram, presence, dirty, brake, records } = order;
+        let written = match log_writes(&ram, &presence, &dirty, &of_thread) {
+            Ok(written) => written,
+            Err(stayed) => return mailbox.post(Event::Migration(MigrationReport::Stayed(stayed))),
+        };
         let images: Vec<_> = disks.iter().map(|leaving| Arc::clone(&leaving.disk)).collect();
         write_back(&images);
         let writing_back = Some(WritingBack::begin(images.clone()));
@@ -90,7 +95,6 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
             Record { session: session.clone(), owner: Owner::There, peer: route.address().to_string() };
         let mut machine = LocalMachine {
             ram,
-            presence,
             disks,
             images,
             writing_back,
@@ -116,6 +120,33 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
     Ok(cancel)
 }
 
+/// Has the pages noted that are written from now on, once all of the memory is here: to begin with that, the kernel waits for every vCPU that
+/// waits for a page, and nobody could break that off.
+///
+/// # Errors
+/// The machine stays: it was cancelled, or its memory does not come.
+fn log_writes(
+    ram: &GuestRam,
+    presence: &Presence,
+    dirty: &DirtyLog,
+    cancel: &Cancel,
+) -> Result<DirtyReader, Stayed> {
+    await_memory(ram, presence, cancel)?;
+    dirty.reader().map_err(|error| Stayed { message: chain(&error), cancelled: false, is_untold: false })
+}
+
+/// Waits until all of the memory is here.
+///
+/// # Errors
+/// As [`log_writes`].
+fn await_memory(ram: &GuestRam, presence: &Presence, cancel: &Cancel) -> Result<(), Stayed> {
+    presence.fetch_all(ram, &|| cancel.is_asked()).map_err(|error| {
+        let cancelled = error == NotFetched::BrokenOff;
+        let message = if cancelled { "it was cancelled".into() } else { error.to_string() };
+        Stayed { message, cancelled, is_untold: false }
+    })
+}
+
 /// Whether others write to the disk called `name`, too.
 fn is_shareable(plan: &Plan, name: &str) -> bool {
     let function = plan.functions.iter().find(|function| function.name == name);
@@ -134,7 +165,6 @@ pub fn random() -> io::Result<[u8; 16]> {
 
 struct LocalMachine {
     ram: GuestRam,
-    presence: Presence,
     /// Until they are asked for.
     disks: Leaving,
     /// The disks that it had at the beginning.
@@ -183,7 +213,7 @@ impl Departing for LocalMachine {
     }
 
     fn touched(&self) -> PageSet {
-        PageSet::touched(&self.ram, self.presence)
+        PageSet::touched(&self.ram)
     }
 
     fn disks(&mut self) -> Leaving {
@@ -269,6 +299,8 @@ mod tests {
     use super::super::record::elsewhere;
     use super::super::source::Downtime;
     use super::*;
+    use crate::demand::testing::Stalled;
+    use crate::sys::userfault::is_allowed;
 
     #[test]
     fn that_it_has_moved_is_told_and_written_down_before_the_machine_is_given_back() {
@@ -297,5 +329,35 @@ mod tests {
             assert!(ended.get() && books.mailbox.take().is_none());
             assert_eq!(elsewhere(&directory).is_some(), !is_lost);
         }
+    }
+
+    /// What comes of a wait for memory that does not come, when this is done.
+    fn waits(what: impl Fn(&Stalled, &Cancel)) -> Stayed {
+        let ram: GuestRam =
+            Arc::new(ram::Ram::from_ranges(&[(vm_memory::GuestAddress(0), 64 << 12)]).unwrap());
+        let (stalled, cancel) = (Stalled::begin(&ram), Cancel::default());
+        let (presence, of_thread) = (Presence::Coming(stalled.demand.fetcher()), cancel.clone());
+        let (sender, came) = mpsc::channel();
+        thread::spawn(move || sender.send(await_memory(&ram, &presence, &of_thread)));
+        while stalled.demand.faults() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(came.recv_timeout(Duration::from_millis(100)).is_err(), "it does not wait");
+        what(&stalled, &cancel);
+        let stayed = came.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err();
+        stalled.demand.release();
+        stayed
+    }
+
+    #[test]
+    fn a_machine_whose_memory_is_coming_does_not_wait_for_ever_to_move_on() {
+        if !is_allowed() {
+            return;
+        }
+        let lost = waits(|stalled, _| stalled.lose());
+        assert!(lost.message.ends_with("has not come yet, and cannot be had: it is gone"), "{lost}");
+        assert!(!lost.cancelled);
+        let cancelled = waits(|_, cancel| cancel.cancel().unwrap());
+        assert_eq!((cancelled.message.as_str(), cancelled.cancelled), ("it was cancelled", true));
     }
 }

@@ -35,7 +35,11 @@ impl MemoryCopy {
         base: Option<&Snapshot>,
     ) -> Result<Self, SnapshotError> {
         let (reader, left) = match base {
-            None => (glance.dirty.reader()?, PageSet::touched(&glance.ram, glance.presence)),
+            None => {
+                // Before the writes are logged, for which the kernel waits for every vCPU that waits for a page. It is broken off with the machine.
+                glance.presence.fetch_all(&glance.ram, &|| false).map_err(SnapshotError::Missing)?;
+                (glance.dirty.reader()?, PageSet::touched(&glance.ram))
+            }
             Some(base) => {
                 let reader = glance.tracking.take(&base.manifest.id);
                 let mut reader = reader.ok_or_else(|| untracked(base))?;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::agent::AgentError;
-use crate::demand::DemandError;
+use crate::demand::{DemandError, NotFetched};
 use crate::dirty::DirtyError;
 use crate::machine::{BuildError, LoadError};
 use crate::state::Refusal;
@@ -73,6 +73,9 @@ pub enum SnapshotError {
     /// Guest memory could not be had.
     #[error(transparent)]
     Memory(#[from] BuildError),
+    /// A part of the memory that is to be saved does not come.
+    #[error(transparent)]
+    Missing(NotFetched),
     /// Its memory cannot come on demand.
     #[error(transparent)]
     Demand(#[from] DemandError),

@@ -6,8 +6,7 @@ use serde_json::json;
 use super::Event;
 use super::driver::Driver;
 use super::policy::Input;
-use crate::demand::News;
-use crate::dirty::Presence;
+use crate::demand::{News, Presence};
 use crate::status::EventReason;
 
 /// Annotation that says how much is missing, as JSON; it is there while something is.
@@ -25,7 +24,7 @@ impl Driver {
 
     /// Whether all of the memory is here.
     pub(super) fn presence(&self) -> Presence {
-        if self.demand.is_some() { Presence::Coming } else { Presence::Here }
+        self.demand.as_ref().map_or(Presence::Here, |demand| Presence::Coming(demand.fetcher()))
     }
 
     /// Takes note of news of the memory; what follows for the machine, if anything.

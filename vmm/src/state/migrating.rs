@@ -82,7 +82,6 @@ impl Driver {
             ));
         }
         let fail = |message: String| Refusal::new(RefusalKind::Internal, message);
-        let written = machine.dirty_log().reader().map_err(|error| fail(chain(&error)))?;
         let processor = machine.processor(&self.plan.cpu).map_err(|error| fail(chain(&error)))?;
         let order = Order {
             route,
@@ -92,7 +91,7 @@ impl Driver {
             added: self.added_devices()?,
             ram: machine.ram(),
             presence: self.presence(),
-            written,
+            dirty: machine.dirty_log().clone(),
             brake: machine.brake(),
             records: Records::new(&self.runtime),
         };

@@ -10,7 +10,8 @@ use devices::{GuestRam, chain};
 use super::driver::Driver;
 use super::policy::Input;
 use super::{Event, ExitReason, Mailbox, Refusal, RefusalKind, Verb};
-use crate::dirty::{DirtyLog, Presence};
+use crate::demand::Presence;
+use crate::dirty::DirtyLog;
 use crate::machine::{Machine, MachineState};
 use crate::open::Backend;
 use crate::plan::{DevicePlan, DiskSource, Function, Plan, Storage};
@@ -25,6 +26,8 @@ pub struct Saved {
     pub state: MachineState,
     /// Its memory, which nothing changes until the [`Hold`] is given back.
     pub ram: GuestRam,
+    /// Whether all of that is here.
+    pub presence: Presence,
     /// Which of its pages were written; a reader made before says since when.
     pub dirty: DirtyLog,
     /// Its VirtualMachineInstance, as JSON.
@@ -182,6 +185,7 @@ impl Driver {
                     plan: self.plan.clone(),
                     state,
                     ram: machine.ram(),
+                    presence: self.presence(),
                     dirty: machine.dirty_log().clone(),
                     object: Arc::clone(&self.keeper.board().current().text),
                     disks: self.disks(),

@@ -124,7 +124,7 @@ fn refusal(error: &SnapshotError) -> Refusal {
     let kind = match error {
         SnapshotError::Refused(refusal) => return refusal.clone(),
         SnapshotError::Freeze(why) => Refusal::from(why.clone()).kind,
-        SnapshotError::Exists(_) => RefusalKind::Conflict,
+        SnapshotError::Exists(_) | SnapshotError::Missing(_) => RefusalKind::Conflict,
         SnapshotError::Usage(_) | SnapshotError::Unknown { .. } | SnapshotError::Damaged { .. } => {
             RefusalKind::Invalid
         }

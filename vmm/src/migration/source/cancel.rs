@@ -159,7 +159,8 @@ impl Cancel {
         self.stand().doubt = Doubt::Open;
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    /// Whether it was cancelled.
+    pub(crate) fn is_asked(&self) -> bool {
         self.0.asked.load(Ordering::SeqCst)
     }
 

@@ -28,7 +28,7 @@ use super::transport::{Address, Gate, Protection, Stream};
 use super::wire::Session;
 use super::*;
 use crate::demand::Demand;
-use crate::dirty::{PageSet, Presence};
+use crate::dirty::PageSet;
 
 const PAGES: usize = 40;
 const NOBODY: u32 = 0;
@@ -131,7 +131,7 @@ impl Departing for Guest {
     }
 
     fn touched(&self) -> PageSet {
-        PageSet::touched(&self.ram, Presence::Here)
+        PageSet::touched(&self.ram)
     }
 
     fn disks(&mut self) -> Leaving {
