@@ -3,7 +3,7 @@
 use super::*;
 
 /// Puts what networkd writes and reads into file systems of its own, where it finds one interface to care for.
-const START: &str = "mount -t tmpfs none /run && mount -t tmpfs none /etc/systemd && mkdir -p /etc/systemd/network /run/systemd/netif && \
+const START: &str = "umask 022 && mount -t tmpfs none /run && mount -t tmpfs none /etc/systemd && mkdir -p /etc/systemd/network /run/systemd/netif && \
     printf '[Match]\\nName=t0\\n[Network]\\nDHCP=yes\\nIPv6AcceptRA=yes\\n[DHCPv4]\\nUseMTU=yes\\n' >/etc/systemd/network/t0.network && \
     { mount -o remount,ro /sys || mount --bind -o ro /sys /sys; } && exec env container=docker /lib/systemd/systemd-networkd";
 
