@@ -1,6 +1,7 @@
 //! The test host: what it is made of, and running it.
 
 mod lines;
+mod monitor;
 pub(crate) mod tools;
 
 use std::fs::{self, File};
@@ -23,6 +24,7 @@ use crate::process;
 use crate::qemu::Qemu;
 use crate::store::{Fingerprint, Store, empty_folder, place, place_tree};
 use lines::Lines;
+use monitor::Monitor;
 use tools::Tools;
 
 /// What the test host's kernel needs beyond what is built in.
@@ -161,7 +163,11 @@ impl Host {
         let disk = File::create(&results).doing("creating the results disk")?;
         disk.set_len(1 << 30).doing("sizing the results disk")?;
         self.keep_logs();
-        let mut child = self.command(boot, &lines, &results).spawn().doing("starting QEMU")?;
+        let mut command = self.command(boot, &lines, &results);
+        // The terminal is the host's console.
+        let monitor =
+            (!boot.terminal).then(|| Monitor::attach(&mut command, &self.file("monitor.log"))).transpose()?;
+        let mut child = command.spawn().doing("starting QEMU")?;
         let mut reader = Lines::new(&lines)?;
         let started = Instant::now();
         let mut heard = started;
@@ -182,7 +188,10 @@ impl Host {
             if (!boot.counting && reader.is_overdue())
                 || boot.silence.is_some_and(|longest| heard.elapsed() > longest)
             {
-                eprintln!("the test host says nothing any more: it is stopped");
+                println!("the test host says nothing any more: it is stopped");
+                if let Some(monitor) = &monitor {
+                    println!("{}", monitor.ask(&mut child));
+                }
                 stop(&mut child);
                 return Ok(Some(Ended::Broken));
             }
@@ -203,7 +212,7 @@ impl Host {
 
     /// Keeps what the start before wrote, for those who want to know why there is another.
     fn keep_logs(&self) {
-        for log in ["console.log", "qemu.log"] {
+        for log in ["console.log", "qemu.log", "monitor.log"] {
             // The first start has none.
             let _ = fs::rename(self.file(log), self.file(&format!("{log}.old")));
         }
@@ -243,7 +252,6 @@ impl Host {
             command.stdin(Stdio::inherit());
             "stdio,id=console,signal=off".to_owned()
         } else {
-            command.stdin(Stdio::null());
             format!("file,id=console,path={}", self.file("console.log").display())
         };
         command.args(["-chardev", &console, "-serial", "chardev:console"]);
