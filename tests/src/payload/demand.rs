@@ -118,7 +118,8 @@ pub(super) fn damaged(ctx: &Ctx) -> Outcome {
         !place.join(NEEDED_FIRST).exists(),
         "what it needed when it could be read again is noted as what it needs first"
     );
-    let mut vm = Vm::restore(ctx, ("vm", "ended"), &place, &["--memory", "demand"])?;
+    // One whose writes are logged, too.
+    let mut vm = Vm::restore(ctx, ("vm", "ended"), &place, &["--memory", "demand", "--track"])?;
     vm.type_in("c")?;
     wait(&vm, "the machine to wait again", |machine| machine::condition(machine, "Paused") == "True")?;
     says(ctx, 0, &["stop", "vm", "--force"])?;

@@ -270,12 +270,18 @@ impl Driver {
 
     fn stop(&mut self, machine: Machine) -> Result<(), PauseError> {
         self.waiting.remove(&machine);
-        // It knows nothing of the memory of the next one.
-        self.tracking.forget();
         let stopped = machine.power_off();
         match &stopped {
-            Ok(()) => self.release_memory(),
-            Err(error) => say!("kubevmm: {error}"),
+            Ok(()) => {
+                // It knows nothing of the memory of the next one.
+                self.tracking.forget();
+                self.release_memory();
+            }
+            Err(error) => {
+                say!("kubevmm: {error}");
+                // To end its log, the kernel would wait for whoever still waits for a page.
+                std::mem::forget(self.tracking.clone());
+            }
         }
         if let Some(first) = self.first_output.get() {
             self.milestones.reach_at(Milestone::FirstConsoleByte, *first);
