@@ -38,6 +38,14 @@ impl Connection {
         Ok(Self { reader, writer, cut: stream })
     }
 
+    /// Something that ends it from another thread.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn stream(&self) -> io::Result<Stream> {
+        self.cut.try_clone()
+    }
+
     /// Says that no page is needed here, and waits until the other side knows.
     pub fn say_complete(mut self) {
         if self.writer.write(&Message::Complete).is_ok() {

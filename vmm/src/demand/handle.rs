@@ -114,6 +114,11 @@ impl Demand {
         self.shared.asked.load(Ordering::Relaxed)
     }
 
+    /// Why the other side cannot be reached, if it cannot.
+    pub fn lost(&self) -> Option<String> {
+        self.shared.pages().lost.clone()
+    }
+
     /// What others may see of it. It does not keep the memory.
     pub fn gauge(&self) -> Gauge {
         Gauge(Arc::downgrade(&self.shared))
@@ -150,7 +155,7 @@ impl Demand {
         self.shared.part(PART);
     }
 
-    /// The same for whoever learns that nobody needs it. It does not keep the memory: who hears the news of it may have it.
+    /// The same for whoever learns that nobody needs it, or gives it up. It does not keep the memory: who hears the news of it may have it.
     pub fn releaser(&self) -> Releaser {
         Releaser(Arc::downgrade(&self.shared))
     }
@@ -196,6 +201,8 @@ impl Releaser {
     pub fn release(&self) {
         if let Some(shared) = self.0.upgrade() {
             shared.end(End::Released);
+            // What is said to the other side may be waiting for it.
+            shared.cut();
         }
     }
 }

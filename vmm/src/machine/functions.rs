@@ -14,7 +14,7 @@ use devices::virtio::net::{NetConfig, NetDevice, NetHandle};
 use devices::virtio::rng::RngDevice;
 use devices::virtio::transport::{PciParts, VirtioPci};
 use devices::virtio::{RateLimit, Threads, VirtioDevice};
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::BuildError;
 use super::disks::{self, DiskHandle};
@@ -137,6 +137,13 @@ impl Functions {
     /// The network card at this address.
     pub(super) fn card_at(&self, address: PciAddress) -> Option<&NicHandle> {
         self.cards.iter().find(|card| card.address == address)
+    }
+
+    /// Where the queues lie in the guest's memory that the kernel serves, and how many bytes they have.
+    pub(super) fn kernel_rings(&self) -> Vec<(GuestAddress, u64)> {
+        let served = self.cards.iter().filter(|card| card.device.noted_writes().is_some());
+        let functions = served.filter_map(|card| self.at(card.address));
+        functions.flat_map(|function| function.save().queues).flat_map(|queue| queue.rings()).collect()
     }
 
     /// All functions.

@@ -36,6 +36,7 @@ use devices::pci::{Card, PciAddress};
 use devices::platform::watchdog::Watchdog;
 use devices::say;
 use devices::virtio::balloon::BalloonHandle;
+use vm_memory::GuestAddress;
 
 use crate::console::Plugged;
 use crate::dirty::DirtyLog;
@@ -192,6 +193,12 @@ impl Machine {
         if let Some(disk) = self.functions.forget(card) {
             self.disk_watch.forget(disk.name());
         }
+    }
+
+    /// Where the queues lie in the guest's memory that the kernel serves, and how many bytes they have: whoever starts them waits until these
+    /// are here ([`Machine::resume`]).
+    pub fn kernel_rings(&self) -> Vec<(GuestAddress, u64)> {
+        self.functions.kernel_rings()
     }
 
     /// The memory balloon, if there is one.

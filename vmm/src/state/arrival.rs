@@ -5,6 +5,7 @@ use std::fmt;
 
 use devices::GuestRam;
 
+use super::loading;
 use crate::demand::Demand;
 use crate::machine::{Machine, Start};
 use crate::sys::signals::Signals;
@@ -51,9 +52,14 @@ struct AtHand<L> {
 }
 
 impl<L: FnOnce(&mut Machine) -> Result<(), ArrivalError>> Arriving for AtHand<L> {
-    fn load(self: Box<Self>, machine: &mut Machine, _: &Signals) -> Result<Moment, ArrivalError> {
-        (self.load)(machine)?;
-        Ok(self.moment)
+    fn load(self: Box<Self>, machine: &mut Machine, signals: &Signals) -> Result<Moment, ArrivalError> {
+        let Self { moment: Moment { paused, demand }, load } = *self;
+        if let Err(error) = loading::load(machine, demand.as_ref(), signals, load) {
+            // It never runs, and nobody is to wait for its memory.
+            demand.into_iter().for_each(Demand::release);
+            return Err(error);
+        }
+        Ok(Moment { paused, demand })
     }
 }
 

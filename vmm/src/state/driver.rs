@@ -185,7 +185,8 @@ impl Driver {
 
     fn run_to_end(&mut self) -> Result<Outcome, RunError> {
         let mut reboots = 0;
-        if self.end_is_wished() {
+        // Before there was anything to end.
+        if self.signals.wish_the_end() {
             return Ok(Outcome { reason: ExitReason::Killed, reboots });
         }
         self.keeper.enter(Phase::Scheduled);
@@ -357,11 +358,6 @@ impl Driver {
             self.tell_of_overdue();
             self.keeper.publish();
         }
-    }
-
-    /// Whether the process was asked to end before there was anything to end.
-    fn end_is_wished(&self) -> bool {
-        std::iter::from_fn(|| self.signals.next()).any(|wish| wish == Wish::End)
     }
 
     /// What somebody asks for who wants the end. Whoever asks again, while the machine stands still, has lost patience, unless the

@@ -52,6 +52,11 @@ impl Signals {
         let signal = info.first_chunk().map(|signal| i32::from_ne_bytes(*signal))?;
         Some(if signal == libc::SIGCONT { Wish::GoOn } else { Wish::End })
     }
+
+    /// Whether somebody wants the guest's end. What was pending before that is taken.
+    pub fn wish_the_end(&self) -> bool {
+        std::iter::from_fn(|| self.next()).any(|wish| wish == Wish::End)
+    }
 }
 
 /// Whether whoever started the process wants it to ignore `signal` (nohup, background jobs).

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueState};
+use vm_memory::GuestAddress;
 
 use crate::pci::msix::NO_VECTOR;
 
@@ -33,6 +34,18 @@ pub struct QueueSnapshot {
     pub next_avail: u16,
     /// Next used index.
     pub next_used: u16,
+}
+
+impl QueueSnapshot {
+    /// Where its rings are, if the driver has enabled it, and how many bytes they have (virtio 1.3 §2.7).
+    pub fn rings(&self) -> Vec<(GuestAddress, u64)> {
+        if !self.enabled {
+            return Vec::new();
+        }
+        let size = u64::from(self.size);
+        let bytes = [size * 16, size * 2 + 6, size * 8 + 6];
+        self.addresses.into_iter().map(GuestAddress).zip(bytes).collect()
+    }
 }
 
 impl QueueRegisters {
@@ -111,5 +124,26 @@ impl QueueRegisters {
         };
         self.vector = saved.vector;
         self.enabled = saved.enabled;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_has_rings_once_its_driver_has_enabled_it() {
+        let mut queue = QueueSnapshot {
+            size: 256,
+            enabled: false,
+            vector: 0,
+            addresses: [0x1000, 0x2000, 0x3000],
+            next_avail: 0,
+            next_used: 0,
+        };
+        assert_eq!(queue.rings(), []);
+        queue.enabled = true;
+        let rings: Vec<_> = queue.rings().into_iter().map(|(start, bytes)| (start.0, bytes)).collect();
+        assert_eq!(rings, [(0x1000, 4096), (0x2000, 518), (0x3000, 2054)]);
     }
 }

@@ -8,14 +8,13 @@ use block::Disk;
 use devices::{GuestRam, chain, say};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::is_end_wished;
 use crate::demand::Demand;
 use crate::machine::{Machine, PassedTime};
 use crate::migration::destination::{Come, Incoming, NotCome};
 use crate::migration::machine::Luggage;
 use crate::migration::record::{Owner, Record, Records};
 use crate::open::{MadeImage, tell_of_claim};
-use crate::state::{ArrivalError, Arriving, Moment};
+use crate::state::{ArrivalError, Arriving, Moment, load as load_state};
 use crate::sys::poll::{Interest, wait};
 use crate::sys::signals::Signals;
 
@@ -51,7 +50,7 @@ impl Arriving for Coming {
                     .into());
             }
         };
-        if let Err(error) = self.settle(machine, &luggage) {
+        if let Err(error) = self.settle(machine, &luggage, (demand.as_ref(), signals)) {
             // It never runs here, and nobody is to wait for its memory.
             demand.into_iter().for_each(Demand::release);
             return Err(error);
@@ -68,7 +67,7 @@ impl Coming {
     /// Has memory put in place until all has come, or until somebody wants the process to end.
     fn receive(&mut self, ram: &GuestRam, signals: &Signals) -> Result<Come, ArrivalError> {
         let done = EventFd::new(EFD_NONBLOCK)?;
-        let cut = self.incoming.stream()?;
+        let cut = self.incoming.cutter();
         let incoming = &mut self.incoming;
         let came = thread::scope(|scope| {
             let receiver = thread::Builder::new().name("migrate".into()).stack_size(512 << 10);
@@ -80,7 +79,7 @@ impl Coming {
             })?;
             while !receiver.is_finished() && done.read().is_err() {
                 let waited = wait([(&done, Interest::Read), (&signals.as_fd(), Interest::Read)], None);
-                if waited.is_err() || is_end_wished(signals) {
+                if waited.is_err() || signals.wish_the_end() {
                     // The receiver fails, and tells why.
                     cut.cut();
                 }
@@ -91,10 +90,16 @@ impl Coming {
     }
 
     /// Gives the machine its state, and takes it over.
-    fn settle(self, machine: &mut Machine, luggage: &Luggage) -> Result<(), ArrivalError> {
+    fn settle(
+        self,
+        machine: &mut Machine,
+        luggage: &Luggage,
+        (demand, signals): (Option<&Demand>, &Signals),
+    ) -> Result<(), ArrivalError> {
         let Self { mut incoming, disks, records, peer, made, connect } = self;
         let fits = longer(&luggage.disks, &disks).and_then(|longer| {
-            machine.load(&luggage.state, PassedTime::Hidden).map_err(|error| chain(&error))?;
+            let load = |machine: &mut Machine| Ok(machine.load(&luggage.state, PassedTime::Hidden)?);
+            load_state(machine, demand, signals, load).map_err(|error| chain(&*error))?;
             longer.into_iter().for_each(|disk| machine.tell_size(disk));
             connect()
         });

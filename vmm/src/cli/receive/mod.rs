@@ -28,7 +28,7 @@ use crate::migration::facts::coming;
 use crate::migration::transport::{Address, Gate, Protection};
 use crate::plan::Plan;
 use crate::state::RunError;
-use crate::sys::signals::{Signals, Wish};
+use crate::sys::signals::Signals;
 
 /// Waits for a machine, and runs it to its end.
 pub(super) fn main(args: &Args) -> Result<u8, Failure> {
@@ -102,7 +102,7 @@ impl Door {
                 say("kubevmm: the machine is on its way\n");
                 return Ok(incoming);
             }
-            if is_end_wished(signals) {
+            if signals.wish_the_end() {
                 return Err(Failure::NotSo("nothing came before the end was wished".into()));
             }
         }
@@ -111,7 +111,7 @@ impl Door {
     /// Stays for a source that may not know that its machine will never run here.
     pub(super) fn linger(&self) {
         let signals = Signals::block().ok();
-        self.reception.linger(|| signals.as_ref().is_some_and(is_end_wished));
+        self.reception.linger(|| signals.as_ref().is_some_and(Signals::wish_the_end));
     }
 }
 
@@ -122,9 +122,4 @@ impl Drop for Door {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// Whether somebody wants the process to end.
-fn is_end_wished(signals: &Signals) -> bool {
-    std::iter::from_fn(|| signals.next()).any(|wish| wish == Wish::End)
 }

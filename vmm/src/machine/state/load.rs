@@ -1,17 +1,22 @@
 //! Giving a new machine the state of another one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use devices::bus::Action;
 use devices::platform::StateError;
 
-use super::save::{Results, VCPU};
+use super::save::Results;
 use super::{MachineState, VERSION, VcpuStateError};
 use crate::kvm::{KvmError, StoppedClocks};
 use crate::machine::Machine;
 use crate::machine::processor::Seen;
 use crate::machine::queues::QueueStop;
 use crate::vcpu::Errand;
+
+/// How long vCPUs may take to be set. It takes microseconds, but for memory that KVM looks at and that is still coming, which whoever loads
+/// the state gives up before this is over.
+const VCPUS: Duration = Duration::from_secs(60);
 
 /// What the guest sees of the time between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +115,7 @@ impl Machine {
             let host_tsc = host_tsc.wrapping_sub(u64::try_from(ticks).unwrap_or(0));
             of_errand.put(index, state.restore(vcpu, host_tsc, &indices));
         });
-        if !self.gate.send(self.vcpus.len(), errand, VCPU) {
+        if !self.gate.send(self.vcpus.len(), errand, VCPUS) {
             return Err(LoadError::NoVcpus);
         }
         taken.take()?;

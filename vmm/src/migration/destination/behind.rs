@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use devices::{GuestRam, chain};
 
+use super::cutter::Cutter;
 use super::{Incoming, NotCome};
 use crate::demand::{Before, Connection, Demand, Link, News};
 
@@ -13,11 +14,17 @@ use crate::demand::{Before, Connection, Demand, Link, News};
 const CALL: Duration = Duration::from_secs(10);
 
 /// Connections that the source makes.
-struct Calls(Receiver<Connection>);
+struct Calls {
+    come: Receiver<Connection>,
+    cutter: Cutter,
+}
 
 impl Link for Calls {
     fn connect(&mut self) -> Result<Connection, String> {
-        self.0.recv_timeout(CALL).map_err(|_| "the source, which has it, does not call".into())
+        let come = self.come.recv_timeout(CALL);
+        let connection = come.map_err(|_| "the source, which has it, does not call".to_owned())?;
+        self.cutter.pages_come_by(connection.stream().map_err(|error| error.to_string())?);
+        Ok(connection)
     }
 }
 
@@ -25,13 +32,13 @@ impl Incoming {
     /// Has the pages that the source still has come when they are touched. Should that fail before the machine was handed over, it never
     /// runs here, and whoever waits for a page goes on with a memory that nobody needs.
     pub(super) fn follow(&mut self, ram: &GuestRam) -> Result<Demand, NotCome> {
-        let cut = self.stream().map_err(|error| self.fail(&error.to_string()))?;
         // There is one machine, and its memory follows it once.
         let (_, none) = std::sync::mpsc::sync_channel(0);
-        let calls = Calls(std::mem::replace(&mut self.pages, none));
+        let come = std::mem::replace(&mut self.pages, none);
+        let calls = Calls { come, cutter: self.cutter() };
         let demand = Demand::begin(ram, Before::Outdated, Box::new(calls));
         let demand = demand.map_err(|error| self.fail(&chain(&error)))?;
-        let (ledger, release) = (Arc::clone(&self.ledger), demand.releaser());
+        let (ledger, release, cut) = (Arc::clone(&self.ledger), demand.releaser(), self.cutter());
         demand.report_to(move |news| {
             if let News::Lost(why) = news
                 && ledger.on_lost(&format!("the memory that was to follow it cannot be had: {why}"))

@@ -20,6 +20,7 @@ use super::super::wire::{
 };
 use super::super::witness::Witness;
 use super::Incoming;
+use super::cutter::Cutter;
 use super::lanes::{Lane, Lanes, Lobby};
 use super::ledger::Ledger;
 use crate::demand::Connection;
@@ -85,6 +86,7 @@ impl Reception {
         let Greeted { session, lanes, reader, writer, cut, witness } = greeted.recv_timeout(limit).ok()?;
         // There is one session, so that nobody has taken them before.
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let cutter = Cutter::new(cut.try_clone().ok()?);
         Some(Incoming {
             ledger: Arc::clone(&self.ledger),
             session,
@@ -93,6 +95,7 @@ impl Reception {
             reader,
             writer,
             cut,
+            cutter,
             disks: Sinks::default(),
             witness,
         })

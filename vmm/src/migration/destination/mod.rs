@@ -1,6 +1,7 @@
 //! The destination's side of a migration, from the first byte to a machine that runs.
 
 mod behind;
+mod cutter;
 mod door;
 mod lanes;
 mod ledger;
@@ -12,6 +13,7 @@ use std::thread;
 
 use devices::{GuestRam, chain};
 
+pub use self::cutter::Cutter;
 pub use self::door::Reception;
 use self::lanes::{Fellows, Lanes};
 use self::ledger::Ledger;
@@ -59,6 +61,7 @@ pub struct Incoming {
     reader: Reader<Stream>,
     writer: Writer<Stream>,
     cut: Stream,
+    cutter: Cutter,
     disks: Sinks,
     /// Says that the machine has not run here.
     witness: Option<Witness>,
@@ -92,7 +95,12 @@ impl Incoming {
         self.session.clone()
     }
 
-    /// Something that ends the connection from another thread.
+    /// Something that ends its connections from another thread: that by which its memory follows, too.
+    pub fn cutter(&self) -> Cutter {
+        self.cutter.clone()
+    }
+
+    /// Its first connection.
     ///
     /// # Errors
     /// The process has no descriptors left.

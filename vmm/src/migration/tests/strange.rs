@@ -156,3 +156,21 @@ fn a_destination_that_gives_up_keeps_neither_its_connection_nor_the_memory() {
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn a_destination_that_is_to_end_does_not_wait_for_memory_that_is_to_follow() {
+    if !is_allowed() {
+        return;
+    }
+    let mut scene = Scene::set(1);
+    let cutter = scene.incoming.as_ref().unwrap().cutter();
+    let come = scene.receive();
+    scene.first.1.write(&Message::Behind).unwrap();
+    // It calls, and does not say what it has.
+    let _behind = scene.call(&Message::Serve(session()));
+    thread::sleep(Duration::from_millis(200));
+    assert!(come.try_recv().is_err(), "it does not wait");
+    cutter.cut();
+    let (come, _) = come.recv_timeout(crate::demand::PATIENCE / 2).unwrap();
+    come.unwrap_err();
+}
