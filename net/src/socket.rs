@@ -1,14 +1,16 @@
 //! Unix sockets at paths of any length.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// Listens at `path`. An address has room for 107 bytes only, and the names of VMs and their folders may have more, so the
-/// folder goes by its descriptor.
+/// Bytes of a path that an address has room for.
+const ROOM: usize = 107;
+
+/// Listens at `path`. The names of VMs and their folders may be longer than an address: then the folder goes by its descriptor.
 ///
 /// # Errors
 /// As [`UnixListener::bind`]; a path without a file name is invalid.
@@ -24,11 +26,17 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     by_folder(path, |short| UnixStream::connect(short))
 }
 
-/// Calls `reach` with a short path to the same file, which is good for the length of the call.
+/// Calls `reach` with a path to the same file that an address has room for, and which is good for the length of the call.
 fn by_folder<T>(path: &Path, reach: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new(".")))?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    if path.as_os_str().len() <= ROOM {
+        return reach(path);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // A folder that may be passed through need not be one that may be read.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+    let folder = options.open(folder.unwrap_or(Path::new(".")))?;
     reach(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
@@ -91,5 +99,41 @@ mod tests {
         assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(listen(Path::new("/")).is_err());
         assert_eq!(listen_again(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens");
+    }
+
+    #[test]
+    fn a_folder_need_not_be_one_that_may_be_read() {
+        let root = tempfile::tempdir().unwrap();
+        for length in [1, 200] {
+            let folder = root.path().join("n".repeat(length));
+            fs::create_dir(&folder).unwrap();
+            let path = folder.join("agent.sock");
+            let _listener = listen(&path).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(0o311)).unwrap();
+            let call = || {
+                // Whoever may do all reads it all the same.
+                crate::testing::give_up_rights();
+                assert_eq!(fs::read_dir(&folder).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+                connect(&path).and(listen(&folder.join("other.sock")))
+            };
+            let reached = std::thread::scope(|scope| scope.spawn(call).join().unwrap());
+            fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+            reached.unwrap();
+        }
+    }
+
+    #[test]
+    fn an_address_has_room_for_what_goes_straight() {
+        let root = tempfile::tempdir().unwrap();
+        let taken = root.path().as_os_str().len() + "/s".len();
+        for length in [ROOM, ROOM + 1] {
+            let folder = root.path().join("n".repeat(length - taken - 1));
+            fs::create_dir(&folder).unwrap();
+            let path = folder.join("s");
+            assert_eq!(path.as_os_str().len(), length);
+            let _listener = listen(&path).unwrap();
+            connect(&path).unwrap();
+            assert!(path.exists());
+        }
     }
 }
