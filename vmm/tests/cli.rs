@@ -395,6 +395,8 @@ fn a_machine_that_waits_to_be_started_again_is_stopped_for_good() {
         let output = fleet.kubevmm(&["up", "--detach", "vms.yaml"]);
         assert_eq!(code(&output), 0, "{}", errors(&output));
         fleet.wait("CrashLoopBackOff");
+        let output = fleet.kubevmm(&[&["restart", "web"], force].concat());
+        assert_eq!((code(&output), errors(&output)), (1, "kubevmm: VM web is not running\n"));
         let stop = |name| fleet.kubevmm(&[&["stop", name], force].concat());
         let output = stop("web");
         assert_eq!((code(&output), errors(&output)), (0, ""));

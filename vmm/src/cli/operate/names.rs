@@ -1,5 +1,7 @@
 //! Which machines are meant.
 
+use std::io::Write as _;
+
 use crate::cli::Failure;
 use crate::cli::args::Args;
 use crate::cli::run::runtime_root;
@@ -31,12 +33,24 @@ pub(super) fn machines_or_kept(args: &Args) -> Result<Vec<Machine>, Failure> {
 fn find_or_kept(args: &Args, word: &str) -> Result<Machine, Failure> {
     match find(args, word) {
         Err(Failure::Client(ClientError::NoMachine { namespace, name, directory, .. }))
-            if keeper(&runtime_root(args), Kind::Machine, &namespace, &name)?.is_some() =>
+            if is_kept(args, &namespace, &name) =>
         {
             Ok(Machine { namespace, name, directory })
         }
         found => found,
     }
+}
+
+/// Whether a fleet is known to keep the machine. One that cannot be asked may have nothing to do with it: that is told beside what is
+/// said of the machine.
+fn is_kept(args: &Args, namespace: &str, name: &str) -> bool {
+    keeper(&runtime_root(args), Kind::Machine, namespace, name).map_or_else(
+        |error| {
+            let _ = writeln!(std::io::stderr(), "kubevmm: {}", devices::chain(&error));
+            false
+        },
+        |fleet| fleet.is_some(),
+    )
 }
 
 /// The one machine that is named.
@@ -64,4 +78,30 @@ pub(super) fn split(args: &Args, word: &str) -> Result<(String, String), Failure
         None => (given.as_deref().unwrap_or("default"), word),
     };
     Ok((namespace.to_owned(), name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::thread;
+
+    use super::*;
+    use crate::api::SOCKET;
+    use crate::cli::commands;
+    use crate::fleet::Folder;
+
+    #[test]
+    fn that_there_is_no_machine_is_said_whatever_a_fleet_answers_that_has_nothing_to_do_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        let fleet = Folder::take(root.path(), "web").unwrap();
+        let socket = net::socket::listen(&fleet.path().join(SOCKET)).unwrap();
+        thread::spawn(move || socket.incoming().for_each(drop));
+        let given = ["typo", "--runtime-dir"].map(OsString::from);
+        let given = [&given[..], &[root.path().into()]].concat();
+        let args = Args::parse(commands::find("stop").unwrap(), &given).unwrap();
+        let asked = keeper(root.path(), Kind::Machine, "default", "typo");
+        assert!(matches!(asked, Err(ClientError::Broken { .. })), "{asked:?}");
+        let found = machines_or_kept(&args).unwrap_err();
+        assert!(matches!(found, Failure::Client(ClientError::NoMachine { .. })), "{found:?}");
+    }
 }

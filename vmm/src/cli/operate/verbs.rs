@@ -49,10 +49,16 @@ fn stop(machine: &Machine, args: &Args) -> Result<String, Failure> {
 
 /// Stops a machine and starts it again.
 fn restart(machine: &Machine, args: &Args) -> Result<String, Failure> {
+    let scheduled = || Ok(format!("VM {machine} was scheduled to restart"));
     if is_plain(args) && order_kept(machine, args, "restart")? {
-        return Ok(format!("VM {machine} was scheduled to restart"));
+        return scheduled();
     }
-    put(machine, &machine.vm_subresource("restart"), &grace(args, "gracePeriodSeconds")?, "restarts")
+    let grace = grace(args, "gracePeriodSeconds")?;
+    match put(machine, &machine.vm_subresource("restart"), &grace, "restarts") {
+        // It waits to be started, or is not to run: the fleet knows which.
+        Err(Failure::Client(ClientError::Ended(_))) if order_kept(machine, args, "restart")? => scheduled(),
+        restarted => restarted,
+    }
 }
 
 /// Whether the guest has its usual time.
