@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use devices::GuestRam;
 use ram::PAGE;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::GuestAddress;
 
-use super::lacking::Fault;
+use super::lacking::Lacking;
 use super::shared::Shared;
 use crate::dirty::PageRun;
 
@@ -21,8 +20,8 @@ pub enum NotFetched {
     /// Who has it is gone, and is looked for.
     #[error("a part of the machine's own memory has not come yet, and cannot be had: {0}")]
     Lost(String),
-    /// It is over: nothing comes any more.
-    #[error("the machine has ended before all of its memory had come")]
+    /// Nobody needs that memory any more, and nothing of it comes.
+    #[error("the guest was reset, or has ended, before all of its memory had come")]
     Ended,
     /// Whoever needs it does not want it any more.
     #[error("it was broken off")]
@@ -38,13 +37,14 @@ pub enum Presence {
     Coming(Fetcher),
 }
 
-/// Has pages come that are not here. It keeps nothing of a memory that nobody needs any more.
+/// Has pages come that are not here. It keeps the memory.
 #[derive(Clone)]
 pub struct Fetcher(pub(super) Arc<Shared>);
 
 impl Presence {
-    /// Waits until what is touched by `bytes` bytes from `start` on is here, so that who reads it then does not wait. `is_broken_off` is
-    /// asked from time to time whether to go on waiting; it must not wait for anything itself.
+    /// Waits until what is touched by `bytes` bytes from `start` on is here, so that who reads it then does not wait. They are asked for as if
+    /// they were touched, before what nobody waits for. `is_broken_off` is asked from time to time whether to go on waiting; it must not wait
+    /// for anything itself.
     ///
     /// # Errors
     /// It does not come, or the wait was broken off.
@@ -60,12 +60,16 @@ impl Presence {
         }
     }
 
-    /// The same of all of a memory.
+    /// Waits until all of the memory is here. Nothing of it is asked for: it comes by itself, at the rate and in the order that suit who has it,
+    /// who would take what is asked for as what the guest needs. `is_broken_off` is as above, and hears how many bytes are missing.
     ///
     /// # Errors
     /// As [`Presence::fetch`].
-    pub fn fetch_all(&self, ram: &GuestRam, is_broken_off: &dyn Fn() -> bool) -> Result<(), NotFetched> {
-        ram.iter().try_for_each(|region| self.fetch(region.start_addr(), region.len(), is_broken_off))
+    pub fn await_all(&self, is_broken_off: &mut dyn FnMut(u64) -> bool) -> Result<(), NotFetched> {
+        match self {
+            Self::Here => Ok(()),
+            Self::Coming(Fetcher(shared)) => shared.await_all(is_broken_off),
+        }
     }
 }
 
@@ -78,32 +82,49 @@ fn pages_of(start: GuestAddress, bytes: u64) -> PageRun {
 }
 
 impl Shared {
-    /// Waits until all of `run` is here. Pages are asked for one by one, as if they were touched: a guest that waits for another one is not
-    /// to wait for all of these.
-    pub(super) fn fetch(&self, run: PageRun, is_broken_off: &dyn Fn() -> bool) -> Result<(), NotFetched> {
-        let (mut pages, mut wanted) = (self.pages(), Vec::new());
-        while let Some(next) = pages.lacking.first_of(run) {
+    /// Waits until all of `run` is here, which is asked for.
+    fn fetch(&self, run: PageRun, is_broken_off: &dyn Fn() -> bool) -> Result<(), NotFetched> {
+        let mut pages = self.pages();
+        // What was asked for counts as waited for until it comes: what cannot be had is not to.
+        if pages.lacking.first_of(run).is_some() && pages.lost.is_none() && pages.end.is_none() {
+            let wanted = pages.lacking.faults(run);
+            drop(pages);
+            self.ask(wanted);
+        } else {
+            drop(pages);
+        }
+        self.await_pages(|lacking| lacking.left_in(run), &mut |_| is_broken_off())
+    }
+
+    /// Waits until all is here.
+    fn await_all(&self, is_broken_off: &mut dyn FnMut(u64) -> bool) -> Result<(), NotFetched> {
+        self.await_pages(Lacking::len, &mut |left| is_broken_off(left.saturating_mul(PAGE as u64)))
+    }
+
+    /// Waits until none are left of those that `left` counts, which is asked at each change and has to be quick: the threads by which pages come
+    /// wait for it.
+    fn await_pages(
+        &self,
+        left: impl Fn(&Lacking) -> u64,
+        is_broken_off: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), NotFetched> {
+        let mut pages = self.pages();
+        loop {
+            let left = left(&pages.lacking);
+            if left == 0 {
+                return Ok(());
+            }
             if let Some(why) = &pages.lost {
                 return Err(NotFetched::Lost(why.clone()));
             }
             if pages.end.is_some() {
                 return Err(NotFetched::Ended);
             }
-            if is_broken_off() {
+            if is_broken_off(left) {
                 return Err(NotFetched::BrokenOff);
             }
-            pages = match pages.lacking.fault(next.start, &mut wanted) {
-                Fault::Ask => {
-                    drop(pages);
-                    self.ask(std::mem::take(&mut wanted));
-                    self.pages()
-                }
-                Fault::Wait | Fault::Zero => {
-                    self.wait(pages, Instant::now() + LOOK).unwrap_or_else(|| self.pages())
-                }
-            };
+            pages = self.wait(pages, Instant::now() + LOOK).unwrap_or_else(|| self.pages());
         }
-        Ok(())
     }
 }
 

@@ -73,6 +73,19 @@ impl Lacking {
         fault
     }
 
+    /// Somebody is about to touch all of `run`: what is to be asked for.
+    pub(super) fn faults(&mut self, run: PageRun) -> Vec<u64> {
+        let end = run.start.0.saturating_add(run.bytes());
+        let (mut rest, mut wanted) = (run, Vec::new());
+        while let Some(next) = self.first_of(rest) {
+            self.fault(next.start, &mut wanted);
+            let unit = self.unit(next.start);
+            let behind = unit.start.0.saturating_add(unit.bytes()).min(end);
+            rest = PageRun { start: GuestAddress(behind), pages: (end - behind) / PAGE as u64 };
+        }
+        wanted
+    }
+
     /// The first pages of `run` that have not come.
     pub(super) fn first_of(&self, run: PageRun) -> Option<PageRun> {
         self.left.within(run).next()
@@ -143,5 +156,19 @@ mod tests {
         assert_eq!(lacking.fault(GuestAddress(8 << 12), &mut wanted), Fault::Wait);
         assert_eq!(lacking.fault(GuestAddress(0), &mut wanted), Fault::Zero);
         assert_eq!((wanted.len(), lacking.left_in(run(8, 8)), lacking.len()), (4, 4, 6));
+    }
+
+    #[test]
+    fn all_that_is_about_to_be_touched_is_asked_for_in_one_go() {
+        let mut left = PageSet::of_regions([(GuestAddress(0), 64 << 12)].into_iter());
+        left.insert(run(2, 8));
+        left.insert(run(20, 2));
+        let pages = |wanted: Vec<u64>| wanted.into_iter().map(|page| page >> 12).collect::<Vec<_>>();
+        let mut single = Lacking::new(left.clone(), 1);
+        single.fault(GuestAddress(4 << 12), &mut Vec::new());
+        assert_eq!(pages(single.faults(run(3, 18))), [3, 5, 6, 7, 8, 9, 20]);
+        assert_eq!(pages(single.faults(run(0, 64))), [2, 21]);
+        assert_eq!(pages(single.faults(run(0, 64))), [0; 0]);
+        assert_eq!(pages(Lacking::new(left, 8).faults(run(5, 4))), [2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

@@ -455,3 +455,30 @@ fn who_copies_a_memory_has_it_come() {
     assert!(matches!(presence.fetch(GuestAddress(0x10_0000), 1, &|| false), Err(NotFetched::Lost(_))));
     came.demand.release();
 }
+
+#[test]
+fn who_waits_for_all_of_a_memory_does_not_pass_for_its_guest() {
+    if !is_allowed() {
+        return;
+    }
+    let came = Came::begin(&[Mood::Generous]);
+    let presence = Presence::Coming(came.demand.fetcher());
+    presence.await_all(&mut |_| false).unwrap();
+    assert_eq!((came.demand.lacking_bytes(), came.demand.faults()), (0, 0));
+    assert_eq!(came.served.recv_timeout(SOON).unwrap().touched, [], "the guest has needed nothing");
+    assert_eq!(came.page(7), byte(7));
+
+    // Who sends nothing by itself is not asked, either, and whoever waits hears how much is missing.
+    let came = Came::begin(&[Mood::Sparing]);
+    let presence = Presence::Coming(came.demand.fetcher());
+    let mut missing = Vec::new();
+    let awaited = presence.await_all(&mut |bytes| {
+        missing.push(bytes);
+        missing.len() > 2
+    });
+    assert_eq!(awaited, Err(NotFetched::BrokenOff));
+    assert_eq!(missing, [(PAGES + 1) << 12; 3]);
+    came.demand.release();
+    assert_eq!(came.served.recv_timeout(SOON).unwrap().touched, []);
+    assert_eq!(presence.await_all(&mut |_| false), Err(NotFetched::Ended));
+}

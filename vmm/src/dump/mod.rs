@@ -44,7 +44,7 @@ pub fn write(path: &Path, hold: Hold) -> Result<Summary, DumpError> {
     let partial = file::Partial::create(path).map_err(fail)?;
     let saved = hold.saved();
     // Nobody who reads it is to wait for ever. It is broken off with the machine.
-    let here = saved.presence.fetch_all(&saved.ram, &|| false);
+    let here = saved.presence.await_all(&mut |_| false);
     here.map_err(|error| fail(io::Error::other(error)))?;
     let cpus: Vec<_> = saved.state.vcpus.iter().map(Registers::of).collect();
     let written = saved.state.chipset.fw_cfg.written.get(vmcoreinfo::FILE);

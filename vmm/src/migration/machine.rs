@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use block::{Disk, MarkedDisk};
 use devices::{GuestRam, chain};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Owner, Record, Records};
+use super::rounds::Limits;
 use super::source::{Cancel, Departing, Moved, Progress, Stayed, depart, tell_stayed};
 use super::storage::{Added, Leaving, LeavingDisk, LeftDisks, Trust, take};
 use super::transport::Route;
@@ -83,7 +84,9 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
     let of_thread = cancel.clone();
     let run = move || {
         let Order { route, options, facts, disks, added, ram, presence, dirty, brake, records } = order;
-        let written = match log_writes(&ram, &presence, &dirty, &of_thread) {
+        let bytes = PageSet::all(&ram).len().saturating_mul(ram::PAGE as u64);
+        let limits = Limits::new(&options, bytes);
+        let written = match log_writes(presence, limits, &dirty, &of_thread) {
             Ok(written) => written,
             Err(stayed) => return mailbox.post(Event::Migration(MigrationReport::Stayed(stayed))),
         };
@@ -121,17 +124,17 @@ pub fn begin(order: Order, mailbox: Mailbox) -> io::Result<Cancel> {
 }
 
 /// Has the pages noted that are written from now on, once all of the memory is here: to begin with that, the kernel waits for every vCPU that
-/// waits for a page, and nobody could break that off.
+/// waits for a page, and nobody could break that off. The wait has an end, as copying has: somebody may wait for what is done if it fails.
 ///
 /// # Errors
 /// The machine stays: it was cancelled, or its memory does not come.
 fn log_writes(
-    ram: &GuestRam,
-    presence: &Presence,
+    presence: Presence,
+    limits: Limits,
     dirty: &DirtyLog,
     cancel: &Cancel,
 ) -> Result<DirtyReader, Stayed> {
-    await_memory(ram, presence, cancel)?;
+    await_memory(&presence, limits, cancel)?;
     dirty.reader().map_err(|error| Stayed { message: chain(&error), cancelled: false, is_untold: false })
 }
 
@@ -139,12 +142,21 @@ fn log_writes(
 ///
 /// # Errors
 /// As [`log_writes`].
-fn await_memory(ram: &GuestRam, presence: &Presence, cancel: &Cancel) -> Result<(), Stayed> {
-    presence.fetch_all(ram, &|| cancel.is_asked()).map_err(|error| {
-        let cancelled = error == NotFetched::BrokenOff;
-        let message = if cancelled { "it was cancelled".into() } else { error.to_string() };
-        Stayed { message, cancelled, is_untold: false }
-    })
+fn await_memory(presence: &Presence, mut limits: Limits, cancel: &Cancel) -> Result<(), Stayed> {
+    let (began, mut given_up) = (Instant::now(), None);
+    let awaited = presence.await_all(&mut |missing| {
+        given_up = limits.judge(missing, began.elapsed()).err();
+        given_up.is_some() || cancel.is_asked()
+    });
+    awaited
+        .map_err(|error| match (error, given_up) {
+            (NotFetched::BrokenOff, Some(reason)) => {
+                (format!("its own memory has not come: {reason}"), false)
+            }
+            (NotFetched::BrokenOff, None) => ("it was cancelled".into(), true),
+            (error, _) => (error.to_string(), false),
+        })
+        .map_err(|(message, cancelled)| Stayed { message, cancelled, is_untold: false })
 }
 
 /// Whether others write to the disk called `name`, too.
@@ -331,20 +343,19 @@ mod tests {
         }
     }
 
-    /// What comes of a wait for memory that does not come, when this is done.
-    fn waits(what: impl Fn(&Stalled, &Cancel)) -> Stayed {
+    /// What comes of a wait for memory that does not come, with these options, when this is done.
+    fn waits(options: &MigrationOptions, what: impl Fn(&Stalled, &Cancel)) -> Stayed {
         let ram: GuestRam =
             Arc::new(ram::Ram::from_ranges(&[(vm_memory::GuestAddress(0), 64 << 12)]).unwrap());
         let (stalled, cancel) = (Stalled::begin(&ram), Cancel::default());
         let (presence, of_thread) = (Presence::Coming(stalled.demand.fetcher()), cancel.clone());
         let (sender, came) = mpsc::channel();
-        thread::spawn(move || sender.send(await_memory(&ram, &presence, &of_thread)));
-        while stalled.demand.faults() == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
-        assert!(came.recv_timeout(Duration::from_millis(100)).is_err(), "it does not wait");
+        let limits = Limits::new(options, 64 << 12);
+        thread::spawn(move || sender.send(await_memory(&presence, limits, &of_thread)));
+        assert!(came.recv_timeout(Duration::from_millis(300)).is_err(), "it does not wait");
         what(&stalled, &cancel);
         let stayed = came.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err();
+        assert_eq!(stalled.demand.faults(), 0, "it asks");
         stalled.demand.release();
         stayed
     }
@@ -354,10 +365,16 @@ mod tests {
         if !is_allowed() {
             return;
         }
-        let lost = waits(|stalled, _| stalled.lose());
+        let patient = MigrationOptions::default();
+        let lost = waits(&patient, |stalled, _| stalled.lose());
         assert!(lost.message.ends_with("has not come yet, and cannot be had: it is gone"), "{lost}");
         assert!(!lost.cancelled);
-        let cancelled = waits(|_, cancel| cancel.cancel().unwrap());
+        let cancelled = waits(&patient, |_, cancel| cancel.cancel().unwrap());
         assert_eq!((cancelled.message.as_str(), cancelled.cancelled), ("it was cancelled", true));
+        let second = Duration::from_secs(1);
+        let still = waits(&MigrationOptions { progress_timeout: Some(second), ..patient.clone() }, |_, _| ());
+        assert!(still.message.contains("no less was left to copy for 1 s"), "{still}");
+        let late = waits(&MigrationOptions { completion_timeout_per_gib: Some(1), ..patient }, |_, _| ());
+        assert!(late.message.contains("within 1 s (completionTimeoutPerGiB)") && !late.cancelled, "{late}");
     }
 }

@@ -73,20 +73,71 @@ pub enum Reason {
     NoProgress(Duration),
 }
 
+/// The times that a migration has, and what has come of it by then.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    completion: Option<Duration>,
+    progress: Option<Duration>,
+    /// The least that was left, and since when.
+    least: Option<(u64, Duration)>,
+}
+
+impl Limits {
+    /// Those of a migration of so many bytes.
+    pub fn new(options: &MigrationOptions, bytes: u64) -> Self {
+        let of_gibs = |seconds: u64| seconds.saturating_mul(bytes.div_ceil(1 << 30).max(1));
+        // None is no limit for either.
+        let completion = options.completion_timeout_per_gib.filter(|seconds| *seconds > 0);
+        Self {
+            completion: completion.map(of_gibs).map(Duration::from_secs),
+            progress: options.progress_timeout.filter(|limit| !limit.is_zero()),
+            least: None,
+        }
+    }
+
+    /// Why something is given up that cannot get more again, such as what is still to come of a memory, if it is: so much is left, and so much
+    /// time has passed.
+    pub fn judge(&mut self, left: u64, passed: Duration) -> Result<(), Reason> {
+        if let Some(limit) = self.is_over(passed) {
+            return Err(Reason::TooLong(limit));
+        }
+        self.has_shrunk(left, passed, |least| least.saturating_sub(1));
+        self.progresses(passed)
+    }
+
+    /// The time that all of it had, if that is over.
+    fn is_over(&self, passed: Duration) -> Option<Duration> {
+        self.completion.filter(|limit| passed > *limit)
+    }
+
+    /// Whether less is left than before; `enough` is the most that counts as less than what it is given.
+    fn has_shrunk(&mut self, left: u64, passed: Duration, enough: impl Fn(u64) -> u64) -> bool {
+        let has_shrunk = self.least.is_none_or(|(least, _)| left <= enough(least));
+        if has_shrunk {
+            self.least = Some((left, passed));
+        }
+        has_shrunk
+    }
+
+    /// Whether it has not been too long since less was left.
+    fn progresses(&self, passed: Duration) -> Result<(), Reason> {
+        let since = self.least.map_or(passed, |(_, since)| since);
+        let limit = self.progress.filter(|limit| passed.saturating_sub(since) > *limit);
+        limit.map_or(Ok(()), |limit| Err(Reason::NoProgress(limit)))
+    }
+}
+
 /// Watches rounds.
 #[derive(Clone, Debug)]
 pub struct Rounds {
     options: MigrationOptions,
-    /// Bytes of the guest's memory.
-    memory: u64,
+    limits: Limits,
     count: u32,
     /// Bytes a second that the connection carries, as measured last.
     rate: Option<u64>,
     /// Bytes a second that the guest writes.
     dirty_rate: u64,
     throttle: u8,
-    /// The least that was left after a round, and since when.
-    least: Option<(u64, Duration)>,
     /// Rounds that did not leave less.
     stalled: u32,
 }
@@ -94,13 +145,8 @@ pub struct Rounds {
 impl Rounds {
     /// Watches the rounds of a machine with so many bytes of memory.
     pub fn new(options: MigrationOptions, memory: u64) -> Self {
-        Self { options, memory, count: 0, rate: None, dirty_rate: 0, throttle: 0, least: None, stalled: 0 }
-    }
-
-    /// How long the whole may take: `completionTimeoutPerGiB` for each GiB of memory, one at least.
-    pub fn completion_timeout(&self) -> Option<Duration> {
-        let seconds = self.options.completion_timeout_per_gib.filter(|seconds| *seconds > 0)?;
-        Some(Duration::from_secs(seconds.saturating_mul(self.memory.div_ceil(1 << 30).max(1))))
+        let limits = Limits::new(&options, memory);
+        Self { options, limits, count: 0, rate: None, dirty_rate: 0, throttle: 0, stalled: 0 }
     }
 
     /// How long the guest would stand still if it were stopped with so many bytes left.
@@ -151,39 +197,23 @@ impl Rounds {
         if self.options.post_copy == PostCopy::AtOnce {
             return Verdict::Follow;
         }
-        if let Some(limit) = self.completion_timeout().filter(|limit| passed > *limit) {
+        if let Some(limit) = self.limits.is_over(passed) {
             return match (self.options.allow_workload_disruption, self.options.post_copy) {
                 (true, PostCopy::WhenLate) => Verdict::Follow,
                 (true, _) => Verdict::Stop,
                 (false, _) => Verdict::GiveUp(Reason::TooLong(limit)),
             };
         }
-        self.note_progress(round.left, passed);
-        let since = self.least.map_or(passed, |(_, since)| since);
-        let limit = self.progress_timeout().filter(|limit| passed.saturating_sub(since) > *limit);
-        if let Some(limit) = limit {
-            return Verdict::GiveUp(Reason::NoProgress(limit));
+        // A tenth less is progress; else it would never end.
+        let has_shrunk = self.limits.has_shrunk(round.left, passed, |least| least / 10 * 9);
+        self.stalled = if has_shrunk { 0 } else { self.stalled.saturating_add(1) };
+        if let Err(reason) = self.limits.progresses(passed) {
+            return Verdict::GiveUp(reason);
         }
         if self.options.auto_converge && self.stalled >= PATIENCE {
             self.slow_down();
         }
         Verdict::Again { throttle: self.throttle }
-    }
-
-    /// As with the other one, none is no limit.
-    fn progress_timeout(&self) -> Option<Duration> {
-        self.options.progress_timeout.filter(|limit| !limit.is_zero())
-    }
-
-    fn note_progress(&mut self, left: u64, passed: Duration) {
-        match self.least {
-            // A tenth less is progress; else it would never end.
-            Some((least, _)) if left > least / 10 * 9 => self.stalled = self.stalled.saturating_add(1),
-            _ => {
-                self.least = Some((left, passed));
-                self.stalled = 0;
-            }
-        }
     }
 
     fn slow_down(&mut self) {
@@ -300,5 +330,31 @@ mod tests {
         assert_eq!(rounds.rate(), Some(100 * MIB));
         let round = Round { sent: 0, sending: Duration::ZERO, took: Duration::ZERO, left: 0 };
         assert_eq!(rounds.over(round, Duration::from_secs(1)), Verdict::Stop);
+    }
+
+    #[test]
+    fn what_only_shrinks_is_given_up_when_it_stands_still_or_takes_too_long() {
+        let second = Duration::from_secs;
+        let timed = MigrationOptions {
+            progress_timeout: Some(second(20)),
+            completion_timeout_per_gib: Some(30),
+            ..options()
+        };
+        // A page every 20 s is progress, for as long as all may take.
+        let mut limits = Limits::new(&timed, 2 * GIB);
+        for passed in 0..=60 {
+            assert_eq!(limits.judge(GIB - (passed / 20) * 4096, second(passed)), Ok(()), "{passed}");
+        }
+        assert_eq!(limits.judge(4096, second(61)), Err(Reason::TooLong(second(60))));
+        let mut limits = Limits::new(&timed, GIB);
+        assert_eq!((limits.judge(GIB, second(1)), limits.judge(GIB, second(21))), (Ok(()), Ok(())));
+        assert_eq!(limits.judge(GIB, second(22)), Err(Reason::NoProgress(second(20))));
+        let none = MigrationOptions {
+            progress_timeout: Some(Duration::ZERO),
+            completion_timeout_per_gib: Some(0),
+            ..timed
+        };
+        let mut limits = Limits::new(&none, GIB);
+        assert_eq!((limits.judge(GIB, second(1)), limits.judge(GIB, second(1 << 30))), (Ok(()), Ok(())));
     }
 }

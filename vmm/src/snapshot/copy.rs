@@ -37,7 +37,7 @@ impl MemoryCopy {
         let (reader, left) = match base {
             None => {
                 // Before the writes are logged, for which the kernel waits for every vCPU that waits for a page. It is broken off with the machine.
-                glance.presence.fetch_all(&glance.ram, &|| false).map_err(SnapshotError::Missing)?;
+                glance.presence.await_all(&mut |_| false).map_err(SnapshotError::Missing)?;
                 (glance.dirty.reader()?, PageSet::touched(&glance.ram))
             }
             Some(base) => {
