@@ -46,6 +46,7 @@ struct Greeted {
     reader: Reader<Stream>,
     writer: Writer<Stream>,
     cut: Stream,
+    cutter: Cutter,
     witness: Option<Witness>,
 }
 
@@ -83,10 +84,10 @@ impl Reception {
     /// Waits for a source, for so long at most; `None` if none has come.
     pub fn greet(&self, limit: Duration) -> Option<Incoming> {
         let greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
-        let Greeted { session, lanes, reader, writer, cut, witness } = greeted.recv_timeout(limit).ok()?;
+        let Greeted { session, lanes, reader, writer, cut, cutter, witness } =
+            greeted.recv_timeout(limit).ok()?;
         // There is one session, so that nobody has taken them before.
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let cutter = Cutter::new(cut.try_clone().ok()?);
         Some(Incoming {
             ledger: Arc::clone(&self.ledger),
             session,
@@ -159,6 +160,7 @@ impl Door {
                 // Nothing may fail between taking the session and handing it on: nobody else could come any more.
                 cut.set_patience(PATIENCE).map_err(WireError::Lost)?;
                 let key = Key::new(random().map_err(WireError::Lost)?);
+                let cutter = Cutter::new(cut.try_clone().map_err(WireError::Lost)?);
                 match self.examine(&hello) {
                     Ok(format) => {
                         // Without a witness there are fewer cases in which a source knows what became of its machine.
@@ -170,7 +172,8 @@ impl Door {
                         // One that has gone meanwhile is missed by whoever waits for its machine. Nobody does if the
                         // process is about to end.
                         let session = hello.session;
-                        let _ = self.sender.send(Greeted { session, lanes, reader, writer, cut, witness });
+                        let greeted = Greeted { session, lanes, reader, writer, cut, cutter, witness };
+                        let _ = self.sender.send(greeted);
                         told
                     }
                     Err(why) => {
