@@ -1,12 +1,16 @@
 //! Ending the connections of a machine that is on its way, from another thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::super::transport::Stream;
 
 /// Ends the connections of a machine that is on its way. Clones end the same.
 #[derive(Clone, Debug)]
 pub struct Cutter(Arc<Mutex<Connections>>);
+
+/// The same for who is still there when the machine has come: it holds no connection open.
+#[derive(Clone, Debug)]
+pub(super) struct WeakCutter(Weak<Mutex<Connections>>);
 
 #[derive(Debug)]
 struct Connections {
@@ -20,6 +24,11 @@ impl Cutter {
     /// One that ends this connection.
     pub(super) fn new(first: Stream) -> Self {
         Self(Arc::new(Mutex::new(Connections { first, pages: None, is_cut: false })))
+    }
+
+    /// The same, which holds no connection open.
+    pub(super) fn downgrade(&self) -> WeakCutter {
+        WeakCutter(Arc::downgrade(&self.0))
     }
 
     /// Memory comes by this connection now, which is ended as well.
@@ -37,5 +46,12 @@ impl Cutter {
         all.is_cut = true;
         all.first.cut();
         all.pages.iter().for_each(Stream::cut);
+    }
+}
+
+impl WeakCutter {
+    /// The cutter, unless nobody has it any more.
+    pub(super) fn upgrade(&self) -> Option<Cutter> {
+        self.0.upgrade().map(Cutter)
     }
 }

@@ -141,7 +141,7 @@ fn a_destination_that_gives_up_keeps_neither_its_connection_nor_the_memory() {
     let (come, mut incoming) = come.recv_timeout(SOON).unwrap();
     let demand = come.unwrap().demand.unwrap();
     // The source says nothing for too long.
-    incoming.stream().unwrap().set_patience(Duration::from_millis(50)).unwrap();
+    incoming.stream().set_patience(Duration::from_millis(50)).unwrap();
     incoming.take_over(|| Ok(()), || ()).unwrap_err();
     assert_eq!(scene.first.0.read().unwrap(), Message::Ready);
     assert!(matches!(scene.first.0.read(), Err(WireError::Lost(_))), "it is kept waiting");
@@ -155,6 +155,31 @@ fn a_destination_that_gives_up_keeps_neither_its_connection_nor_the_memory() {
         assert!(begun.elapsed() < SOON, "somebody keeps the memory");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn the_first_connection_ends_once_the_machine_runs_though_its_memory_still_comes() {
+    if !is_allowed() {
+        return;
+    }
+    let mut scene = Scene::set(1);
+    let come = scene.receive();
+    let behind = scene.leave_behind();
+    scene.first.1.write(&Message::State(b"state".to_vec())).unwrap();
+    scene.first.1.write(&Message::Go).unwrap();
+    scene.first.1.write(&Message::Settled).unwrap();
+    let (come, mut incoming) = come.recv_timeout(SOON).unwrap();
+    let demand = come.unwrap().demand.unwrap();
+    incoming.take_over(|| Ok(()), || ()).unwrap();
+    incoming.say_running(|| ());
+    for said in [Message::Ready, Message::Running] {
+        assert_eq!(scene.first.0.read().unwrap(), said);
+    }
+    let begun = Instant::now();
+    assert!(matches!(scene.first.0.read(), Err(WireError::Lost(_))), "it goes on");
+    assert!(begun.elapsed() < SOON, "somebody keeps it until all memory has come");
+    drop(behind);
+    demand.release();
 }
 
 #[test]
