@@ -1,12 +1,18 @@
 //! Connections by unix sockets and by TCP, alike.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use net::socket;
+
+/// Between which ports, these included, the kernel gives one to who asks for any.
+const GIVEN: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+/// Ports below are for well-known services.
+const FIRST: u16 = 16 << 10;
 
 /// Where somebody listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +59,15 @@ impl Place {
     /// # Errors
     /// None is free.
     pub fn free_port() -> io::Result<Self> {
-        const FIRST: u32 = 16 << 10;
-        const OF_EACH: u32 = 16;
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let begin = std::process::id().wrapping_mul(OF_EACH);
-        let mut ports = (0..FIRST).map(|_| {
-            let port = FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % FIRST;
-            SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap_or(u16::MAX)))
-        });
-        let free = ports.find(|address| TcpListener::bind(address).is_ok());
+        const OF_EACH: usize = 16;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let ports = not_given(&fs::read_to_string(GIVEN)?).ok_or(io::ErrorKind::InvalidData)?;
+        let begin = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(OF_EACH);
+        let next = || begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut tried = (0..ports.len())
+            .filter_map(|_| ports.get(next() % ports.len()))
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)));
+        let free = tried.find(|address| TcpListener::bind(address).is_ok());
         free.map(Self::Tcp).ok_or_else(|| io::ErrorKind::AddrInUse.into())
     }
 
@@ -130,5 +136,36 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The ports that the kernel gives to nobody, where it gives those that `given` says.
+fn not_given(given: &str) -> Option<Vec<u16>> {
+    let mut ends = given.split_whitespace().map(|end| end.parse::<u16>().ok());
+    let given = ends.next()??..=ends.next()??;
+    Some((FIRST..=u16::MAX).filter(|port| !given.contains(port)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_the_kernel_gives_are_left_to_it() {
+        let usual = not_given("32768\t60999\n").unwrap();
+        assert_eq!(usual.len(), (32768 - 16384) + (65535 - 60999));
+        assert!(usual.contains(&FIRST) && usual.contains(&61000));
+        assert!(!usual.contains(&32768) && !usual.contains(&60999));
+        let rest = not_given("1024 65000").unwrap();
+        assert_eq!(rest, (65001..=65535).collect::<Vec<u16>>());
+        assert_eq!(not_given("1024 65535"), Some(Vec::new()));
+        assert_eq!((not_given(""), not_given("1024")), (None, None));
+    }
+
+    #[test]
+    fn a_free_port_is_one_that_can_be_listened_at() {
+        let (one, other) = (Place::free_port().unwrap(), Place::free_port().unwrap());
+        assert_ne!(one, other);
+        one.listen().unwrap();
     }
 }
