@@ -1,8 +1,9 @@
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -17,6 +18,9 @@ use crate::migration::record::{Owner as Has, Record as Move, Records};
 use crate::migration::wire::Session;
 use crate::open::RuntimeDir;
 use crate::status::MigrationPhase;
+
+/// How long something takes at most that does not hang: longer than a machine may take to answer.
+const LATE: Duration = Duration::from_secs(120);
 
 /// A supervisor of one machine that always runs, below `root`.
 fn supervisor(root: &Path) -> Supervisor {
@@ -119,7 +123,21 @@ impl Hung {
         let runtime = RuntimeDir::create(root, &key.namespace, &key.name).unwrap();
         fs::write(RuntimeDir::lock_of(root, &key.namespace, &key.name), process.id().to_string()).unwrap();
         let socket = net::socket::listen(&runtime.path().join(SOCKET)).unwrap();
+        socket.set_nonblocking(true).unwrap();
         Self { process, socket, _runtime: runtime }
+    }
+
+    /// Waits until it is asked something.
+    fn asked(&self) -> UnixStream {
+        let begun = Instant::now();
+        loop {
+            match self.socket.accept() {
+                Ok((connection, _)) => return connection,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(begun.elapsed() < LATE, "it is not asked");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -148,7 +166,7 @@ fn machines_that_do_not_answer_keep_no_other_from_being_ended_by_force() {
         let machines = &machines;
         scope.spawn(move || {
             // None answers before all were asked.
-            let asked = machines.iter().map(|machine| machine.socket.accept().unwrap().0);
+            let asked = machines.iter().map(Hung::asked);
             for mut connection in asked.collect::<Vec<_>>() {
                 let _ = connection.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
             }
