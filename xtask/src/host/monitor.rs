@@ -71,6 +71,8 @@ fn threads(process: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -83,14 +85,48 @@ mod tests {
         assert!(told.contains("HLT=1") && told.contains("236"), "{told}");
     }
 
+    /// Held while a program is started: until that runs, it has all open that this process has, and others' inputs with it.
+    static STARTING: Mutex<()> = Mutex::new(());
+
+    /// A program in QEMU's place, and its monitor. What QEMU is told besides is nothing to `script`.
+    fn stand_in(name: &str, script: &str) -> (Child, Monitor) {
+        let log = std::env::temp_dir().join(format!("kubevmm-monitor-{name}-{}", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let monitor = Monitor::attach(&mut command, &log).unwrap();
+        let _starting = STARTING.lock();
+        (command.spawn().unwrap(), monitor)
+    }
+
+    #[test]
+    fn what_is_answered_is_told_and_kept_but_not_what_was_said_before() {
+        let script = "echo RIP=old; while read question; do case $question in \
+                      'info registers') echo RIP=1; echo RAX=2;; 'info pic') echo ISR;; esac; done";
+        let (mut child, monitor) = stand_in("answers", script);
+        while fs::read(&monitor.log).unwrap().is_empty() {
+            thread::yield_now();
+        }
+        let told = monitor.ask(&mut child);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let log = fs::read_to_string(&monitor.log).unwrap();
+        fs::remove_file(&monitor.log).unwrap();
+        // To the last question the answer may be late.
+        assert!(told.starts_with("RIP=1\nISR\n"), "{told}");
+        assert!(told.ends_with(&format!("\nmore is in {}", monitor.log.display())), "{told}");
+        assert_eq!(log.matches("RAX=2").count(), LOOKS, "{log}");
+        assert_eq!(log.matches(&format!("\n{} (sh)", child.id())).count(), LOOKS, "{log}");
+    }
+
     #[test]
     fn one_that_has_ended_says_nothing() {
-        let log = std::env::temp_dir().join(format!("kubevmm-monitor-test-{}", std::process::id()));
-        let mut command = Command::new("true");
-        let monitor = Monitor::attach(&mut command, &log).unwrap();
-        let mut child = command.spawn().unwrap();
-        child.wait().unwrap();
+        let (mut child, monitor) = stand_in("ended", "exit");
+        // To wait for it in one go would close its input here, too.
+        while child.try_wait().unwrap().is_none() {
+            thread::yield_now();
+        }
+        assert!(child.stdin.is_some());
         assert_eq!(monitor.ask(&mut child), "QEMU cannot be asked");
-        fs::remove_file(log).unwrap();
+        fs::remove_file(&monitor.log).unwrap();
     }
 }
