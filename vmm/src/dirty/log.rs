@@ -29,7 +29,7 @@ impl DirtyLog {
         Self::of(Box::new(pages), ram)
     }
 
-    fn of(source: Box<dyn Source>, ram: &GuestRam) -> Self {
+    pub(super) fn of(source: Box<dyn Source>, ram: &GuestRam) -> Self {
         Self(Arc::new(Mutex::new(Log {
             source,
             ram: ram.clone(),

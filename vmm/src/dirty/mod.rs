@@ -6,6 +6,8 @@
 mod log;
 mod pages;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 mod touched;
 
 pub use log::{DirtyLog, DirtyReader};

@@ -34,12 +34,16 @@ impl MemoryCopy {
         glance: &Glance,
         base: Option<&Snapshot>,
     ) -> Result<Self, SnapshotError> {
+        if let Some(base) = base
+            && !glance.tracking.knows_since(&base.manifest.id)
+        {
+            return Err(untracked(base));
+        }
+        // Before the writes are logged, or are no longer, for which the kernel waits for every vCPU that waits for a page. It is broken off with
+        // the machine.
+        glance.presence.await_all(&mut |_| false).map_err(SnapshotError::Missing)?;
         let (reader, left) = match base {
-            None => {
-                // Before the writes are logged, for which the kernel waits for every vCPU that waits for a page. It is broken off with the machine.
-                glance.presence.await_all(&mut |_| false).map_err(SnapshotError::Missing)?;
-                (glance.dirty.reader()?, PageSet::touched(&glance.ram))
-            }
+            None => (glance.dirty.reader()?, PageSet::touched(&glance.ram)),
             Some(base) => {
                 let reader = glance.tracking.take(&base.manifest.id);
                 let mut reader = reader.ok_or_else(|| untracked(base))?;

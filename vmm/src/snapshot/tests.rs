@@ -1,20 +1,29 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use vm_memory::{Bytes, GuestAddress};
 
+use super::copy::MemoryCopy;
 use super::directory::{NewSnapshot, name};
 use super::index::Index;
 use super::layout::Layout;
 use super::memory::{MemoryWriter, Zeroes};
 use super::*;
+use crate::demand::testing::Stalled;
+use crate::demand::{NotFetched, Presence};
 use crate::dirty::PageSet;
+use crate::dirty::testing::log;
 use crate::machine::{MachineState, map_memory, map_memory_file};
 use crate::migration::transport::{Address, Gate, Protection};
 use crate::plan::MemoryPlan;
+use crate::state::Glance;
+use crate::sys::userfault::is_allowed;
 
 /// Written by the first program that took snapshots, and read by all that follow.
 const STATE_V1: &str = include_str!("golden/state-v1.json");
@@ -403,4 +412,33 @@ proptest! {
         let _ = serde_json::from_slice::<MachineState>(&bytes);
         let _ = serde_json::from_slice::<MachineState>(&bytes[..at]);
     }
+}
+
+#[test]
+fn one_that_adds_to_another_takes_nothing_while_memory_does_not_come() {
+    if !is_allowed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let base = Snapshot::open(&write(&folder.path().join("one"), &golden())).unwrap();
+    let new = NewSnapshot::create(&folder.path().join("two")).unwrap();
+    let ram = map_memory(&plan()).unwrap();
+    let stalled = Stalled::begin(&ram);
+    let (sender, ended) = mpsc::channel();
+    let dirty = log(&ram, move || drop(sender.send(())));
+    let presence = Presence::Coming(stalled.demand.fetcher());
+    let glance = Glance { ram, presence, dirty, tracking: Tracking::default() };
+    let begin = || MemoryCopy::begin(&new, &glance, Some(&base)).map(drop).unwrap_err();
+    let untracked = begin().to_string();
+    assert!(untracked.contains("not known what the guest has written"), "{untracked}");
+    glance.tracking.begin(base.manifest.id.clone(), glance.dirty.reader().unwrap());
+    stalled.lose();
+    while stalled.demand.lost().is_none() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let missing = begin();
+    assert!(matches!(missing, SnapshotError::Missing(NotFetched::Lost(_))), "{missing}");
+    // A vCPU may wait in the kernel now, which would wait for it to end the log.
+    assert!(ended.try_recv().is_err() && glance.tracking.knows_since(&base.manifest.id));
+    stalled.demand.release();
 }

@@ -18,7 +18,14 @@ struct Tracked {
 impl Tracking {
     /// What `reader` gets was written since the snapshot with this identifier.
     pub fn begin(&self, snapshot: String, reader: DirtyReader) {
-        *self.tracked() = Some(Tracked { snapshot, reader });
+        let before = self.tracked().replace(Tracked { snapshot, reader });
+        // It may take long, and nobody is to wait for it.
+        drop(before);
+    }
+
+    /// Whether somebody knows what was written since this snapshot.
+    pub fn knows_since(&self, snapshot: &str) -> bool {
+        self.tracked().as_ref().is_some_and(|tracked| tracked.snapshot == snapshot)
     }
 
     /// Who knows what was written since this snapshot; nobody knows it any more, then.
@@ -30,10 +37,46 @@ impl Tracking {
 
     /// Nobody wants to know any more.
     pub fn forget(&self) {
-        *self.tracked() = None;
+        let before = self.tracked().take();
+        // As above.
+        drop(before);
     }
 
     fn tracked(&self) -> MutexGuard<'_, Option<Tracked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use devices::GuestRam;
+    use ram::Ram;
+    use vm_memory::GuestAddress;
+
+    use super::*;
+    use crate::dirty::testing::log;
+
+    #[test]
+    fn nobody_waits_for_a_log_that_takes_long_to_end() {
+        let ram: GuestRam = Arc::new(Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
+        let tracking = Tracking::default();
+        let (sender, knows) = mpsc::channel();
+        let reader = |name: &'static str| {
+            let (asks, sender) = (tracking.clone(), sender.clone());
+            log(&ram, move || drop(sender.send(asks.knows_since(name)))).reader().unwrap()
+        };
+        let (one, two) = (reader("two"), reader("two"));
+        let of_thread = tracking.clone();
+        thread::spawn(move || {
+            of_thread.begin("one".into(), one);
+            of_thread.begin("two".into(), two);
+            of_thread.forget();
+        });
+        let soon = Duration::from_secs(60);
+        assert_eq!((knows.recv_timeout(soon), knows.recv_timeout(soon)), (Ok(true), Ok(false)));
     }
 }
