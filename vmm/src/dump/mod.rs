@@ -10,7 +10,6 @@ mod registers;
 mod tests;
 pub mod vmcoreinfo;
 
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use devices::GuestRam;
 pub use error::DumpError;
 pub use registers::Registers;
 
-use crate::state::{Hold, Release};
+use crate::state::{Hold, Order, Release, Requests};
 
 /// What came of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +33,18 @@ pub struct Summary {
     pub described: bool,
 }
 
-/// Writes the memory of a machine that stands still to `path`, then lets it go on. The file is there as a whole or not at
-/// all; one that was there before is replaced.
+/// Writes the memory of the machine that `requests` reach to `path`; the machine stands still while it is read. The file is there as a whole
+/// or not at all; one that was there before is replaced. For a thread of its own.
 ///
 /// # Errors
-/// The file cannot be written; the machine goes on all the same.
-pub fn write(path: &Path, hold: Hold) -> Result<Summary, DumpError> {
-    let fail = |source| DumpError { path: path.to_owned(), source };
+/// The file cannot be written, the machine cannot be stopped, or not all of its memory comes; the machine goes on all the same.
+pub fn write(path: &Path, requests: &Requests) -> Result<Summary, DumpError> {
+    let fail = |source| DumpError::File { path: path.to_owned(), source };
     let partial = file::Partial::create(path).map_err(fail)?;
+    // What is still coming comes while the guest runs. It is broken off with the machine.
+    Order::wait(|order| requests.look(order))?.presence.await_all(&mut |_| false)?;
+    let hold = Order::<Hold>::wait(|order| requests.save(order))?;
     let saved = hold.saved();
-    // Nobody who reads it is to wait for ever. It is broken off with the machine.
-    let here = saved.presence.await_all(&mut |_| false);
-    here.map_err(|error| fail(io::Error::other(error)))?;
     let cpus: Vec<_> = saved.state.vcpus.iter().map(Registers::of).collect();
     let written = saved.state.chipset.fw_cfg.written.get(vmcoreinfo::FILE);
     let description = written.and_then(|place| vmcoreinfo::note(place, &saved.ram));

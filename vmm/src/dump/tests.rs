@@ -1,12 +1,19 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use kvm_bindings::kvm_regs;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::registers::Segment;
 use super::*;
+use crate::demand::testing::Stalled;
+use crate::demand::{NotFetched, Presence};
+use crate::dirty::testing::log;
+use crate::snapshot::Tracking;
+use crate::state::{Event, Glance, Mailbox};
+use crate::sys::userfault::is_allowed;
 
 const MIB: u64 = 1 << 20;
 
@@ -156,4 +163,35 @@ fn a_guest_may_point_anywhere() {
     // A length that leads out of what was read.
     ram.write_slice(&u32::MAX.to_le_bytes(), GuestAddress(0x1004)).unwrap();
     assert_eq!(vmcoreinfo::note(&place(1, 4096, 0x1000), &ram), None);
+}
+
+#[test]
+fn a_guest_does_not_stand_still_for_memory_that_is_still_coming() {
+    if !is_allowed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mailbox) = (folder.path().join("core"), Mailbox::new().unwrap());
+    let ram: GuestRam = Arc::new(ram::Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
+    let stalled = Stalled::begin(&ram);
+    let (sender, came) = mpsc::channel();
+    let requests = Requests::new(mailbox.clone());
+    thread::spawn(move || sender.send(write(&path, &requests)));
+    let asked = loop {
+        match mailbox.take() {
+            Some(asked) => break asked,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let Event::Look(order) = asked else { panic!("{asked:?}") };
+    let presence = Presence::Coming(stalled.demand.fetcher());
+    let dirty = log(&ram, || ());
+    order.fill(Ok(Glance { ram, presence, dirty, tracking: Tracking::default() }));
+    assert!(came.recv_timeout(Duration::from_millis(300)).is_err(), "it does not wait");
+    stalled.lose();
+    let missing = came.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err();
+    assert!(matches!(missing, DumpError::Missing(NotFetched::Lost(_))), "{missing}");
+    assert!(mailbox.take().is_none(), "the machine is to stand still");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    stalled.demand.release();
 }

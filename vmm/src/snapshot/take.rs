@@ -1,7 +1,7 @@
 //! Taking snapshots.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::SnapshotError;
@@ -13,7 +13,7 @@ use super::overlay::Overlays;
 use super::{disks, paths};
 use crate::agent::AgentHandle;
 use crate::plan::Plan;
-use crate::state::{ExitReason, Hold, Order, Refusal, RefusalKind, Release, Requests, Saved};
+use crate::state::{ExitReason, Hold, Order, Refusal, Release, Requests, Saved};
 use crate::status::rfc3339;
 use crate::sys::line;
 
@@ -66,12 +66,12 @@ pub struct Taken {
 pub fn take(requests: &Requests, agent: Option<&AgentHandle>, wish: &Wish) -> Result<Taken, SnapshotError> {
     let new = NewSnapshot::create(&wish.directory)?;
     let base = wish.incremental_of.as_deref().map(Snapshot::open).transpose()?;
-    let glance = wait(|order| requests.look(order))?;
+    let glance = Order::wait(|order| requests.look(order))?;
     let mut memory = MemoryCopy::begin(&new, &glance, base.as_ref())?;
     memory.run_ahead(&new)?;
     // Late, for the guest cannot write until they are thawed.
     let Quiet { frozen, before, how } = freeze(agent, wish.freezing)?;
-    let hold: Hold = wait(|order| requests.save(order))?;
+    let hold: Hold = Order::wait(|order| requests.save(order))?;
     if !Arc::ptr_eq(&glance.ram, &hold.saved().ram) {
         return Err(Refusal::conflict("the guest was reset while it was being saved").into());
     }
@@ -101,16 +101,6 @@ pub fn take(requests: &Requests, agent: Option<&AgentHandle>, wish: &Wish) -> Re
         glance.tracking.forget();
     }
     taken
-}
-
-/// Asks the machine's owner, and waits for what it says.
-fn wait<T: Send + 'static>(ask: impl FnOnce(Order<T>)) -> Result<T, Refusal> {
-    let (sender, answer) = mpsc::channel();
-    ask(Order::new(move |result| {
-        // Nobody waits any more if this fails.
-        let _ = sender.send(result);
-    }));
-    answer.recv().unwrap_or_else(|_| Err(Refusal::new(RefusalKind::Unavailable, "the machine has ended")))
 }
 
 /// A snapshot whose memory is complete.

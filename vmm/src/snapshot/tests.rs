@@ -425,7 +425,7 @@ fn one_that_adds_to_another_takes_nothing_while_memory_does_not_come() {
     let ram = map_memory(&plan()).unwrap();
     let stalled = Stalled::begin(&ram);
     let (sender, ended) = mpsc::channel();
-    let dirty = log(&ram, move || drop(sender.send(())));
+    let dirty = log(&ram, move || sender.send(()).unwrap_or_default());
     let presence = Presence::Coming(stalled.demand.fetcher());
     let glance = Glance { ram, presence, dirty, tracking: Tracking::default() };
     let begin = || MemoryCopy::begin(&new, &glance, Some(&base)).map(drop).unwrap_err();

@@ -67,7 +67,7 @@ mod tests {
         let (sender, knows) = mpsc::channel();
         let reader = |name: &'static str| {
             let (asks, sender) = (tracking.clone(), sender.clone());
-            log(&ram, move || drop(sender.send(asks.knows_since(name)))).reader().unwrap()
+            log(&ram, move || sender.send(asks.knows_since(name)).unwrap_or_default()).reader().unwrap()
         };
         let (one, two) = (reader("two"), reader("two"));
         let of_thread = tracking.clone();

@@ -1,7 +1,7 @@
 //! Handing the machine's state out: to a snapshot, to a migration.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use block::MarkedDisk;
@@ -17,6 +17,9 @@ use crate::open::Backend;
 use crate::plan::{DevicePlan, DiskSource, Function, Plan, Storage};
 use crate::snapshot::Tracking;
 
+/// What somebody is told whose order nobody fills any more.
+const ENDED: &str = "the machine has ended";
+
 /// What a machine is, all together.
 #[derive(Debug)]
 pub struct Saved {
@@ -26,8 +29,6 @@ pub struct Saved {
     pub state: MachineState,
     /// Its memory, which nothing changes until the [`Hold`] is given back.
     pub ram: GuestRam,
-    /// Whether all of that is here.
-    pub presence: Presence,
     /// Which of its pages were written; a reader made before says since when.
     pub dirty: DirtyLog,
     /// Its VirtualMachineInstance, as JSON.
@@ -124,7 +125,23 @@ impl<T> Order<T> {
         Self(Some(Box::new(to)))
     }
 
-    fn fill(mut self, answer: Result<T, Refusal>) {
+    /// Has `ask` pass an order on, and waits for what comes of it. The driver's thread, which fills it, must not.
+    ///
+    /// # Errors
+    /// It was refused, or the machine has ended.
+    pub fn wait(ask: impl FnOnce(Self)) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+    {
+        let (sender, answer) = mpsc::channel();
+        ask(Self::new(move |result| {
+            // Nobody waits any more if this fails.
+            let _ = sender.send(result);
+        }));
+        answer.recv().unwrap_or_else(|_| Err(Refusal::new(RefusalKind::Unavailable, ENDED)))
+    }
+
+    pub(crate) fn fill(mut self, answer: Result<T, Refusal>) {
         if let Some(to) = self.0.take() {
             to(answer);
         }
@@ -134,7 +151,7 @@ impl<T> Order<T> {
 impl<T> Drop for Order<T> {
     fn drop(&mut self) {
         if let Some(to) = self.0.take() {
-            to(Err(Refusal::new(RefusalKind::Unavailable, "the machine has ended")));
+            to(Err(Refusal::new(RefusalKind::Unavailable, ENDED)));
         }
     }
 }
@@ -185,7 +202,6 @@ impl Driver {
                     plan: self.plan.clone(),
                     state,
                     ram: machine.ram(),
-                    presence: self.presence(),
                     dirty: machine.dirty_log().clone(),
                     object: Arc::clone(&self.keeper.board().current().text),
                     disks: self.disks(),

@@ -1,6 +1,6 @@
 //! The subresource that writes the guest's memory to a file of the host (KubeVirt's `memorydump` writes it to a claim).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use devices::chain;
@@ -12,8 +12,8 @@ use super::operate::{DRY_RUN, is_dry, subresource};
 use crate::api::http::{Method, Response};
 use crate::api::router::{Call, Route, Shape};
 use crate::api::{Answer, Responder, failure};
-use crate::dump;
-use crate::state::{Hold, SaveOrder};
+use crate::dump::{self, DumpError};
+use crate::state::Requests;
 
 /// The routes of this file.
 pub(super) const ROUTES: &[Route] = &[Route {
@@ -46,32 +46,29 @@ fn put(call: &Call<'_>) -> Answer {
     if is_dry(&options.dry_run) {
         return Answer::Now(Response::empty(200));
     }
-    let responder = call.responder();
-    call.context.requests.save(SaveOrder::new(move |hold| match hold {
-        Ok(hold) => begin(options.file, hold, responder),
-        Err(refusal) => responder.answer(failure::refused(&refusal)),
-    }));
+    let (responder, requests) = (call.responder(), call.context.requests.clone());
+    // It waits for the machine and for a disk, which nobody else is to. If there is no thread, all that it was to have is dropped, and the
+    // client hears of it.
+    let write = move || run(&options.file, &requests, responder);
+    drop(thread::Builder::new().name("dump".into()).spawn(write));
     Answer::Later
 }
 
-/// Writes in a thread of its own: nobody else is to wait for a disk.
-fn begin(file: PathBuf, hold: Hold, responder: Responder) {
-    let write = move || {
-        responder.answer(match dump::write(&file, hold) {
-            Ok(summary) => Response::json(
-                200,
-                json!({
-                    "file": file,
-                    "memoryBytes": summary.memory,
-                    "storedBytes": summary.stored,
-                    "pausedMilliseconds": u64::try_from(summary.paused.as_millis()).unwrap_or(u64::MAX),
-                    "vmcoreinfo": summary.described,
-                })
-                .to_string(),
-            ),
-            Err(error) => failure::internal(&chain(&error)),
-        });
-    };
-    // If there is no thread, all that it was to have is dropped: the machine goes on, and the client hears of it.
-    drop(thread::Builder::new().name("dump".into()).spawn(write));
+fn run(file: &Path, requests: &Requests, responder: Responder) {
+    responder.answer(match dump::write(file, requests) {
+        Ok(summary) => Response::json(
+            200,
+            json!({
+                "file": file,
+                "memoryBytes": summary.memory,
+                "storedBytes": summary.stored,
+                "pausedMilliseconds": u64::try_from(summary.paused.as_millis()).unwrap_or(u64::MAX),
+                "vmcoreinfo": summary.described,
+            })
+            .to_string(),
+        ),
+        Err(DumpError::Refused(refusal)) => failure::refused(&refusal),
+        Err(error @ DumpError::Missing(_)) => failure::conflict(&chain(&error)),
+        Err(error @ DumpError::File { .. }) => failure::internal(&chain(&error)),
+    });
 }
