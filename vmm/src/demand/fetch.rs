@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ram::PAGE;
 use vm_memory::GuestAddress;
 
+use super::handle::Demand;
 use super::lacking::Lacking;
 use super::shared::Shared;
 use crate::dirty::PageRun;
@@ -42,6 +43,11 @@ pub enum Presence {
 pub struct Fetcher(pub(super) Arc<Shared>);
 
 impl Presence {
+    /// That of a memory which comes by `demand`, if it does.
+    pub fn of(demand: Option<&Demand>) -> Self {
+        demand.map_or(Self::Here, |demand| Self::Coming(demand.fetcher()))
+    }
+
     /// Waits until what is touched by `bytes` bytes from `start` on is here, so that who reads it then does not wait. They are asked for as if
     /// they were touched, before what nobody waits for. `is_broken_off` is asked from time to time whether to go on waiting; it must not wait
     /// for anything itself.

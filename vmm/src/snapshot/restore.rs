@@ -21,7 +21,7 @@ use super::manifest::{DiskRecord, KeptDisk, is_plain_name};
 use super::shelf::LocalLink;
 use super::verify::{Checking, Unchecked};
 use crate::agent::Awakening;
-use crate::demand::{Before, Demand, Link};
+use crate::demand::{Before, Demand, Link, Presence};
 use crate::kvm::Hypervisor;
 use crate::machine::{BuildError, MachineState, PassedTime, map_memory, map_memory_file, seen_by};
 use crate::migration::transport::Route;
@@ -195,9 +195,10 @@ fn bring_back(
         (None, MemoryChoice::Mapped | MemoryChoice::Eager) => (memory(snapshot, &plan, is_mapped)?, None),
     };
     let (passed, id) = (options.passed, snapshot.manifest.id.clone());
+    let presence = Presence::of(demand.as_ref());
     let moment = Moment { paused: options.paused, demand };
     let arrival = Arrival::new(ram, moment, move |machine| {
-        machine.load(&state, passed)?;
+        machine.load(&state, passed, &presence)?;
         Ok(machine.change_generation()?)
     });
     let arrival = if options.tracks { arrival.tracked(id) } else { arrival };

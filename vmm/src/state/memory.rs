@@ -24,7 +24,7 @@ impl Driver {
 
     /// Whether all of the memory is here.
     pub(super) fn presence(&self) -> Presence {
-        self.demand.as_ref().map_or(Presence::Here, |demand| Presence::Coming(demand.fetcher()))
+        Presence::of(self.demand.as_ref())
     }
 
     /// Takes note of news of the memory; what follows for the machine, if anything.

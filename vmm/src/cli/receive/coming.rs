@@ -8,7 +8,7 @@ use block::Disk;
 use devices::{GuestRam, chain, say};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::demand::Demand;
+use crate::demand::{Demand, Presence};
 use crate::machine::{Machine, PassedTime};
 use crate::migration::destination::{Come, Incoming, NotCome};
 use crate::migration::machine::Luggage;
@@ -98,7 +98,9 @@ impl Coming {
     ) -> Result<(), ArrivalError> {
         let Self { mut incoming, disks, records, peer, made, connect } = self;
         let fits = longer(&luggage.disks, &disks).and_then(|longer| {
-            let load = |machine: &mut Machine| Ok(machine.load(&luggage.state, PassedTime::Hidden)?);
+            let load = |machine: &mut Machine| {
+                Ok(machine.load(&luggage.state, PassedTime::Hidden, &Presence::of(demand))?)
+            };
             load_state(machine, demand, signals, load).map_err(|error| chain(&*error))?;
             longer.into_iter().for_each(|disk| machine.tell_size(disk));
             connect()

@@ -6,17 +6,18 @@ use std::time::Duration;
 use devices::bus::Action;
 use devices::platform::StateError;
 
-use super::save::Results;
+use super::save::{Results, VCPU};
 use super::{MachineState, VERSION, VcpuStateError};
+use crate::demand::Presence;
 use crate::kvm::{KvmError, StoppedClocks};
 use crate::machine::Machine;
 use crate::machine::processor::Seen;
 use crate::machine::queues::QueueStop;
 use crate::vcpu::Errand;
 
-/// How long vCPUs may take to be set. It takes microseconds, but for memory that KVM looks at and that is still coming, which whoever loads
-/// the state gives up before this is over.
-const VCPUS: Duration = Duration::from_secs(60);
+/// The same of vCPUs that wait for memory which KVM looks at and which is still coming. Whoever loads the state gives that up before this is
+/// over.
+const VCPUS_AND_MEMORY: Duration = Duration::from_secs(60);
 
 /// What the guest sees of the time between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,18 +57,23 @@ pub enum LoadError {
 
 impl Machine {
     /// Takes over `state`. The machine was built for that ([`super::super::Start::State`]), its memory is filled, and none
-    /// of its vCPUs has run. It is paused afterwards, and goes on by [`Machine::resume`].
+    /// of its vCPUs has run. It is paused afterwards, and goes on by [`Machine::resume`]. `presence` says whether all of its memory is here.
     ///
     /// # Errors
     /// The state does not fit, or the host cannot do what it asks for. The machine is of no further use.
-    pub fn load(&mut self, state: &MachineState, passed: PassedTime) -> Result<(), LoadError> {
+    pub fn load(
+        &mut self,
+        state: &MachineState,
+        passed: PassedTime,
+        presence: &Presence,
+    ) -> Result<(), LoadError> {
         self.check(state)?;
         let here = StoppedClocks::arrived(&self.vm, state.clock.kvm)?;
         let passed = match passed {
             PassedTime::Hidden => 0,
             PassedTime::Shown => here.wall.saturating_sub(state.clock.wall),
         };
-        self.load_vcpus(state, here.tsc, passed)?;
+        self.load_vcpus(state, here.tsc, passed, patience(presence))?;
         state.chips.restore(&self.vm)?;
         state.chipset.restore(&self.chipset)?;
         self.load_devices(state)?;
@@ -103,7 +109,13 @@ impl Machine {
         Ok(())
     }
 
-    fn load_vcpus(&mut self, state: &MachineState, host_tsc: u64, passed: u64) -> Result<(), LoadError> {
+    fn load_vcpus(
+        &mut self,
+        state: &MachineState,
+        host_tsc: u64,
+        passed: u64,
+        limit: Duration,
+    ) -> Result<(), LoadError> {
         let indices = self.hypervisor.msr_indices()?;
         let taken = Results::new(self.vcpus.len());
         let (of_errand, states) = (taken.clone(), state.vcpus.clone());
@@ -115,7 +127,7 @@ impl Machine {
             let host_tsc = host_tsc.wrapping_sub(u64::try_from(ticks).unwrap_or(0));
             of_errand.put(index, state.restore(vcpu, host_tsc, &indices));
         });
-        if !self.gate.send(self.vcpus.len(), errand, VCPUS) {
+        if !self.gate.send(self.vcpus.len(), errand, limit) {
             return Err(LoadError::NoVcpus);
         }
         taken.take()?;
@@ -148,5 +160,38 @@ impl Machine {
         if let Action::Remap(remaps) = action {
             self.space.remap(remaps);
         }
+    }
+}
+
+/// How long vCPUs may take to be set.
+fn patience(presence: &Presence) -> Duration {
+    match presence {
+        Presence::Here => VCPU,
+        Presence::Coming(_) => VCPUS_AND_MEMORY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use devices::GuestRam;
+    use ram::Ram;
+    use vm_memory::GuestAddress;
+
+    use super::*;
+    use crate::demand::PATIENCE;
+    use crate::demand::testing::Stalled;
+    use crate::sys::userfault::is_allowed;
+
+    #[test]
+    fn vcpus_have_time_to_wait_for_memory_only_if_some_is_coming() {
+        // Longer, and the source has given up before it hears that they could not be set.
+        assert!(patience(&Presence::Here) < PATIENCE);
+        if !is_allowed() {
+            return;
+        }
+        let ram: GuestRam = Arc::new(Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
+        let stalled = Stalled::begin(&ram);
+        assert!(patience(&Presence::of(Some(&stalled.demand))) > PATIENCE);
+        stalled.demand.release();
     }
 }

@@ -8,8 +8,8 @@ use crate::kvm::{IrqChips, KvmError, StoppedClocks};
 use crate::machine::Machine;
 use crate::vcpu::{Errand, VcpuState};
 
-/// How long vCPUs may take to be read. It takes microseconds.
-const VCPU: Duration = Duration::from_secs(5);
+/// How long vCPUs may take to be read or set. It takes microseconds.
+pub(super) const VCPU: Duration = Duration::from_secs(5);
 
 /// A machine could not be saved.
 #[derive(Debug, thiserror::Error)]
