@@ -15,7 +15,7 @@ use super::evicting::{Eviction, Refuge};
 use super::migrating::Migrating;
 use super::policy::{Holds, Input, Order, Rules, State};
 use super::waiting::Waiting;
-use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb};
+use super::{Arrival, ArrivalError, Event, ExitReason, Mailbox, Release, Reply, SaveOrder, Verb, loading};
 use crate::agent::AgentReport;
 use crate::demand::Demand;
 use crate::hotplug::Depot;
@@ -192,7 +192,14 @@ impl Driver {
         self.keeper.enter(Phase::Scheduled);
         self.keeper.publish();
         let reason = loop {
-            let (mut machine, arrived) = self.build()?;
+            let (mut machine, arrived) = match self.build() {
+                // It has not run here, as above.
+                Err(RunError::Arrival(error)) if loading::is_end_wished(&error) => {
+                    say!("kubevmm: {error}");
+                    return Ok(Outcome { reason: ExitReason::Killed, reboots });
+                }
+                built => built?,
+            };
             self.milestones.reach(Milestone::Built);
             self.begin(&mut machine, arrived, reboots);
             let end = self.watch(&mut machine);

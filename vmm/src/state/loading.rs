@@ -4,10 +4,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vm_memory::GuestAddress;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::ArrivalError;
-use crate::demand::{Demand, PATIENCE, Presence};
+use crate::demand::{Demand, NotFetched, PATIENCE, Presence};
 use crate::machine::Machine;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::signals::Signals;
@@ -42,10 +43,19 @@ pub(crate) fn load(
     within(LIMIT, demand, end, || {
         load(machine)?;
         // Once it is the machine's, its owner does not wait for that any more.
-        let presence = Presence::Coming(demand.fetcher());
-        let fetch = |(start, bytes)| presence.fetch(start, bytes, &|| false);
-        Ok(machine.kernel_rings().into_iter().try_for_each(fetch)?)
+        Ok(have_come(demand, machine.kernel_rings())?)
     })
+}
+
+/// Whether `load` has failed because somebody wants the process to end.
+pub(super) fn is_end_wished(error: &ArrivalError) -> bool {
+    matches!(error.downcast_ref(), Some(NotLoaded::EndWished))
+}
+
+/// Has these parts of a memory come: so many bytes from each address on.
+fn have_come(demand: &Demand, parts: Vec<(GuestAddress, u64)>) -> Result<(), NotFetched> {
+    let presence = Presence::Coming(demand.fetcher());
+    parts.into_iter().try_for_each(|(start, bytes)| presence.fetch(start, bytes, &|| false))
 }
 
 /// How it is heard that the process is to end.
@@ -108,35 +118,43 @@ fn watch(limit: Duration, demand: &Demand, end: &End<'_>, done: &EventFd) -> Opt
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use devices::GuestRam;
-    use vm_memory::{Bytes, GuestAddress};
+    use vm_memory::Bytes;
 
     use super::*;
     use crate::demand::testing::Stalled;
     use crate::sys::userfault::is_allowed;
 
-    /// What comes of a load that touches a memory that does not come, in this time, or when this was done.
-    fn loads(limit: Duration, what: impl Fn(&Stalled, &EventFd) + Sync) -> String {
-        let ram: GuestRam = Arc::new(ram::Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
-        let stalled = Stalled::begin(&ram);
-        let asked = EventFd::new(EFD_NONBLOCK).unwrap();
+    fn memory() -> GuestRam {
+        Arc::new(ram::Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap())
+    }
+
+    /// What comes of a load that touches this memory, which does not come, in this time, or when this was done.
+    fn loads(
+        limit: Duration,
+        (ram, stalled): (&GuestRam, &Stalled),
+        what: impl Fn(&EventFd) + Sync,
+    ) -> ArrivalError {
+        let (asked, is_over) = (EventFd::new(EFD_NONBLOCK).unwrap(), AtomicBool::new(false));
         let end = End { fd: &asked, is_wished: &|| asked.read().is_ok() };
         let loaded = thread::scope(|scope| {
             scope.spawn(|| {
-                while stalled.demand.faults() == 0 {
+                while stalled.demand.faults() == 0 && !is_over.load(Ordering::SeqCst) {
                     thread::sleep(Duration::from_millis(1));
                 }
-                what(&stalled, &asked);
+                what(&asked);
             });
-            within(limit, &stalled.demand, end, || {
+            let loaded = within(limit, &stalled.demand, end, || {
                 // It goes on with what nobody is to use.
                 assert_eq!(ram.read_obj::<u8>(GuestAddress(0x3000)).unwrap(), 0);
                 Ok(())
-            })
+            });
+            is_over.store(true, Ordering::SeqCst);
+            loaded
         });
-        stalled.demand.release();
-        loaded.unwrap_err().to_string()
+        loaded.unwrap_err()
     }
 
     const SHORT: Duration = Duration::from_millis(500);
@@ -147,12 +165,45 @@ mod tests {
         if !is_allowed() {
             return;
         }
-        let silent = loads(SHORT, |_, _| ());
-        assert!(silent.ends_with("does not come: who has it has not sent it in 0 s"), "{silent}");
-        let lost = loads(SHORT, |stalled, _| stalled.lose());
+        let scene = || {
+            let ram = memory();
+            let stalled = Stalled::begin(&ram);
+            (ram, stalled)
+        };
+        let (ram, stalled) = scene();
+        let silent = loads(SHORT, (&ram, &stalled), |_| ());
+        let text = silent.to_string();
+        assert!(text.ends_with("does not come: who has it has not sent it in 0 s"), "{text}");
+        assert!(!is_end_wished(&silent));
+        stalled.demand.release();
+        let (ram, stalled) = scene();
+        stalled.lose();
+        while stalled.demand.lost().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let lost = loads(SHORT, (&ram, &stalled), |_| ()).to_string();
         assert!(lost.ends_with("does not come: it is gone"), "{lost}");
-        let ended = loads(LONG, |_, asked| asked.write(1).unwrap());
-        assert!(ended.starts_with("its end was wished"), "{ended}");
+        stalled.demand.release();
+        let (ram, stalled) = scene();
+        let ended = loads(LONG, (&ram, &stalled), |asked| asked.write(1).unwrap());
+        assert!(is_end_wished(&ended) && ended.to_string().starts_with("its end was wished"), "{ended}");
+        stalled.demand.release();
+    }
+
+    #[test]
+    fn a_machine_does_not_wait_for_ever_for_the_queues_that_the_kernel_serves() {
+        if !is_allowed() {
+            return;
+        }
+        let stalled = Stalled::begin(&memory());
+        let never = EventFd::new(EFD_NONBLOCK).unwrap();
+        let end = End { fd: &never, is_wished: &|| false };
+        let rings = vec![(GuestAddress(0x2800), 0x2000), (GuestAddress(0x8000), 6)];
+        let missing = within(SHORT, &stalled.demand, end, || Ok(have_come(&stalled.demand, rings)?));
+        let missing = missing.unwrap_err().to_string();
+        assert!(missing.ends_with("does not come: who has it has not sent it in 0 s"), "{missing}");
+        assert_eq!(stalled.demand.faults(), 3, "all pages of the first are asked for in one go");
+        stalled.demand.release();
     }
 
     #[test]
@@ -160,8 +211,7 @@ mod tests {
         if !is_allowed() {
             return;
         }
-        let ram: GuestRam = Arc::new(ram::Ram::from_ranges(&[(GuestAddress(0), 64 << 12)]).unwrap());
-        let stalled = Stalled::begin(&ram);
+        let stalled = Stalled::begin(&memory());
         let asked = EventFd::new(EFD_NONBLOCK).unwrap();
         let end = || End { fd: &asked, is_wished: &|| false };
         within(LONG, &stalled.demand, end(), || Ok(())).unwrap();
