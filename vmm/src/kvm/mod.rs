@@ -94,6 +94,17 @@ pub fn failed(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError 
     move |source| KvmError::Call { what, source }
 }
 
+/// Makes a call again for as long as it is interrupted before it has done anything: to watch over the process's memory, which a new VM does,
+/// the kernel takes many locks, and gives up when anything else wants the thread, be it an own request of its that has been completed.
+fn to_its_end<T>(mut call: impl FnMut() -> Result<T, kvm_ioctls::Error>) -> Result<T, kvm_ioctls::Error> {
+    loop {
+        match call() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result,
+        }
+    }
+}
+
 /// An open `/dev/kvm`.
 #[derive(Debug)]
 pub struct Hypervisor(Kvm);
@@ -153,9 +164,14 @@ impl Hypervisor {
         self.0.get_max_vcpus()
     }
 
+    /// Makes a VM with nothing in it.
+    fn empty_vm(&self) -> Result<VmFd, KvmError> {
+        to_its_end(|| self.0.create_vm()).map_err(failed("create a VM"))
+    }
+
     /// Makes a VM with in-kernel interrupt controllers, ready for memory and vCPUs.
     pub fn create_vm(&self) -> Result<Arc<VmFd>, KvmError> {
-        let vm = self.0.create_vm().map_err(failed("create a VM"))?;
+        let vm = self.empty_vm()?;
         vm.set_identity_map_address(arch::layout::KVM_IDENTITY_MAP)
             .map_err(failed("place the identity map"))?;
         let tss = usize::try_from(arch::layout::KVM_TSS).unwrap_or_default();
@@ -165,5 +181,18 @@ impl Hypervisor {
         // Only needed from 255 vCPUs on, which a KVM without it does not reach.
         let _ = vm.enable_cap(&x2apic);
         Ok(Arc::new(vm))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_interrupted_is_made_again_and_no_other() {
+        let mut answers = [Err(libc::EINTR), Err(libc::EINTR), Ok(5), Err(libc::ENOMEM)].into_iter();
+        let mut call = || answers.next().unwrap().map_err(kvm_ioctls::Error::new);
+        assert_eq!(to_its_end(&mut call).unwrap(), 5);
+        assert_eq!(to_its_end(&mut call).unwrap_err().errno(), libc::ENOMEM);
     }
 }

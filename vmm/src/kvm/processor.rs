@@ -40,7 +40,7 @@ impl Hypervisor {
 
     /// Rate of a guest's counter that nobody has set; 0 if KVM does not tell. Only a vCPU can be asked.
     fn tsc_khz(&self) -> Result<u32, KvmError> {
-        let vm = self.kvm().create_vm().map_err(failed("create a VM"))?;
+        let vm = self.empty_vm()?;
         let vcpu = vm.create_vcpu(0).map_err(failed("create a vCPU"))?;
         Ok(vcpu.get_tsc_khz().unwrap_or(0))
     }
