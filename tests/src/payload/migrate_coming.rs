@@ -9,21 +9,26 @@ use super::migrate_follow::{begin, missing, part, phase};
 use crate::case::Ctx;
 use crate::commands::beside;
 use crate::ensure;
-use crate::failure::{Doing, Outcome};
+use crate::failure::{Doing, Failure, Outcome};
 use crate::machine::condition;
+use crate::vm::Vm;
 use crate::wait::until;
 
-/// Who has the memory says nothing any more: a move that waits for it can be cancelled. When it is gone, a snapshot that waits is given up,
-/// and the machine waits alone.
-pub(super) fn source_dies(ctx: &Ctx) -> Outcome {
+/// A source that says nothing any more, and a machine that has gone before its memory. After 20 s of silence the source counts as gone.
+fn stopped(ctx: &Ctx) -> Result<[Vm; 2], Failure> {
     let mut first = counting(ctx)?;
-    let mut second = waiting(ctx, "second")?;
+    let second = waiting(ctx, "second")?;
     part(ctx, &mut first, "256Ki")?;
     until("the destination to say what is missing", || {
         Ok(missing(&second).is_ok_and(|bytes| bytes > Some(0)))
     })?;
     first.signal(libc::SIGSTOP)?;
+    Ok([first, second])
+}
 
+/// Who has the memory says nothing any more: a move that waits for it can be cancelled, and the machine ended.
+pub(super) fn source_is_silent(ctx: &Ctx) -> Outcome {
+    let [first, second] = stopped(ctx)?;
     // Nobody is there, who would be called when all memory has come.
     begin(ctx, "second", "third", "1Gi")?;
     thread::sleep(Duration::from_millis(300));
@@ -32,7 +37,13 @@ pub(super) fn source_dies(ctx: &Ctx) -> Outcome {
     ensure!(code == Some(0), "migrate-cancel ended with {code:?} and {text:?}");
     until("the move to be over", || Ok(migration(&second)?["completed"] == true))?;
     ensure!(migration(&second)?["abortStatus"] == "Succeeded", "{}", migration(&second)?);
+    first.signal(libc::SIGKILL)?;
+    end(ctx, second)
+}
 
+/// Who has the memory goes while a snapshot waits for it: that is given up, and the machine waits alone.
+pub(super) fn source_dies(ctx: &Ctx) -> Outcome {
+    let [first, second] = stopped(ctx)?;
     let place = ctx.scratch.join("saved");
     let name = place.to_string_lossy();
     let (code, text) = thread::scope(|scope| {
@@ -53,6 +64,11 @@ pub(super) fn source_dies(ctx: &Ctx) -> Outcome {
     until("the machine to wait", || Ok(condition(&second.status_file()?, "Paused") == "True"))?;
     let object = second.status_file()?;
     ensure!(object["status"].to_string().contains("PostcopyFailed"), "{}", object["status"]);
+    end(ctx, second)
+}
+
+/// Ends a machine that may wait for its memory.
+fn end(ctx: &Ctx, mut second: Vm) -> Outcome {
     let (code, text) = beside(ctx, "second", &["stop", "payload", "--force"])?;
     ensure!(code == Some(0), "stop ended with {code:?} and {text:?}");
     // A vCPU whose instruction is emulated waits in the host's kernel, which the end of the process alone ends.

@@ -86,6 +86,7 @@ pub const CASES: &[Case] = &[
     Case::payload("payload-migrate-follows-source-dies", migrate_follow::source_dies),
     Case::payload("payload-migrate-follows-guest-ends", migrate_follow::guest_ends),
     Case::payload("payload-migrate-follows-destination-dies", migrate_follow::destination_dies),
+    Case::payload("payload-migrate-on-source-is-silent", migrate_coming::source_is_silent),
     Case::payload("payload-migrate-on-source-dies", migrate_coming::source_dies),
     Case::payload("payload-migrate-follows-no-grace", migrate_follow::stays_while_needed).once(),
     Case::payload("payload-migrate-hand-over", migrate_hand_over::hand_over),
