@@ -356,6 +356,8 @@ mod tests {
         what(&stalled, &cancel);
         let stayed = came.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err();
         assert_eq!(stalled.demand.faults(), 0, "it asks");
+        // Else it would be waited for to say goodbye.
+        stalled.lose();
         stalled.demand.release();
         stayed
     }
@@ -371,10 +373,11 @@ mod tests {
         assert!(!lost.cancelled);
         let cancelled = waits(&patient, |_, cancel| cancel.cancel().unwrap());
         assert_eq!((cancelled.message.as_str(), cancelled.cancelled), ("it was cancelled", true));
-        let second = Duration::from_secs(1);
-        let still = waits(&MigrationOptions { progress_timeout: Some(second), ..patient.clone() }, |_, _| ());
-        assert!(still.message.contains("no less was left to copy for 1 s"), "{still}");
-        let late = waits(&MigrationOptions { completion_timeout_per_gib: Some(1), ..patient }, |_, _| ());
-        assert!(late.message.contains("within 1 s (completionTimeoutPerGiB)") && !late.cancelled, "{late}");
+        // Longer than a host stands still for.
+        let soon = Some(Duration::from_secs(4));
+        let still = waits(&MigrationOptions { progress_timeout: soon, ..patient.clone() }, |_, _| ());
+        assert!(still.message.contains("no less was left to copy for 4 s"), "{still}");
+        let late = waits(&MigrationOptions { completion_timeout_per_gib: Some(4), ..patient }, |_, _| ());
+        assert!(late.message.contains("within 4 s (completionTimeoutPerGiB)") && !late.cancelled, "{late}");
     }
 }
