@@ -222,14 +222,18 @@ pub(crate) fn in_host(host: &Host, mut boot: Boot, selection: Selection, results
     for _ in 0..BREAKDOWNS {
         let ended = host.run(&boot, |line| progress.take(&line))?;
         host.take_results(results)?;
-        if ended != Ended::Broken {
+        if ended == Ended::Broken {
+            println!(
+                "the test host broke down; {}; starting it again for the cases that are left",
+                host.where_console()
+            );
+            progress.give_up_repeaters();
+        } else if progress.suspects.is_empty() || progress.is_last {
             return Ok(progress.tally);
+        } else {
+            println!("starting the test host again for what failed in it: {}", progress.suspects.join(", "));
+            progress.is_last = true;
         }
-        println!(
-            "the test host broke down; {}; starting it again for the cases that are left",
-            host.where_console()
-        );
-        progress.give_up_repeaters();
         let done = [selection.done.as_slice(), &progress.done].concat();
         boot.orders = Orders::Test(Selection { done, ..selection.clone() });
     }
@@ -243,19 +247,42 @@ struct Progress {
     done: Vec<String>,
     running: Vec<String>,
     interrupted: Vec<String>,
+    /// What failed in a start of the test host, and is tried in another one: there are starts in which QEMU's software CPU slips at the same
+    /// place each time.
+    suspects: Vec<String>,
+    /// Whether suspects that fail have failed.
+    is_last: bool,
 }
 
 impl Progress {
     fn take(&mut self, line: &Line) {
         match line {
             Line::Begin { case, .. } => self.running.push(case.clone()),
-            Line::Case(verdict) => {
-                self.running.retain(|case| *case != verdict.case);
-                self.done.push(verdict.case.clone());
-            }
+            Line::Case(verdict) => return self.hear(verdict),
             _ => {}
         }
         show(line, &mut self.tally);
+    }
+
+    fn hear(&mut self, verdict: &Verdict) {
+        self.running.retain(|case| *case != verdict.case);
+        let is_suspect = self.suspects.contains(&verdict.case);
+        if has_failed(verdict) && !self.is_last && !is_suspect && is_short(&verdict.case) {
+            println!("{verdict}");
+            return self.suspects.push(verdict.case.clone());
+        }
+        let mut verdict = verdict.clone();
+        if is_suspect && verdict.result == CaseResult::Passed {
+            verdict.result = CaseResult::PassedAgain;
+            verdict.message.push_str("it failed in another start of the test host, as told above\n");
+        }
+        self.settle(verdict);
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        self.suspects.retain(|case| *case != verdict.case);
+        self.done.push(verdict.case.clone());
+        show(&Line::Case(verdict), &mut self.tally);
     }
 
     /// Notes the cases during which the host broke down. One that was there [`INTERRUPTIONS`] times has failed:
@@ -266,11 +293,20 @@ impl Progress {
                 let message = format!("the test host broke down {INTERRUPTIONS} times");
                 let verdict =
                     Verdict { case: case.clone(), result: CaseResult::Failed, seconds: 0.0, message };
-                self.take(&Line::Case(verdict));
+                self.settle(verdict);
             }
             self.interrupted.push(case);
         }
     }
+}
+
+fn has_failed(verdict: &Verdict) -> bool {
+    matches!(verdict.result, CaseResult::Failed | CaseResult::TimedOut)
+}
+
+/// Whether a case can be tried again: others take minutes or hours.
+fn is_short(name: &str) -> bool {
+    cases::all().iter().any(|case| case.name == name && case.tier != ::tests::case::Tier::Long)
 }
 
 fn show(line: &Line, tally: &mut Tally) {
@@ -305,6 +341,24 @@ mod tests {
         progress.take(&Line::Begin { case: "a".into(), within: 90 });
         progress.give_up_repeaters();
         assert_eq!((progress.tally.totals.failed, progress.done), (1, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_case_has_failed_that_fails_in_two_starts_of_the_host() {
+        let verdict = |case: &str, result| {
+            Line::Case(Verdict { case: case.into(), result, seconds: 1.0, message: String::new() })
+        };
+        let (one, other) = ("boot-smbios", "boot-vmlinuz");
+        let mut progress = Progress::default();
+        for case in [one, other] {
+            progress.take(&verdict(case, CaseResult::Failed));
+        }
+        assert_eq!((progress.tally.totals.failed, progress.done.len()), (0, 0));
+        progress.is_last = true;
+        progress.take(&verdict(one, CaseResult::Failed));
+        progress.take(&verdict(other, CaseResult::Passed));
+        assert_eq!((progress.tally.totals.failed, progress.tally.totals.passed), (1, 1));
+        assert_eq!(progress.done, [one, other]);
     }
 
     #[test]
