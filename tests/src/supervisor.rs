@@ -81,7 +81,7 @@ fn run_one(case: &Case, places: &Places) -> Verdict {
             Err(failure) => (CaseResult::Failed, failure.0),
         };
         told.push_str(&message);
-        let again = matches!(result, CaseResult::Failed | CaseResult::TimedOut) && attempt < case.attempts;
+        let again = result.has_failed() && attempt < case.attempts;
         if !again {
             let result =
                 if result == CaseResult::Passed && attempt > 1 { CaseResult::PassedAgain } else { result };

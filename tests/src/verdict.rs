@@ -70,6 +70,14 @@ pub enum CaseResult {
     Skipped,
 }
 
+impl CaseResult {
+    /// Whether it came out wrong.
+    #[must_use]
+    pub const fn has_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+}
+
 /// Totals of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {

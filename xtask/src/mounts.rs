@@ -53,20 +53,20 @@ mod tests {
     use super::*;
 
     const TABLE: &str = r"22 1 0:21 / / rw,relatime shared:1 - overlay overlay rw
-30 22 0:26 / /work/soak rw - tmpfs tmpfs rw
-31 30 0:27 / /work/soak/room rw master:1 - tmpfs tmpfs rw
-32 31 0:28 / /work/soak/room/disks rw - tmpfs tmpfs rw
-33 31 0:28 / /work/soak/room/disks rw - tmpfs tmpfs rw
-34 22 0:29 / /work/soak-2/room rw - tmpfs tmpfs rw
-35 30 0:30 / /work/soak/a\040b\134c rw - tmpfs tmpfs rw
+30 22 0:26 / /srv/soak rw - tmpfs tmpfs rw
+31 30 0:27 / /srv/soak/room rw master:1 - tmpfs tmpfs rw
+32 31 0:28 / /srv/soak/room/disks rw - tmpfs tmpfs rw
+33 31 0:28 / /srv/soak/room/disks rw - tmpfs tmpfs rw
+34 22 0:29 / /srv/soak-2/room rw - tmpfs tmpfs rw
+35 30 0:30 / /srv/soak/a\040b\134c rw - tmpfs tmpfs rw
 ";
 
     #[test]
     fn what_is_below_a_folder_is_found_and_nothing_else() {
-        let found = below(Path::new("/work/soak"), TABLE.as_bytes());
-        let disks = "/work/soak/room/disks";
-        let wanted = [disks, disks, "/work/soak/room", r"/work/soak/a b\c"].map(PathBuf::from);
+        let found = below(Path::new("/srv/soak"), TABLE.as_bytes());
+        let disks = "/srv/soak/room/disks";
+        let wanted = [disks, disks, "/srv/soak/room", r"/srv/soak/a b\c"].map(PathBuf::from);
         assert_eq!(found, wanted);
-        assert!(below(Path::new("/work/soa"), TABLE.as_bytes()).is_empty());
+        assert!(below(Path::new("/srv/soa"), TABLE.as_bytes()).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What came of the tests of a run, and what failed, to be told once more at its end.
 
-use ::tests::verdict::{CaseResult, Totals, Verdict};
+use ::tests::verdict::{Totals, Verdict};
 
 /// How many lines of what failed are repeated for each test, so that none hides the others.
 const LINES: usize = 60;
@@ -20,7 +20,7 @@ impl Tally {
 
     pub(crate) fn count(&mut self, verdict: &Verdict) {
         self.totals.count(verdict.result);
-        if matches!(verdict.result, CaseResult::Failed | CaseResult::TimedOut) {
+        if verdict.result.has_failed() {
             self.failures.push(shortened(&verdict.to_string()));
         }
     }
@@ -100,6 +100,8 @@ fn counts(line: &str) -> Option<Totals> {
 
 #[cfg(test)]
 mod tests {
+    use ::tests::verdict::CaseResult;
+
     use super::*;
 
     #[test]

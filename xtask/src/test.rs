@@ -267,7 +267,7 @@ impl Progress {
     fn hear(&mut self, verdict: &Verdict) {
         self.running.retain(|case| *case != verdict.case);
         let is_suspect = self.suspects.contains(&verdict.case);
-        if has_failed(verdict) && !self.is_last && !is_suspect && is_short(&verdict.case) {
+        if verdict.result.has_failed() && !self.is_last && !is_suspect && is_short(&verdict.case) {
             println!("{verdict}");
             return self.suspects.push(verdict.case.clone());
         }
@@ -298,10 +298,6 @@ impl Progress {
             self.interrupted.push(case);
         }
     }
-}
-
-fn has_failed(verdict: &Verdict) -> bool {
-    matches!(verdict.result, CaseResult::Failed | CaseResult::TimedOut)
 }
 
 /// Whether a case can be tried again: others take minutes or hours.
